@@ -1,0 +1,116 @@
+"""The networks of the paper and of the authors' release, as rows of one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+PathDilations = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What tells one JORDER network from another.
+
+    Attributes:
+        channels: C, features of the context network.
+        blocks: K, recurrences of the context network (Sec. 4.2).
+        stages: tau, recurrences of joint detection and removal (Sec. 5.1).
+        paths: dilations of the two 3x3 convolutions of each path (Sec. 4.2).
+        context: `parallel` sums all paths in every block (Fig. 3); `sequential`
+            chains them, block k holding path k mod len(paths) (Table 8).
+        block: `paper` adds the paths before the ReLU (Sec. 4.2); `release` adds
+            them after it, all but the first with weight 0.1.
+        fusion: `concat` predicts R, S, B in order from F and the earlier
+            estimates (Sec. 4.1); `modulate` scales and shifts F by features of R
+            and S, as the authors' release does.
+        residual_stages: stages after the first refine R, S and the features of
+            the stage before (residual task learning, Eq. 8) instead of starting
+            again from its background.
+        unshuffle: factor by which the input is folded into channels; 1 is none.
+        head_channels: hidden channels of the R and S heads (`modulate` only).
+        fusion_kernel: kernel size of the modulation convolutions.
+        label_convention: `paper`: mask class 1 means rain and S >= 0; `release`:
+            mask class 1 means clean > rainy and the streak output is clean - rainy.
+        parameters: number of weights.
+        macs_per_pixel: multiply-accumulates per input pixel.
+    """
+
+    channels: int
+    blocks: int
+    stages: int
+    parameters: int
+    macs_per_pixel: float
+    paths: tuple[PathDilations, ...] = ((1, 1), (2, 2), (3, 3))
+    context: Literal["parallel", "sequential"] = "parallel"
+    block: Literal["paper", "release"] = "paper"
+    fusion: Literal["concat", "modulate"] = "concat"
+    residual_stages: bool = False
+    unshuffle: int = 1
+    head_channels: int = 8
+    fusion_kernel: int = 3
+    label_convention: Literal["paper", "release"] = "paper"
+
+
+_RELEASE_PATHS = ((1, 1), (2, 2), (2, 4))
+
+VARIANTS: dict[str, Variant] = {
+    "jorder_minus": Variant(
+        channels=64, blocks=9, stages=1, paths=((1, 1),), parameters=0, macs_per_pixel=0
+    ),
+    "jorder": Variant(channels=64, blocks=9, stages=1, parameters=0, macs_per_pixel=0),
+    "jorder_r": Variant(channels=64, blocks=9, stages=2, parameters=0, macs_per_pixel=0),
+    "jorder_e": Variant(
+        channels=64,
+        blocks=9,
+        stages=2,
+        paths=_RELEASE_PATHS,
+        block="release",
+        fusion="modulate",
+        residual_stages=True,
+        parameters=0,
+        macs_per_pixel=0,
+    ),
+    "jorder_e_practical": Variant(
+        channels=32,
+        blocks=3,
+        stages=2,
+        paths=_RELEASE_PATHS,
+        block="release",
+        fusion="modulate",
+        residual_stages=True,
+        label_convention="release",
+        parameters=0,
+        macs_per_pixel=0,
+    ),
+    "jorder_e_lite": Variant(
+        channels=32,
+        blocks=5,
+        stages=2,
+        paths=((1, 1), (1, 2), (1, 4)),
+        context="sequential",
+        block="release",
+        fusion="modulate",
+        residual_stages=True,
+        unshuffle=2,
+        fusion_kernel=1,
+        parameters=0,
+        macs_per_pixel=0,
+    ),
+}
+
+
+def list_models() -> list[str]:
+    """Names that `build_model` and `load_model` take, in order of the paper."""
+    return list(VARIANTS)
+
+
+def get_variant(name: str) -> Variant:
+    """Row `name` of the table.
+
+    Raises:
+        ValueError: no such variant.
+    """
+    if name not in VARIANTS:
+        raise ValueError(f"unknown model {name!r}; choose from {', '.join(VARIANTS)}")
+    return VARIANTS[name]

@@ -1,0 +1,67 @@
+"""Rain accumulation: how the veil of distant streaks is drawn (Sec. 3, Sec. 5.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from jorder_preproc.rain.presets import AccumulationPreset
+
+
+@dataclass(frozen=True)
+class Accumulation:
+    """The veil on one image.
+
+    Attributes:
+        transmission: alpha, float (1, H, W), in (0, 1].
+        atmospheric_light: A, float (3, 1, 1), in [0, 1].
+        gamma: exponent that darkens the picture before the veil.
+    """
+
+    transmission: Tensor
+    atmospheric_light: Tensor
+    gamma: float
+
+
+def no_accumulation(shape: tuple[int, int]) -> Accumulation:
+    """A clear view of that height and width: alpha 1, gamma 1."""
+    return Accumulation(torch.ones(1, *shape), torch.ones(3, 1, 1), 1.0)
+
+
+def draw_accumulation(
+    shape: tuple[int, int], preset: AccumulationPreset, rng: np.random.Generator
+) -> Accumulation:
+    """Draw a veil for an image of that height and width."""
+    farthest = float(rng.uniform(*preset.transmission))
+    if rng.random() < preset.depth_probability:
+        # Koschmieder: alpha = exp(-beta depth), with beta such that depth 1 gives `farthest`
+        transmission = farthest ** draw_depth(shape, rng)
+    else:
+        transmission = torch.full((1, *shape), farthest)
+    light = rng.uniform(*preset.atmospheric_light) + rng.uniform(-1, 1, 3) * preset.light_tint
+    return Accumulation(
+        transmission=transmission,
+        atmospheric_light=torch.from_numpy(np.clip(light, 0, 1)).float().view(3, 1, 1),
+        gamma=float(rng.uniform(*preset.gamma)),
+    )
+
+
+def draw_depth(shape: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    """A synthetic outdoor depth map: ground up to a horizon, sky above, smooth relief.
+
+    Returns:
+        float (1, H, W), in [0, 1]; 1 is the farthest point.
+    """
+    height, width = shape
+    horizon = rng.uniform(0.1, 0.6)
+    tilt = rng.uniform(-0.15, 0.15)
+    rows = torch.linspace(0, 1, height)[:, None] + tilt * torch.linspace(-1, 1, width)[None]
+    ground = 1 - ((rows - horizon) / (1.2 - horizon)).clamp(0, 1)
+    grid = torch.from_numpy(rng.normal(0, rng.uniform(0.05, 0.3), (1, 1, 5, 6))).float()
+    relief = interpolate(grid, shape, mode="bicubic", align_corners=True)[0]
+    depth = (ground + relief).clamp(min=0.02)
+    return depth / depth.amax()

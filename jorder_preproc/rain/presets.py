@@ -1,0 +1,191 @@
+"""Kinds of rain: ranges from which streak layers and accumulation are drawn (Sec. 3, Sec. 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+Range = tuple[float, float]
+
+_RENDERERS = ("lines", "drops", "noise")
+
+
+def _check_range(name: str, value: Range, low: float, high: float) -> None:
+    if not low <= value[0] <= value[1] <= high:
+        raise ValueError(f"{name} needs {low} <= low <= high <= {high}, got {value}")
+
+
+@dataclass(frozen=True)
+class AccumulationPreset:
+    """The veil of distant streaks, and the overcast sky above it (Sec. 5.2).
+
+    Attributes:
+        transmission: alpha; for a map, its values at the farthest point.
+        depth_probability: how often alpha is a map that falls with a synthetic depth.
+        gamma: exponent that darkens the picture before the veil is added.
+        atmospheric_light: A, the same in all channels up to `light_tint`.
+        light_tint: largest difference of a channel of A from that.
+    """
+
+    transmission: Range = (0.5, 1.0)
+    depth_probability: float = 0.5
+    gamma: Range = (1.0, 1.5)
+    atmospheric_light: Range = (0.8, 1.0)
+    light_tint: float = 0.03
+
+    def __post_init__(self) -> None:
+        _check_range("transmission", self.transmission, 0.01, 1.0)
+        _check_range("gamma", self.gamma, 0.1, 10.0)
+        _check_range("atmospheric_light", self.atmospheric_light, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class RainPreset:
+    """Ranges for the rain on one image. Lengths are in pixels of the image given.
+
+    Attributes:
+        layers: number of streak layers, each with a direction of its own.
+        renderers: weights of lines, drops and noise (see `rain.streaks`).
+        angle_deg: mean direction of all layers, from the vertical.
+        layer_angle_deg: how far a layer's direction may leave the mean.
+        angle_spread_deg: standard deviation among the streaks of a layer.
+        density: streaks per pixel of `lines`, drawn log-uniformly.
+        length_px, width_px, variation, taper: see `streaks.LineParameters`.
+        brightness: of a layer, relative to white.
+        tint: largest difference of a colour channel from that brightness.
+        blur_px: standard deviation of a Gaussian blur of the layer (out of focus).
+        blend_probability: how often a layer covers what is behind it, as an opaque
+            drop does, instead of adding its light to it.
+        noise_density: share of pixels that pass the threshold of `noise`.
+        rain_rate_mm_h, exposure_s, focal_px: of `drops`.
+        accumulation: the veil, or None.
+    """
+
+    layers: tuple[int, int] = (1, 1)
+    renderers: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    angle_deg: Range = (-30.0, 30.0)
+    layer_angle_deg: float = 0.0
+    angle_spread_deg: Range = (0.0, 3.0)
+    density: Range = (5e-4, 1e-3)
+    length_px: Range = (15.0, 40.0)
+    width_px: Range = (0.6, 1.4)
+    variation: Range = (0.1, 0.4)
+    taper: Range = (0.0, 1.0)
+    brightness: Range = (0.3, 0.8)
+    tint: float = 0.02
+    blur_px: Range = (0.0, 0.5)
+    blend_probability: float = 0.4
+    noise_density: Range = (0.02, 0.15)
+    rain_rate_mm_h: Range = (5.0, 100.0)
+    exposure_s: Range = (1 / 250, 1 / 40)
+    focal_px: Range = (400.0, 900.0)
+    accumulation: AccumulationPreset | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.layers[0] <= self.layers[1]:
+            raise ValueError(f"layers needs 0 <= low <= high, got {self.layers}")
+        if len(self.renderers) != 3 or min(self.renderers) < 0 or sum(self.renderers) <= 0:
+            raise ValueError(
+                f"renderers needs three weights >= 0 for {', '.join(_RENDERERS)}, "
+                f"not all 0, got {self.renderers}"
+            )
+        _check_range("angle_deg", self.angle_deg, -89.0, 89.0)
+        _check_range("density", self.density, 1e-7, 0.1)
+        _check_range("length_px", self.length_px, 1.0, 1000.0)
+        _check_range("width_px", self.width_px, 0.1, 50.0)
+        _check_range("brightness", self.brightness, 0.0, 2.0)
+        _check_range("blur_px", self.blur_px, 0.0, 10.0)
+
+
+def _severity(level: int) -> RainPreset:
+    """Severity 1-5 in ImageNet-C's sense: more and brighter streaks, then a veil."""
+    step = level - 1
+    return RainPreset(
+        layers=((1, 1), (1, 2), (2, 3), (3, 4), (4, 5))[step],
+        renderers=(0.8, 0.2, 0.0),
+        layer_angle_deg=15.0,
+        density=tuple(d * (1.0, 1.3, 1.6, 2.0, 2.4)[step] for d in (5e-4, 7e-4)),  # type: ignore[arg-type]
+        length_px=(15.0, 35.0),
+        width_px=(0.8, 1.3),
+        brightness=((0.25, 0.35), (0.4, 0.5), (0.5, 0.6), (0.6, 0.7), (0.7, 0.8))[step],
+        rain_rate_mm_h=((5.0, 10.0), (15.0, 25.0), (30.0, 45.0), (50.0, 70.0), (80.0, 100.0))[step],
+    )
+
+
+_HEAVY = RainPreset(
+    layers=(4, 5),
+    renderers=(0.85, 0.15, 0.0),
+    angle_deg=(-25.0, 25.0),
+    layer_angle_deg=30.0,
+    angle_spread_deg=(0.5, 3.0),
+    density=(1.3e-3, 2.8e-3),
+    length_px=(15.0, 45.0),
+    width_px=(0.8, 1.6),
+    brightness=(0.45, 0.85),
+    rain_rate_mm_h=(50.0, 150.0),
+    blend_probability=0.3,
+)
+
+PRESETS = MappingProxyType(
+    {
+        # one direction, like Rain100L
+        "light": RainPreset(
+            density=(8e-4, 1.8e-3),
+            width_px=(0.6, 1.3),
+            brightness=(0.4, 0.8),
+            renderers=(0.8, 0.2, 0.0),
+        ),
+        # five directions, like Rain100H
+        "heavy": _HEAVY,
+        # motion-blurred noise, like Rain800
+        "rain800": RainPreset(
+            layers=(1, 2),
+            renderers=(0.0, 0.0, 1.0),
+            angle_deg=(-45.0, 45.0),
+            layer_angle_deg=5.0,
+            length_px=(8.0, 40.0),
+            width_px=(0.5, 1.5),
+            brightness=(0.2, 0.6),
+            noise_density=(0.01, 0.1),
+        ),
+        # no streaks that stand out, only their veil
+        "accumulation": RainPreset(layers=(0, 0), accumulation=AccumulationPreset()),
+        "storm": replace(_HEAVY, accumulation=AccumulationPreset()),
+        **{f"severity_{level}": _severity(level) for level in range(1, 6)},
+        # everything between barely visible and dense, for training
+        "wide": RainPreset(
+            layers=(1, 5),
+            renderers=(0.62, 0.18, 0.2),
+            angle_deg=(-60.0, 60.0),
+            layer_angle_deg=25.0,
+            angle_spread_deg=(0.0, 6.0),
+            density=(1.5e-4, 4e-3),
+            length_px=(5.0, 60.0),
+            width_px=(0.4, 2.2),
+            variation=(0.0, 0.6),
+            brightness=(0.12, 1.0),
+            tint=0.06,
+            blur_px=(0.0, 0.9),
+            blend_probability=0.4,
+            noise_density=(0.005, 0.2),
+            rain_rate_mm_h=(2.0, 150.0),
+            exposure_s=(1 / 1000, 1 / 30),
+        ),
+    }
+)
+
+
+def get_preset(preset: str | RainPreset) -> RainPreset:
+    """The preset of that name; a `RainPreset` is returned as it is.
+
+    Raises:
+        ValueError: no such preset.
+        TypeError: neither a name nor a preset.
+    """
+    if isinstance(preset, RainPreset):
+        return preset
+    if not isinstance(preset, str):
+        raise TypeError(f"preset must be a name or a RainPreset, got {type(preset).__name__}")
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; choose from {', '.join(PRESETS)}")
+    return PRESETS[preset]

@@ -1,0 +1,283 @@
+"""Put rain on a picture, with every label of Eq. 6: O, B, S, R, alpha and A."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jorder_preproc.rain import streaks
+from jorder_preproc.rain.accumulation import Accumulation, draw_accumulation, no_accumulation
+from jorder_preproc.rain.compose import compose
+from jorder_preproc.rain.presets import Range, RainPreset, get_preset
+
+VISIBLE = 2 / 255
+"""R is 1 where streaks change some channel by more than this: two steps of 8 bits."""
+
+
+@dataclass(frozen=True)
+class StreakLayer:
+    """One drawn layer, before it meets a picture.
+
+    Attributes:
+        light: float (H, W), >= 0, about 1 on a streak.
+        colour: brightness per channel, float (3, 1, 1).
+        blended: the streaks cover what is behind them instead of adding to it.
+        parameters: what was drawn.
+    """
+
+    light: Tensor
+    colour: Tensor
+    blended: bool
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RainSample:
+    """A picture with rain and all its labels; Eq. 3 holds exactly before clipping.
+
+    Attributes:
+        rainy: O, float (3, H, W), clipped to [0, 1].
+        background: the clean picture as given, float (3, H, W), in [0, 1].
+        darkened: B of Eq. 3: the background under the overcast sky (Sec. 5.2);
+            the same as `background` without accumulation.
+        streak_map: S, float (3, H, W), >= 0, the sum of all layers.
+        region_mask: R, float (1, H, W), 0 or 1.
+        transmission: alpha, float (1, H, W), in (0, 1].
+        atmospheric_light: A, float (3, 1, 1), in [0, 1].
+        parameters: what was drawn, as plain numbers and text.
+    """
+
+    rainy: Tensor
+    background: Tensor
+    darkened: Tensor
+    streak_map: Tensor
+    region_mask: Tensor
+    transmission: Tensor
+    atmospheric_light: Tensor
+    parameters: dict[str, Any]
+
+
+def draw_layer(
+    shape: tuple[int, int],
+    preset: RainPreset,
+    rng: np.random.Generator,
+    mean_angle_deg: float | None = None,
+) -> StreakLayer:
+    """Draw one streak layer.
+
+    Args:
+        shape: height and width, px.
+        preset: ranges to draw from.
+        rng: source of all randomness.
+        mean_angle_deg: direction around which the layer's own is drawn; None draws
+            that, too.
+    """
+    mean = rng.uniform(*preset.angle_deg) if mean_angle_deg is None else mean_angle_deg
+    offset = rng.uniform(-1, 1) * preset.layer_angle_deg
+    angle = float(np.clip(mean + offset, -85, 85))
+    weights = np.array(preset.renderers) / sum(preset.renderers)
+    renderer = ("lines", "drops", "noise")[rng.choice(3, p=weights)]
+    parameters: streaks.LineParameters | streaks.DropParameters | streaks.NoiseParameters
+    if renderer == "lines":
+        parameters = streaks.LineParameters(
+            angle_deg=angle,
+            angle_spread_deg=rng.uniform(*preset.angle_spread_deg),
+            density=_log_uniform(rng, preset.density),
+            length_px=_log_uniform(rng, preset.length_px),
+            width_px=_log_uniform(rng, preset.width_px),
+            variation=rng.uniform(*preset.variation),
+            taper=rng.uniform(*preset.taper),
+        )
+        light = streaks.render_lines(shape, parameters, rng)
+    elif renderer == "drops":
+        parameters = streaks.DropParameters(
+            angle_deg=angle,
+            angle_spread_deg=rng.uniform(*preset.angle_spread_deg),
+            rain_rate_mm_h=_log_uniform(rng, preset.rain_rate_mm_h),
+            exposure_s=_log_uniform(rng, preset.exposure_s),
+            focal_px=_log_uniform(rng, preset.focal_px),
+            near_m=rng.uniform(0.4, 1.0),
+            far_m=rng.uniform(3.0, 6.0),
+            contrast=rng.uniform(6.0, 20.0),
+            oscillation=rng.uniform(0.0, 0.6),
+        )
+        light = streaks.render_drops(shape, parameters, rng)
+    else:
+        parameters = streaks.NoiseParameters(
+            angle_deg=angle,
+            density=_log_uniform(rng, preset.noise_density),
+            length_px=_log_uniform(rng, preset.length_px),
+            width_px=_log_uniform(rng, preset.width_px),
+        )
+        light = streaks.render_noise(shape, parameters, rng)
+
+    blur_px = rng.uniform(*preset.blur_px)
+    brightness = rng.uniform(*preset.brightness)
+    colour = np.maximum(brightness + rng.uniform(-1, 1, 3) * preset.tint, 0)
+    blended = bool(rng.random() < preset.blend_probability)
+    return StreakLayer(
+        light=torch.from_numpy(_blur(light, blur_px)),
+        colour=torch.from_numpy(colour).float().view(3, 1, 1),
+        blended=blended,
+        parameters={
+            "renderer": renderer,
+            **{name: float(value) for name, value in asdict(parameters).items()},
+            "blur_px": blur_px,
+            "brightness": brightness,
+            "colour": colour.tolist(),
+            "blended": blended,
+        },
+    )
+
+
+def draw_layers(
+    shape: tuple[int, int], preset: RainPreset, rng: np.random.Generator
+) -> list[StreakLayer]:
+    """Draw all streak layers of one image: a common mean direction, then layer by layer."""
+    count = int(rng.integers(preset.layers[0], preset.layers[1] + 1))
+    mean = rng.uniform(*preset.angle_deg)
+    return [draw_layer(shape, preset, rng, mean) for _ in range(count)]
+
+
+def streak_maps(background: Tensor, layers: Sequence[StreakLayer]) -> list[Tensor]:
+    """S of each layer on that background, float (3, H, W), >= 0.
+
+    An added layer is its light times its colour. A blended one moves what is behind
+    it, the background and the layers before, towards white by that share, and never
+    darkens it.
+    """
+    maps = []
+    behind = background
+    for layer in layers:
+        streak_map = layer.light * layer.colour
+        if layer.blended:
+            streak_map = streak_map.clamp(max=1) * (1 - behind).clamp(min=0)
+        maps.append(streak_map)
+        behind = behind + streak_map
+    return maps
+
+
+def add_rain(
+    background: Tensor,
+    layers: Sequence[StreakLayer],
+    accumulation: Accumulation | None = None,
+) -> RainSample:
+    """Compose drawn rain onto a picture (Eq. 3).
+
+    Args:
+        background: clean picture, float (3, H, W), in [0, 1].
+        layers: streak layers of the same height and width; may be empty.
+        accumulation: the veil; None for a clear view.
+    """
+    accumulation = accumulation or no_accumulation((background.shape[1], background.shape[2]))
+    darkened = background if accumulation.gamma == 1 else background**accumulation.gamma
+    maps = streak_maps(darkened, layers)
+    streak_map = sum(maps, torch.zeros_like(background))
+    region_mask = (streak_map.amax(0, keepdim=True) > VISIBLE).to(background.dtype)
+    rainy = compose(
+        darkened,
+        maps,
+        region_mask,
+        accumulation.transmission,
+        accumulation.atmospheric_light,
+    )
+    return RainSample(
+        rainy=rainy.clamp(0, 1),
+        background=background,
+        darkened=darkened,
+        streak_map=streak_map,
+        region_mask=region_mask,
+        transmission=accumulation.transmission,
+        atmospheric_light=accumulation.atmospheric_light,
+        parameters={
+            "layers": [layer.parameters for layer in layers],
+            "gamma": accumulation.gamma,
+            "transmission_mean": float(accumulation.transmission.mean()),
+            "atmospheric_light": accumulation.atmospheric_light.flatten().tolist(),
+        },
+    )
+
+
+def synthesize_rain(
+    background: Tensor,
+    preset: str | RainPreset = "heavy",
+    seed: int = 0,
+    image_id: str | int | None = None,
+) -> RainSample:
+    """Put rain on a clean picture.
+
+    The rain is a function of the seed and the image id alone: the same in any batch,
+    worker or process.
+
+    Args:
+        background: float (3, H, W), in [0, 1].
+        preset: a name in `PRESETS`, or ranges of your own.
+        seed: >= 0.
+        image_id: what tells this picture from others, a file name for example. None
+            takes a digest of its pixels, rounded to 8 bits.
+
+    Raises:
+        ValueError: unknown preset, negative seed, or not a float (3, H, W) in [0, 1].
+    """
+    check_image(background)
+    if seed < 0:
+        raise ValueError(f"seed must be >= 0, got {seed}")
+    preset = get_preset(preset)
+    rng = rain_generator(seed, pixel_digest(background) if image_id is None else image_id)
+    shape = (background.shape[1], background.shape[2])
+    layers = draw_layers(shape, preset, rng)
+    accumulation = preset.accumulation and draw_accumulation(shape, preset.accumulation, rng)
+    return add_rain(background, layers, accumulation)
+
+
+def check_image(image: Tensor) -> None:
+    """Raise ValueError unless `image` is a finite float (3, H, W) in [0, 1]."""
+    if image.ndim != 3 or image.shape[0] != 3 or image.shape[1] < 1 or image.shape[2] < 1:
+        raise ValueError(f"the picture must be (3, H, W), got {tuple(image.shape)}")
+    if not image.is_floating_point():
+        raise ValueError(f"the picture must be float in [0, 1], got {image.dtype}")
+    low, high = (float(value) for value in image.aminmax())
+    if not (low >= 0 and high <= 1):  # also catches NaN
+        raise ValueError(
+            f"the picture must be finite and in [0, 1], got values from {low:g} to {high:g}; "
+            "divide 8-bit pixels by 255"
+        )
+
+
+def rain_generator(seed: int, image_id: str | int) -> np.random.Generator:
+    """The random generator for one image of one seed."""
+    digest = hashlib.blake2b(f"{type(image_id).__name__}:{image_id}".encode(), digest_size=16)
+    return np.random.default_rng([seed, int.from_bytes(digest.digest(), "little")])
+
+
+def pixel_digest(image: Tensor) -> str:
+    """Digest of the RGB pixels, rounded to 8 bits, of a float (3, H, W) image in [0, 1]."""
+    pixels = (image.detach().cpu() * 255).round().to(torch.uint8)
+    content = pixels.permute(1, 2, 0).contiguous().numpy().tobytes()
+    return hashlib.blake2b(repr(tuple(pixels.shape)).encode() + content, digest_size=16).hexdigest()
+
+
+def _log_uniform(rng: np.random.Generator, bounds: Range) -> float:
+    return math.exp(rng.uniform(math.log(bounds[0]), math.log(bounds[1])))
+
+
+def _blur(layer: streaks.Layer, sigma: float) -> streaks.Layer:
+    """Gaussian blur; sigmas that would not be seen are skipped."""
+    if sigma < 0.2:
+        return layer
+    radius = math.ceil(2.5 * sigma)
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    taps = (taps / taps.sum()).astype(np.float32)
+    for axis in (0, 1):
+        padded = np.pad(layer, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)])
+        size = layer.shape[axis]
+        moved = [padded.take(range(k, k + size), axis) for k in range(2 * radius + 1)]
+        layer = sum(tap * part for tap, part in zip(taps, moved, strict=True))
+    return layer
