@@ -2,10 +2,10 @@
 
 One table of what is accepted, for everything that changes pictures:
 
-| type | shapes, modes | dtypes |
+| type | shapes | dtypes or modes |
 |---|---|---|
-| PIL image | 1, L, LA, I;16, P, RGB, RGBA, CMYK | |
-| tensor, `tv_tensors.Image`, `tv_tensors.Video` | (..., C, H, W), C = 1 or 3 | uint8, uint16, float |
+| PIL image | | 1, L, LA, I;16, P, RGB, RGBA, CMYK |
+| tensor, plain or of `tv_tensors` | (..., C, H, W), C = 1 or 3 | uint8, uint16, float |
 | NumPy array | (H, W), (..., H, W, C), C = 1 or 3, RGB order | uint8, uint16, float |
 
 Floats are in [0, 1]. Grey pictures become three equal channels and come back as the mean
@@ -163,8 +163,8 @@ def _decode_pil(image: Image.Image) -> Frames:
     # camera files (MPO) hold previews after the picture proper
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ValueError(
-            f"expected one picture, got a {image.format} file of {image.n_frames} frames; pass "  # type: ignore[attr-defined]
-            "them one by one: [f.copy() for f in PIL.ImageSequence.Iterator(image)]"
+            f"expected one picture, got a {image.format} file of several frames; pass them one "
+            "by one: [frame.copy() for frame in PIL.ImageSequence.Iterator(image)]"
         )
     grey = image.mode in ("1", "L", "LA", "I;16")
     if grey:
@@ -214,8 +214,9 @@ def _nearest_in_palette(
     # no difference of colour outweighs one of opacity, and the pixel's own entry has its own
     weights = torch.tensor([1.0, 1.0, 1.0, 1000.0])
     nearest = [
-        torch.cdist(part * weights, entries * weights, compute_mode="donot_use_mm_for_euclid_dist")
-        .argmin(1)
+        torch.cdist(
+            part * weights, entries * weights, compute_mode="donot_use_mm_for_euclid_dist"
+        ).argmin(1)
         for part in wanted.split(1 << 16)
     ]
     return torch.cat(nearest).to(torch.uint8).numpy() if nearest else np.empty(0, np.uint8)

@@ -148,9 +148,7 @@ class JorderDerain(_PictureTransform):
                 )
             network = model
         else:
-            raise TypeError(
-                f"model must be a name or a Jorder network, got {type(model).__name__}"
-            )
+            raise TypeError(f"model must be a name or a Jorder network, got {type(model).__name__}")
         self.weights = None if weights is None else str(weights)
         self.device = None if device is None else str(torch.device(device))
         self.tile = tile
