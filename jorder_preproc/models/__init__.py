@@ -1,0 +1,15 @@
+"""The networks of the paper, by name, with and without trained weights (Sec. 4-5)."""
+
+from jorder_preproc.models.jorder import Jorder, StageOutput, build_model
+from jorder_preproc.models.variants import get_variant, list_models
+from jorder_preproc.models.weights import load_model, save_weights
+
+__all__ = [
+    "Jorder",
+    "StageOutput",
+    "build_model",
+    "get_variant",
+    "list_models",
+    "load_model",
+    "save_weights",
+]

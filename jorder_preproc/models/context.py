@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn.functional import relu
@@ -40,9 +41,8 @@ class ContextBlock(nn.Module):
 
         `active_paths` keeps only the first paths: the sub-networks of Eq. 7.
         """
-        outputs = [
-            second(relu(first(features))) for first, second in list(self.paths)[:active_paths]
-        ]
+        paths = cast("list[nn.ModuleList]", list(self.paths)[:active_paths])
+        outputs = [second(relu(first(features))) for first, second in paths]
         if self.relu_after_sum:
             return features + relu(sum(outputs[1:], outputs[0]))
         features = features + relu(outputs[0])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +13,17 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 from jorder_preproc.models.context import ContextNetwork, conv
 from jorder_preproc.models.variants import Variant, get_variant
 
+LabelConvention = Literal["paper", "release"]
+
 
 class StageOutput(NamedTuple):
     """What one stage predicts, all at the input's height and width.
 
     Attributes:
         background: B, (N, 3, H, W), not clamped.
-        streak_map: S, (N, 3, H, W), sign as in `Variant.label_convention`.
+        streak_map: S, (N, 3, H, W), sign as in `Jorder.label_convention`.
         mask_logits: R before the softmax, (N, 2, H, W), classes as in
-            `Variant.label_convention`.
+            `Jorder.label_convention`.
     """
 
     background: Tensor
@@ -42,15 +45,13 @@ class _Modulation(nn.Module):
     def __init__(self, in_channels: int, channels: int, kernel: int):
         super().__init__()
         hidden = 16
-        self.scale = nn.Sequential(
-            conv(in_channels, hidden, kernel), nn.ReLU(), conv(hidden, channels, kernel)
-        )
+        scale_in, scale_out = conv(in_channels, hidden, kernel), conv(hidden, channels, kernel)
+        nn.init.zeros_(scale_out.weight)
+        nn.init.constant_(scale_out.get_parameter("bias"), 1.0)
+        self.scale = nn.Sequential(scale_in, nn.ReLU(), scale_out)
         self.shift = nn.Sequential(
             conv(in_channels, hidden, kernel), nn.ReLU(), conv(hidden, channels, kernel)
         )
-        scale_out = self.scale[2]
-        nn.init.zeros_(scale_out.weight)
-        nn.init.ones_(scale_out.bias)
 
     def forward(self, estimate: Tensor) -> tuple[Tensor, Tensor]:
         return self.scale(estimate), self.shift(estimate)
@@ -151,20 +152,36 @@ class Jorder(nn.Module):
 
     Args:
         name: a row of the variants table; see `list_models`.
+        label_convention: what the weights mean by R and S. `paper`: mask class 1 is
+            rain and S >= 0; `release`: mask class 1 is clean > rainy and the streak
+            output is clean - rainy.
+        input_scale: the value of white that the weights were trained with: 1, or
+            255 for the authors' release. Input and output are in [0, 1] either way.
 
     Attributes:
-        name: as given.
+        name, label_convention, input_scale: as given.
         variant: the row.
         multiple: height and width of the input must be multiples of it.
         receptive_field: output pixels see at most this many input pixels to each side.
 
     Raises:
-        ValueError: no such variant.
+        ValueError: no such variant or label convention, or a scale that is not positive.
     """
 
-    def __init__(self, name: str):
+    def __init__(
+        self, name: str, label_convention: LabelConvention = "paper", input_scale: float = 1.0
+    ):
         super().__init__()
+        if label_convention not in get_args(LabelConvention):
+            raise ValueError(
+                f"label_convention must be one of {', '.join(get_args(LabelConvention))}, "
+                f"got {label_convention!r}"
+            )
+        if not 0 < input_scale < math.inf:
+            raise ValueError(f"input_scale must be positive and finite, got {input_scale}")
         self.name = name
+        self.label_convention = label_convention
+        self.input_scale = input_scale
         self.variant = get_variant(name)
         self.stages = nn.ModuleList(JorderStage(self.variant) for _ in range(self.variant.stages))
 
@@ -179,10 +196,7 @@ class Jorder(nn.Module):
             context = v.blocks * max(sum(path) for path in v.paths)
         else:
             context = sum(sum(v.paths[k % len(v.paths)]) for k in range(v.blocks))
-        if v.fusion == "modulate":
-            heads = 2 + 2 * (v.fusion_kernel // 2) + 2
-        else:
-            heads = 3
+        heads = 2 + 2 * (v.fusion_kernel // 2) + 2 if v.fusion == "modulate" else 3
         # the last unit is for the fold: a pixel and its neighbours share one cell
         return v.unshuffle * (v.stages * (1 + context + heads) + (v.unshuffle > 1))
 
@@ -207,13 +221,24 @@ class Jorder(nn.Module):
                 f"{self.name} needs height and width that are multiples of {self.multiple}, "
                 f"got {tuple(rainy.shape[2:])}; use jorder_preproc.derain, which pads"
             )
+        if self.input_scale != 1:
+            rainy = rainy * self.input_scale
         outputs: list[StageOutput] = []
         estimate, state = rainy, None
         for stage in self.stages:
             output, state = stage(rainy, estimate, state, active_paths)
             outputs.append(output)
             estimate = output.background
-        return outputs
+        if self.input_scale == 1:
+            return outputs
+        return [
+            StageOutput(
+                background=output.background / self.input_scale,
+                streak_map=output.streak_map / self.input_scale,
+                mask_logits=output.mask_logits,
+            )
+            for output in outputs
+        ]
 
 
 def build_model(name: str) -> Jorder:
@@ -225,4 +250,4 @@ def build_model(name: str) -> Jorder:
     return Jorder(name)
 
 
-__all__: Sequence[str] = ["Jorder", "JorderStage", "StageOutput", "build_model"]
+__all__: Sequence[str] = ["Jorder", "JorderStage", "LabelConvention", "StageOutput", "build_model"]

@@ -30,17 +30,18 @@ class Variant:
         unshuffle: factor by which the input is folded into channels; 1 is none.
         head_channels: hidden channels of the R and S heads (`modulate` only).
         fusion_kernel: kernel size of the modulation convolutions.
-        label_convention: `paper`: mask class 1 means rain and S >= 0; `release`:
-            mask class 1 means clean > rainy and the streak output is clean - rainy.
-        parameters: number of weights.
+        parameters: number of weights and biases.
         macs_per_pixel: multiply-accumulates per input pixel.
+
+    The last two follow from the others; `tests/models/test_variants.py` counts them
+    and says what to write here after a change.
     """
 
     channels: int
     blocks: int
     stages: int
     parameters: int
-    macs_per_pixel: float
+    macs_per_pixel: int
     paths: tuple[PathDilations, ...] = ((1, 1), (2, 2), (3, 3))
     context: Literal["parallel", "sequential"] = "parallel"
     block: Literal["paper", "release"] = "paper"
@@ -49,17 +50,20 @@ class Variant:
     unshuffle: int = 1
     head_channels: int = 8
     fusion_kernel: int = 3
-    label_convention: Literal["paper", "release"] = "paper"
 
 
 _RELEASE_PATHS = ((1, 1), (2, 2), (2, 4))
 
 VARIANTS: dict[str, Variant] = {
     "jorder_minus": Variant(
-        channels=64, blocks=9, stages=1, paths=((1, 1),), parameters=0, macs_per_pixel=0
+        channels=64, blocks=9, stages=1, paths=((1, 1),), parameters=671_301, macs_per_pixel=670_077
     ),
-    "jorder": Variant(channels=64, blocks=9, stages=1, parameters=0, macs_per_pixel=0),
-    "jorder_r": Variant(channels=64, blocks=9, stages=2, parameters=0, macs_per_pixel=0),
+    "jorder": Variant(
+        channels=64, blocks=9, stages=1, parameters=2_000_709, macs_per_pixel=1_997_181
+    ),
+    "jorder_r": Variant(
+        channels=64, blocks=9, stages=2, parameters=4_001_418, macs_per_pixel=3_994_362
+    ),
     "jorder_e": Variant(
         channels=64,
         blocks=9,
@@ -68,8 +72,8 @@ VARIANTS: dict[str, Variant] = {
         block="release",
         fusion="modulate",
         residual_stages=True,
-        parameters=0,
-        macs_per_pixel=0,
+        parameters=4_169_024,
+        macs_per_pixel=4_161_168,
     ),
     "jorder_e_practical": Variant(
         channels=32,
@@ -79,9 +83,8 @@ VARIANTS: dict[str, Variant] = {
         block="release",
         fusion="modulate",
         residual_stages=True,
-        label_convention="release",
-        parameters=0,
-        macs_per_pixel=0,
+        parameters=406_784,
+        macs_per_pixel=405_072,
     ),
     "jorder_e_lite": Variant(
         channels=32,
@@ -94,8 +97,8 @@ VARIANTS: dict[str, Variant] = {
         residual_stages=True,
         unshuffle=2,
         fusion_kernel=1,
-        parameters=0,
-        macs_per_pixel=0,
+        parameters=242_208,
+        macs_per_pixel=60_240,
     ),
 }
 

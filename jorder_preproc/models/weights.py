@@ -1,0 +1,263 @@
+"""Weights on disk: safetensors files, those we ship, and the authors' released ones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from jorder_preproc.atomic import atomic_path
+from jorder_preproc.models.jorder import Jorder, LabelConvention
+from jorder_preproc.models.variants import get_variant, list_models
+
+FORMAT_VERSION = "1"
+SHIPPED_WEIGHTS = Path(__file__).parents[1] / "weights"
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save: zip since 1.6, a bare pickle before
+_RELEASES = ("jorder_e_practical", "jorder_e")
+_RELEASE_SCALE = 255.0
+
+
+def load_model(
+    name: str = "jorder_e_lite",
+    weights: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "cpu",
+) -> Jorder:
+    """A trained network, ready to use: evaluation mode, no gradients, channels last.
+
+    Leaves the global random state as it is.
+
+    Args:
+        name: a row of the variants table; see `list_models`.
+        weights: a safetensors file written by `save_weights` or `jorder convert`; None
+            takes those in the package.
+        device: where to put it.
+
+    Raises:
+        ValueError: unknown name; None, but the package has no weights for it; or the
+            file is not safetensors, is damaged, or belongs to another network.
+        FileNotFoundError: no such file.
+    """
+    get_variant(name)  # an unknown name is reported before a missing file
+    if weights is not None:
+        network = _read(name, Path(weights))
+    else:
+        if name not in shipped_models():
+            raise ValueError(
+                f"no weights for {name} come with the package (for: "
+                f"{', '.join(shipped_models()) or 'none yet'}); train some, or pass weights=FILE"
+            )
+        network = _read(name, _shipped_file(name))
+    network.requires_grad_(False).eval()
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def save_weights(network: Jorder, path: str | os.PathLike[str]) -> None:
+    """Write a network as safetensors, whole or not at all, with what `load_model` needs.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "variant": network.name,
+        "label_convention": network.label_convention,
+        "input_scale": f"{network.input_scale:g}",
+    }
+    tensors = {
+        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
+    }
+    with atomic_path(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(f"cannot write {path}: {error}") from error
+
+
+def convert_release(source: str | os.PathLike[str], destination: str | os.PathLike[str]) -> Jorder:
+    """Turn a checkpoint of the authors' release into a file for `load_model`.
+
+    No code in the checkpoint is run.
+
+    Args:
+        source: their state dict, `.pt` or `.pth`: of the network with 32 channels and 3
+            blocks (`jorder_e_practical`) or with 64 and 9 (`jorder_e`).
+        destination: safetensors file to write.
+
+    Returns:
+        The network; its `name` says which one it is.
+
+    Raises:
+        ValueError: not such a checkpoint, damaged, or holding more than tensors.
+        FileNotFoundError: no such file.
+        OSError: the file cannot be written.
+    """
+    tensors = _rename_release(_read_checkpoint(Path(source)), source)
+    for name in _RELEASES:
+        network = Jorder(name, label_convention="release", input_scale=_RELEASE_SCALE)
+        if not _differences(network, tensors):
+            network.load_state_dict(tensors)
+            save_weights(network.eval(), destination)
+            return network
+    found = "; ".join(f"{name}: {_differences(Jorder(name), tensors)}" for name in _RELEASES)
+    raise ValueError(
+        f"{source} is not one of the authors' released networks ({', '.join(_RELEASES)}); {found}"
+    )
+
+
+def shipped_models() -> list[str]:
+    """Names of the networks whose weights come with the package."""
+    return [name for name in list_models() if _shipped_file(name).is_file()]
+
+
+def shipped_sha256(name: str) -> str:
+    """SHA-256 of the weights file of `name` in the package, as hexadecimal digits."""
+    return hashlib.sha256(_shipped_file(name).read_bytes()).hexdigest()
+
+
+def _shipped_file(name: str) -> Path:
+    return SHIPPED_WEIGHTS / f"{name}.safetensors"
+
+
+def _read(name: str, path: Path) -> Jorder:
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file {path}; check the path")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {
+                key: file.get_tensor(key).to(torch.float32, copy=True)
+                for key in file.keys()  # noqa: SIM118
+            }
+    except SafetensorError as error:
+        with path.open("rb") as raw:
+            start = raw.read(4)
+        if start.startswith(_PICKLE_STARTS):
+            raise ValueError(
+                f"{path} is a pickle, which could run code when read, so it was not; load_model "
+                "reads safetensors: turn a released checkpoint into one with "
+                f"`jorder convert {path} OUT.safetensors`"
+            ) from error
+        raise ValueError(
+            f"{path} is damaged or not a safetensors file ({error}); download or export it again"
+        ) from error
+    network = _empty_network(name, metadata, path)
+    differences = _differences(network, tensors)
+    if differences:
+        raise ValueError(f"{path} does not fit {name}: {differences}; export it again")
+    network.load_state_dict(tensors, assign=True)
+    return network
+
+
+def _empty_network(name: str, metadata: Mapping[str, str], path: Path) -> Jorder:
+    """The network the metadata describes, without storage for its weights."""
+    missing = {"format_version", "variant", "label_convention", "input_scale"} - metadata.keys()
+    if missing:
+        raise ValueError(
+            f"{path} was not written by jorder-preproc (no {', '.join(sorted(missing))} in its "
+            "metadata); write weights with jorder_preproc.models.save_weights or `jorder convert`"
+        )
+    if metadata["format_version"] != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {metadata['format_version']}, this jorder-preproc reads "
+            f"{FORMAT_VERSION}; upgrade it"
+        )
+    if metadata["variant"] != name:
+        raise ValueError(
+            f"{path} holds weights of {metadata['variant']}, not of {name}; "
+            f"ask for the model {metadata['variant']!r} or pass another file"
+        )
+    label_convention: LabelConvention = metadata["label_convention"]  # type: ignore[assignment]
+    try:
+        with torch.device("meta"):
+            return Jorder(name, label_convention, float(metadata["input_scale"]))
+    except ValueError as error:
+        raise ValueError(f"{path} has wrong metadata: {error}; export it again") from error
+
+
+def _differences(network: Jorder, tensors: Mapping[str, Tensor]) -> str:
+    """What keeps the tensors from being the weights of the network; empty if nothing."""
+    expected = network.state_dict()
+    parts = []
+    for what, keys in (
+        ("missing", expected.keys() - tensors.keys()),
+        ("unexpected", tensors.keys() - expected.keys()),
+    ):
+        if keys:
+            parts.append(f"{len(keys)} tensors {what}, {min(keys)} for one")
+    for key in sorted(expected.keys() & tensors.keys()):
+        if expected[key].shape != tensors[key].shape:
+            parts.append(
+                f"{key} is {tuple(tensors[key].shape)} instead of {tuple(expected[key].shape)}"
+            )
+            break
+    return ", ".join(parts)
+
+
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint {path}; check the path")
+    try:
+        # weights_only: a pickle may hold code, which this refuses to run
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files fail in many ways
+        raise ValueError(
+            f"{path} cannot be read as plain tensors: it is damaged, not a checkpoint, or holds "
+            "code, which was not run; download it again from the authors' page"
+        ) from error
+    if not isinstance(content, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
+        raise ValueError(f"{path} must hold a plain state dict, names to tensors, and does not")
+    return dict(content)
+
+
+_RELEASE_MODULES = {
+    "encoder": "encoder",
+    "mask_estimator1": "heads.mask.0",
+    "mask_estimator2": "heads.mask.1",
+    "level_estimator1": "heads.streaks.0",
+    "level_estimator2": "heads.streaks.1",
+    "mask_F_w_encoder1": "heads.from_mask.scale.0",
+    "mask_F_w_encoder2": "heads.from_mask.scale.2",
+    "mask_F_b_encoder1": "heads.from_mask.shift.0",
+    "mask_F_b_encoder2": "heads.from_mask.shift.2",
+    "level_F_w_encoder1": "heads.from_streaks.scale.0",
+    "level_F_w_encoder2": "heads.from_streaks.scale.2",
+    "level_F_b_encoder1": "heads.from_streaks.shift.0",
+    "level_F_b_encoder2": "heads.from_streaks.shift.2",
+    "decoder.0": "heads.residual.0",
+    "decoder.1": "heads.residual.1",
+}
+_RELEASE_KEY = re.compile(
+    r"jorder(?P<stage>[1-9])\."
+    r"(?:updater\.res(?P<block>[1-9])\.conv(?P<conv>[1-6])|(?P<module>.+))"
+    r"\.(?P<parameter>weight|bias)"
+)
+
+
+def _rename_release(
+    tensors: Mapping[str, Tensor], source: str | os.PathLike[str]
+) -> dict[str, Tensor]:
+    """From the authors' names to ours."""
+    renamed = {}
+    for key, tensor in tensors.items():
+        match = _RELEASE_KEY.fullmatch(key)
+        if match and match["block"]:
+            path, second = divmod(int(match["conv"]) - 1, 2)
+            module = f"context.blocks.{int(match['block']) - 1}.paths.{path}.{second}"
+        elif match and match["module"] in _RELEASE_MODULES:
+            module = _RELEASE_MODULES[match["module"]]
+        else:
+            raise ValueError(
+                f"{source} is not a checkpoint of the authors' release: it has the unknown "
+                f"tensor {key!r}"
+            )
+        renamed[f"stages.{int(match['stage']) - 1}.{module}.{match['parameter']}"] = tensor
+    return renamed

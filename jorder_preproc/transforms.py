@@ -1,0 +1,211 @@
+"""torchvision transforms: take rain off, put rain on. Thin: see `derain` and `rain`.
+
+A sample may be a picture alone or any nest of tuples, lists and dicts. What is a picture in
+it follows torchvision v2: every PIL image, `tv_tensors.Image` and `tv_tensors.Video`; only
+if there is none of these, the first plain tensor or NumPy array. All else (masks, boxes,
+labels, text, arrays beside a picture) comes back as the very same object.
+
+Types, shapes and dtypes: the table of `jorder_preproc.images`. Pictures come back in the
+type, dtype, PIL mode, size and device they had; opacity is kept bit-identical, and so is
+every pixel that did not change. Changed pixels of a palette picture get the nearest of its
+own colours; of a CMYK picture, inks without black.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import get_worker_info
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from jorder_preproc.derain import derain
+from jorder_preproc.images import decode
+from jorder_preproc.models.jorder import Jorder
+from jorder_preproc.models.variants import get_variant
+from jorder_preproc.rain.presets import RainPreset, get_preset
+from jorder_preproc.rain.synthesize import synthesize_rain
+
+_PICTURES = (Image.Image, tv_tensors.Image, tv_tensors.Video)
+
+
+def derain_image(image: Any, network: Jorder, tile: int | None = None) -> Any:
+    """Take the rain off a picture of any type.
+
+    Args:
+        image: a picture, or frames; see `jorder_preproc.images`.
+        network: what `load_model` or `build_model` gives.
+        tile: see `derain`.
+
+    Returns:
+        B, in the type of `image`.
+
+    Raises:
+        TypeError: not a picture, or its dtype or PIL mode is not known.
+        ValueError: wrong shape, floats outside [0, 1], NaN, or a tile too small.
+    """
+    frames = decode(image)
+    return frames.encode(derain(network, frames.rgb, tile=tile).background)
+
+
+def rain_image(image: Any, preset: str | RainPreset = "heavy", seed: int = 0) -> Any:
+    """Put rain on a picture of any type (Eq. 3).
+
+    The rain is a function of the seed and of the decoded RGB pixels, rounded to 8 bits,
+    alone: the same for a PIL image, a tensor and an array of one picture, and for every
+    frame of a video or batch its own.
+
+    Args:
+        image: a clean picture, or frames; see `jorder_preproc.images`.
+        preset: see `synthesize_rain`.
+        seed: >= 0.
+
+    Returns:
+        O, in the type of `image`.
+
+    Raises:
+        TypeError: not a picture, or its dtype or PIL mode is not known.
+        ValueError: wrong shape, floats outside [0, 1], NaN, unknown preset, negative seed.
+    """
+    frames = decode(image)
+    rainy = torch.empty(frames.rgb.shape, device="cpu")
+    for frame, result in zip(frames.rgb, rainy, strict=True):
+        background = frame.to("cpu", torch.float32)
+        result.copy_(synthesize_rain(background, preset, seed).rainy)
+    return frames.encode(rainy)
+
+
+class _PictureTransform(v2.Transform):
+    """A transform of the pictures in a sample; see the head of this module."""
+
+    def check_inputs(self, flat_inputs: list[Any]) -> None:
+        if not any(self._needs_transform_list(flat_inputs)):
+            types = ", ".join(type(item).__name__ for item in flat_inputs) or "nothing"
+            raise TypeError(
+                f"{type(self).__name__} found no picture in the sample: expected a PIL image, "
+                f"a tensor or a NumPy array, got {types}; open files with PIL.Image.open"
+            )
+
+    def _needs_transform_list(self, flat_inputs: list[Any]) -> list[bool]:
+        # torchvision's rule, with NumPy arrays counted among the plain tensors
+        plain_wanted = not any(isinstance(item, _PICTURES) for item in flat_inputs)
+        wanted = []
+        for item in flat_inputs:
+            plain = _is_plain(item)
+            wanted.append(isinstance(item, _PICTURES) or (plain and plain_wanted))
+            plain_wanted = plain_wanted and not plain
+        return wanted
+
+
+class JorderDerain(_PictureTransform):
+    """Take the rain off every picture of a sample (JORDER-E, Sec. 4 and 5).
+
+    Named networks are read when the first picture comes, in each process anew, so that the
+    transform is cheap to build and to send to workers. The network is no submodule: it is
+    neither trained, moved nor saved with a model that holds the transform.
+
+    Args:
+        model: a name of `list_models`, or a network, used as and where it is.
+        weights: a safetensors file for a named network; None takes the shipped ones.
+        device: where a named network runs; None is the CPU. Pictures come back to their
+            own device.
+        tile: see `derain`.
+
+    Raises:
+        TypeError: model is neither a name nor a network.
+        ValueError: unknown name, or weights or device given for a ready network.
+        FileNotFoundError: no such weights.
+        RuntimeError: at the first picture, where CUDA was asked for in a forked worker.
+    """
+
+    def __init__(
+        self,
+        model: str | Jorder = "jorder_e_lite",
+        weights: str | Path | None = None,
+        device: str | torch.device | None = None,
+        tile: int | None = None,
+    ):
+        super().__init__()
+        network = None
+        if isinstance(model, str):
+            get_variant(model)
+            if weights is not None and not Path(weights).is_file():
+                raise FileNotFoundError(
+                    f"weights must be a safetensors file, {weights} is none; "
+                    "leave weights out for the shipped ones"
+                )
+            self.model = model
+        elif isinstance(model, nn.Module):
+            if weights is not None or device is not None:
+                raise ValueError(
+                    "weights and device are for named networks, model is a ready one; "
+                    "load and move it before: load_model(name, weights, device)"
+                )
+            network = model
+        else:
+            raise TypeError(f"model must be a name or a Jorder network, got {type(model).__name__}")
+        self.weights = None if weights is None else str(weights)
+        self.device = None if device is None else str(torch.device(device))
+        self.tile = tile
+        # past nn.Module's bookkeeping: no submodule
+        self.__dict__["_network"] = network
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return derain_image(inpt, self._ready_network(), self.tile)
+
+    def _ready_network(self) -> Jorder:
+        network = self.__dict__["_network"]
+        where = self.device or "cpu" if network is None else next(network.parameters()).device
+        worker = get_worker_info()
+        if torch.device(where).type == "cuda" and worker and torch.cuda._is_in_bad_fork():
+            raise RuntimeError(
+                f"JorderDerain is to run on {where} in forked DataLoader worker {worker.id}, "
+                "where CUDA cannot start; use device='cpu', or a DataLoader with "
+                "multiprocessing_context='spawn', or call jorder_preproc.derain on whole "
+                "batches in the main process"
+            )
+        if network is None:
+            from jorder_preproc.models.weights import load_model
+
+            network = load_model(self.model, self.weights, device=where)
+            self.__dict__["_network"] = network
+        return network
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if "model" in state:
+            state["_network"] = None
+        return state
+
+
+class SynthesizeRain(_PictureTransform):
+    """Put rain on every picture of a sample; the same on the same picture, always.
+
+    Args:
+        preset: see `synthesize_rain`.
+        seed: >= 0; another one gives every picture other rain.
+
+    Raises:
+        ValueError: unknown preset, or a negative seed.
+    """
+
+    def __init__(self, preset: str | RainPreset = "heavy", seed: int = 0):
+        super().__init__()
+        get_preset(preset)
+        if seed < 0:
+            raise ValueError(f"seed must be >= 0, got {seed}")
+        self.preset = preset
+        self.seed = seed
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return rain_image(inpt, self.preset, self.seed)
+
+
+def _is_plain(item: Any) -> bool:
+    tensor = isinstance(item, torch.Tensor) and not isinstance(item, tv_tensors.TVTensor)
+    return tensor or isinstance(item, np.ndarray)
