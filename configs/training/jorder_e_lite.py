@@ -5,7 +5,7 @@
 
 _base_ = "./_base_/runner.py"
 
-iterations = 24_000
+iterations = 22_000
 patch = 96
 batch_size = 16
 
