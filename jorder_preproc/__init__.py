@@ -1,11 +1,10 @@
 """Rain removal as a preprocessing plug-in for vision models (JORDER-E)."""
 
-from typing import Any
-
 # `derain` is the function from here on; its module stays at hand as `from jorder_preproc.derain`
 from jorder_preproc.derain import Derained, derain
 from jorder_preproc.models.jorder import build_model
 from jorder_preproc.models.variants import list_models
+from jorder_preproc.models.weights import load_model
 from jorder_preproc.rain import synthesize_rain
 from jorder_preproc.transforms import JorderDerain, SynthesizeRain, derain_image, rain_image
 

@@ -14,6 +14,7 @@ of the three. Pixels that did not change come back bit-identical in every type.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,7 +26,6 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 _PEAKS = {torch.uint8: 255, torch.uint16: 65535}
-_HALF = 0.5
 
 
 class Frames(NamedTuple):
@@ -102,7 +102,7 @@ def _decode_tensor(image: Tensor) -> Frames:
             "move channels to the front and drop an alpha channel first"
         )
     plain = image.detach().as_subclass(Tensor)
-    frames = _decode_planes(plain.reshape(-1, *shape[-3:]))
+    frames = _decode_planes(plain.reshape(math.prod(shape[:-3]), *shape[-3:]))
 
     def encode(rgb: Tensor) -> Tensor:
         pixels = frames.encode(rgb).reshape(shape)
@@ -128,7 +128,8 @@ def _decode_array(image: NDArray[Any]) -> Frames:
         )
     # a copy where the array is read-only, which tensors cannot be
     pixels = torch.from_numpy(native if native.flags.writeable else native.copy())
-    frames = _decode_planes(pixels.reshape(-1, *native.shape[-3:]).permute(0, 3, 1, 2))
+    count = math.prod(native.shape[:-3])
+    frames = _decode_planes(pixels.reshape(count, *native.shape[-3:]).permute(0, 3, 1, 2))
 
     def encode(rgb: Tensor) -> NDArray[Any]:
         planes = frames.encode(rgb).permute(0, 2, 3, 1).cpu().numpy()
@@ -178,7 +179,7 @@ def _decode_pil(image: Image.Image) -> Frames:
         pixels = frames.encode(rgb)
         encoded = Image.fromarray(pixels)
         if image.mode == "1":
-            encoded = Image.fromarray(pixels > _HALF * 255)
+            encoded = Image.fromarray(pixels > 127)
         elif image.mode in ("LA", "RGBA"):
             encoded.putalpha(image.getchannel("A"))
         elif image.mode in ("P", "CMYK"):

@@ -28,6 +28,7 @@ from jorder_preproc.derain import derain
 from jorder_preproc.images import decode
 from jorder_preproc.models.jorder import Jorder
 from jorder_preproc.models.variants import get_variant
+from jorder_preproc.models.weights import load_model
 from jorder_preproc.rain.presets import RainPreset, get_preset
 from jorder_preproc.rain.synthesize import synthesize_rain
 
@@ -170,8 +171,6 @@ class JorderDerain(_PictureTransform):
                 "batches in the main process"
             )
         if network is None:
-            from jorder_preproc.models.weights import load_model
-
             network = load_model(self.model, self.weights, device=where)
             self.__dict__["_network"] = network
         return network
