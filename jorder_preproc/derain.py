@@ -210,7 +210,7 @@ def _derain_window(network: Jorder, rainy: Tensor) -> Derained:
     seen = rainy.to(dtype)
     output = network(seen)[-1]
     change = output.background.to(precise) - seen.to(precise)
-    if network.variant.label_convention == "paper":
+    if network.label_convention == "paper":
         streak_map = relu(output.streak_map)
         rain = output.mask_logits.float().softmax(1)[:, 1:]
         region_mask = rain > 0.5
