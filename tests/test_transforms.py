@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import random_network
 from PIL import Image, ImageSequence
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -26,6 +25,7 @@ from jorder_preproc import (
     synthesize_rain,
 )
 from jorder_preproc.models.weights import save_weights
+from tests.networks import random_network
 
 HEIGHT, WIDTH = 17, 22
 
