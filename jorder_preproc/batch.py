@@ -1,0 +1,118 @@
+"""From the paths a user names to a list of files to read and write."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jorder_preproc.picture_files import SUFFIXES
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to work on.
+
+    Attributes:
+        source: file to read.
+        target: file to write.
+        extras: further files to write, by what they are.
+    """
+
+    source: Path
+    target: Path
+    extras: Mapping[str, Path]
+
+    @property
+    def outputs(self) -> list[Path]:
+        return [self.target, *self.extras.values()]
+
+    @property
+    def done(self) -> bool:
+        return all(path.exists() for path in self.outputs)
+
+
+def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> list[Job]:
+    """What to read and write, in order, each source once.
+
+    A file goes to `out` under its name; a folder's pictures keep their sub-folders, and so
+    do those of a glob, below the folder where its wildcards begin. Hidden files, and files
+    in `out`, are not looked at in folders and globs.
+
+    Args:
+        inputs: files, folders and globs (`**` for any sub-folders).
+        out: folder for the results; need not exist.
+        extras: further outputs per picture: what they are, and the ending that takes the
+            place of the picture's suffix, such as `_mask.png`.
+
+    Raises:
+        ValueError: an input that names no picture, two files with one output, or an output
+            that is one of the inputs.
+    """
+    jobs: dict[Path, Job] = {}
+    for given in inputs:
+        for source, base in _expand(given, out):
+            target = out / source.relative_to(base)
+            job = Job(
+                source,
+                target,
+                {what: target.with_name(target.stem + ending) for what, ending in extras.items()},
+            )
+            jobs.setdefault(source.resolve(), job)
+    _check_outputs(list(jobs.values()))
+    return list(jobs.values())
+
+
+def _expand(given: str, out: Path) -> list[tuple[Path, Path]]:
+    """Pictures that `given` names, each with the folder that its name is kept from."""
+    path = Path(given)
+    if path.is_file():
+        return [(path, path.parent)]
+    if path.is_dir():
+        found = [(file, path) for file in sorted(path.rglob("*")) if _is_picture(file, out)]
+        if not found:
+            raise ValueError(
+                f"no pictures in the folder {given}; looked for {', '.join(sorted(SUFFIXES))}"
+            )
+        return found
+    if not glob.has_magic(given):
+        raise ValueError(f"no file or folder {given}; check the path")
+    fixed = []
+    for part in path.parts:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    matches = (Path(match) for match in sorted(glob.glob(given, recursive=True)))
+    found = [(file, Path(*fixed)) for file in matches if _is_picture(file, out)]
+    if not found:
+        raise ValueError(f"no pictures match {given}; looked for {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def _is_picture(path: Path, out: Path) -> bool:
+    return (
+        path.suffix.lower() in SUFFIXES
+        and not path.name.startswith(".")
+        and out.resolve() not in path.resolve().parents
+        and path.is_file()
+    )
+
+
+def _check_outputs(jobs: Sequence[Job]) -> None:
+    sources = {job.source.resolve(): job for job in jobs}
+    writers: dict[Path, Job] = {}
+    for job in jobs:
+        for output in job.outputs:
+            resolved = output.resolve()
+            if resolved in sources:
+                raise ValueError(
+                    f"{output}, to be made from {job.source}, is itself an input; "
+                    "choose another output folder"
+                )
+            if resolved in writers:
+                raise ValueError(
+                    f"{writers[resolved].source} and {job.source} would both be written to "
+                    f"{output}; put them into different output folders"
+                )
+            writers[resolved] = job

@@ -1,0 +1,338 @@
+"""The command `jorder`: derain picture files, put rain on them, look after weights."""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from jorder_preproc.atomic import atomic_path
+from jorder_preproc.batch import Job, plan_jobs
+from jorder_preproc.derain import derain_pixels
+from jorder_preproc.images import float_to_pixels, pixels_to_float
+from jorder_preproc.models import Jorder, get_variant, list_models, load_model
+from jorder_preproc.models.weights import (
+    SHIPPED_WEIGHTS,
+    convert_release,
+    shipped_models,
+    shipped_sha256,
+)
+from jorder_preproc.picture_files import PictureError, read_picture, write_picture, write_png
+from jorder_preproc.rain import PRESETS, get_preset, synthesize_rain
+
+MAX_RAIN_PIXELS = 40_000_000
+"""Largest picture `jorder rain` takes: rain is drawn on the whole of it, in float."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Take the rain off pictures, or put it on.",
+)
+# results go to stdout, progress and errors to stderr
+_stdout = Console()
+_stderr = Console(stderr=True)
+
+_Inputs = Annotated[
+    list[str], typer.Argument(help="Pictures, folders of pictures, or quoted globs.")
+]
+_Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo pictures that are done.")]
+
+
+@app.command()
+def derain(
+    inputs: _Inputs,
+    out: _Out,
+    save_mask: Annotated[
+        bool, typer.Option("--save-mask", help="Also write NAME_mask.png: white where rain is.")
+    ] = False,
+    save_streaks: Annotated[
+        bool, typer.Option("--save-streaks", help="Also write NAME_streaks.png: the rain alone.")
+    ] = False,
+    model: Annotated[
+        str, typer.Option(help="Network; `jorder models` lists them.")
+    ] = "jorder_e_lite",
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights file (safetensors) instead of the shipped one.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: the GPU if there is one.")
+    ] = None,
+    tile: Annotated[
+        int, typer.Option(help="Side of the windows that are run, px; bounds the memory.")
+    ] = 1024,
+    overwrite: _Overwrite = False,
+) -> None:
+    """Take the rain off pictures.
+
+    Names, sub-folders, format, EXIF, colour profile, opacity and 16 bits are kept; pictures
+    come out upright. What is done already is skipped.
+    """
+    network = _load_network(model, weights, device, tile)
+    extras = {}
+    if save_mask:
+        extras["mask"] = "_mask.png"
+    if save_streaks:
+        extras["streaks"] = "_streaks.png"
+
+    def work(job: Job) -> None:
+        picture = read_picture(job.source)
+        derained = derain_pixels(
+            network,
+            picture.pixels,
+            tile=tile,
+            with_streak_map=save_streaks,
+            with_region_mask=save_mask,
+        )
+        if derained.region_mask is not None:
+            write_png(job.extras["mask"], derained.region_mask)
+        if derained.streak_map is not None:
+            write_png(job.extras["streaks"], derained.streak_map)
+        write_picture(job.target, derained.background, picture)
+
+    _run("Deraining", _plan(inputs, out, extras), work, overwrite)
+
+
+@app.command()
+def rain(
+    inputs: _Inputs,
+    out: _Out,
+    preset: Annotated[str, typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}.")] = "heavy",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed and picture, same rain.")] = 0,
+    save_mask: Annotated[
+        bool, typer.Option("--save-mask", help="Also write NAME_mask.png: white where rain is.")
+    ] = False,
+    save_streaks: Annotated[
+        bool, typer.Option("--save-streaks", help="Also write NAME_streaks.png: the rain alone.")
+    ] = False,
+    save_parameters: Annotated[
+        bool, typer.Option("--save-parameters", help="Also write NAME_rain.json: what was drawn.")
+    ] = False,
+    overwrite: _Overwrite = False,
+) -> None:
+    """Put rain on pictures, and write the labels that go with it.
+
+    The rain depends on the seed and the pixels alone, as with `SynthesizeRain`. JPEG loses
+    some of it: use PNG where the labels must fit exactly.
+    """
+    try:
+        get_preset(preset)
+    except ValueError as error:
+        _fail(error)
+    extras = {}
+    if save_mask:
+        extras["mask"] = "_mask.png"
+    if save_streaks:
+        extras["streaks"] = "_streaks.png"
+    if save_parameters:
+        extras["parameters"] = "_rain.json"
+
+    def work(job: Job) -> None:
+        picture = read_picture(job.source)
+        height, width, _ = picture.pixels.shape
+        if height * width > MAX_RAIN_PIXELS:
+            raise PictureError(
+                f"{width} x {height} pixels are more than the {MAX_RAIN_PIXELS // 10**6} "
+                "megapixels that rain is drawn on; make the picture smaller"
+            )
+        pixels = torch.from_numpy(np.array(picture.pixels))
+        sample = synthesize_rain(pixels_to_float(pixels.permute(2, 0, 1)), preset, seed)
+
+        def encode(values: torch.Tensor) -> np.ndarray:
+            return float_to_pixels(values.clamp(0, 1), pixels.dtype).permute(1, 2, 0).numpy()
+
+        if save_mask:
+            write_png(job.extras["mask"], (sample.region_mask[0] * 255).to(torch.uint8).numpy())
+        if save_streaks:
+            write_png(job.extras["streaks"], encode(sample.streak_map))
+        if save_parameters:
+            drawn = {"source": job.source.name, "preset": preset, "seed": seed}
+            with atomic_path(job.extras["parameters"]) as temporary:
+                temporary.write_text(json.dumps(drawn | sample.parameters, indent=2) + "\n")
+        write_picture(job.target, encode(sample.rainy), picture)
+
+    _run("Raining", _plan(inputs, out, extras), work, overwrite)
+
+
+@app.command()
+def models() -> None:
+    """List the networks: size, cost, and whether weights come with the package."""
+    table = Table("model", "stages", "parameters", "kMAC/pixel", "weights")
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    shipped = shipped_models()
+    for name in list_models():
+        variant = get_variant(name)
+        table.add_row(
+            name,
+            str(variant.stages),
+            f"{variant.parameters:,}",
+            f"{variant.macs_per_pixel / 1000:,.1f}",
+            "shipped" if name in shipped else "-",
+        )
+    _stdout.print(table)
+    _print_digests(shipped)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="Checkpoint of the authors' release, .pt.")],
+    out: Annotated[Path, typer.Argument(help="Safetensors file to write.")],
+) -> None:
+    """Turn a released checkpoint into a weights file. No code in it is run."""
+    try:
+        network = convert_release(source, out)
+    except (ValueError, OSError) as error:
+        _fail(error)
+    _stdout.print(
+        f"Wrote {network.name}: use it with --model {network.name} --weights {out}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def info() -> None:
+    """Show versions, devices and weights, for bug reports."""
+    rows = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("jorder-preproc", "torch", "torchvision", "numpy", "pillow", "safetensors"):
+        try:
+            rows[package] = version(package)
+        except PackageNotFoundError:
+            rows[package] = "not installed as a package"
+    rows["devices"] = ", ".join(_devices())
+    rows["CPU threads"] = str(torch.get_num_threads())
+    rows["weights"] = str(SHIPPED_WEIGHTS)
+    for key, value in rows.items():
+        _stdout.print(f"{key}: {value}", markup=False, highlight=False, soft_wrap=True)
+    _print_digests(shipped_models())
+
+
+def _fail(error: Exception | str) -> NoReturn:
+    """End with a message for the user and status 2: nothing was done."""
+    _stderr.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+    raise typer.Exit(2)
+
+
+def _print_digests(names: Sequence[str]) -> None:
+    for name in names:
+        _stdout.print(f"sha256 {shipped_sha256(name)}  {name}", highlight=False, soft_wrap=True)
+
+
+def _devices() -> list[str]:
+    if not torch.accelerator.is_available():
+        return ["cpu"]
+    kind = torch.accelerator.current_accelerator()
+    return [f"{kind}:{index}" for index in range(torch.accelerator.device_count())] + ["cpu"]
+
+
+def _load_network(model: str, weights: Path | None, device: str | None, tile: int) -> Jorder:
+    try:
+        network = load_model(model, weights)
+    except (ValueError, OSError) as error:
+        _fail(error)
+    device = device or _devices()[0]
+    try:
+        network.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either
+        _fail(f"cannot use the device {device!r} ({error}); choose from {', '.join(_devices())}")
+    try:
+        # one pixel: a tile too small fails here, once, instead of on every picture
+        derain_pixels(network, np.zeros((1, 1, 3), np.uint8), tile=tile)
+    except ValueError as error:
+        _fail(error)
+    return network
+
+
+def _plan(inputs: Sequence[str], out: Path, extras: Mapping[str, str]) -> list[Job]:
+    try:
+        jobs = plan_jobs(inputs, out, extras)
+    except ValueError as error:
+        _fail(error)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        _fail(f"cannot write to {out} ({error.strerror}); choose a folder you may write to")
+    return jobs
+
+
+class _Rate(ProgressColumn):
+    """Pictures per second since the start."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.2f} images/s")
+
+
+def _run(title: str, jobs: Sequence[Job], work: Callable[[Job], None], overwrite: bool) -> None:
+    """Work on every job, report those that fail, and end with a summary.
+
+    Raises:
+        typer.Exit: with status 1 if any failed.
+    """
+    pending = [job for job in jobs if overwrite or not job.done]
+    failed = 0
+    start = time.perf_counter()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_stderr, disable=not pending) as progress:
+        for job in progress.track(pending, description=title):
+            try:
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+                work(job)
+            except (OSError, ValueError, RuntimeError, MemoryError) as error:
+                failed += 1
+                reason = str(error) or type(error).__name__
+                progress.console.print(
+                    f"[red]failed:[/red] {escape(str(job.source))}: {escape(reason)}",
+                    soft_wrap=True,
+                    highlight=False,
+                )
+    seconds = time.perf_counter() - start
+    written = len(pending) - failed
+    table = Table("pictures", "written", "skipped", "failed", "seconds", "images/s")
+    table.add_row(
+        str(len(jobs)),
+        str(written),
+        str(len(jobs) - len(pending)),
+        str(failed),
+        f"{seconds:.1f}",
+        f"{written / seconds:.2f}" if written else "-",
+    )
+    _stdout.print(table)
+    if failed:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,308 @@
+"""Picture files in and out: upright RGB pixels, and a file like the one they came from.
+
+Kept: format, 8 or 16 bits, grey or colour, opacity, ICC profile, EXIF and resolution. The
+orientation of the EXIF data is applied to the pixels, so that rain falls downwards for the
+network too, and its tag is set to 1: the result displays like the input. Not kept: palettes
+(written as colour), ink (CMYK becomes RGB), thumbnails, which would show the rain, and of a
+TIFF's tags all but title, camera, software, date, artist and copyright.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+from torchvision.io import ImageReadMode, decode_png
+
+from jorder_preproc.atomic import atomic_path
+
+MAX_PIXELS = 256_000_000
+"""Largest picture read, in place of Pillow's limit: a third of it is 100 megapixels, which
+take less than 2 GB; beyond it a small file could fill the memory of an ordinary machine."""
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
+"""What is looked for in folders; a file named by itself may have any suffix."""
+
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF")
+_SAVE_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "WEBP": {"quality": 95},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+}
+_GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N")
+_ROWS_AT_ONCE = 256
+_ORIENTATION = 0x0112
+# title, make, model, software, date and time, artist, copyright
+_TIFF_DESCRIPTIONS = frozenset({0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298})
+_BITS_PER_SAMPLE = 0x0102
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+
+Pixels = NDArray[Any]
+
+
+class PictureError(ValueError):
+    """A picture file that cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A decoded picture, and what its file needs to be written again.
+
+    Attributes:
+        pixels: uint8 or uint16 RGB (H, W, 3), upright.
+        alpha: opacity, (H, W), in the dtype of the pixels; None where there is none.
+        grey: the file has no colour; the three channels are equal.
+        format: as Pillow names it.
+        metadata: `icc_profile`, `exif` and `dpi`, as far as the file has them.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None
+    grey: bool
+    format: str
+    metadata: Mapping[str, Any]
+
+
+def read_picture(path: str | os.PathLike[str]) -> PictureFile:
+    """Decode a JPEG, PNG, TIFF, WebP, BMP or GIF file of one picture.
+
+    Raises:
+        PictureError: not such a file, damaged, larger than `MAX_PIXELS`, of several
+            pictures, or of a kind that would lose precision.
+        OSError: the file cannot be opened.
+    """
+    Image.init()  # or `formats` finds only Pillow's most common ones
+    path = Path(path)
+    with path.open("rb") as file:
+        try:
+            with _own_pixel_limit(), Image.open(file, formats=_FORMATS) as image:
+                _check(image)
+                return _decode(image, path)
+        except PictureError:
+            raise
+        except Image.UnidentifiedImageError as error:
+            raise PictureError(
+                "not a picture, or its first bytes are damaged; expected a JPEG, PNG, TIFF, "
+                "WebP, BMP or GIF file"
+            ) from error
+        except Exception as error:  # damaged files fail in any way in their decoders
+            raise PictureError(f"damaged picture ({error}); replace or repair the file") from error
+
+
+def write_picture(path: str | os.PathLike[str], pixels: Pixels, like: PictureFile) -> None:
+    """Write pixels to a file like the one that `like` was read from, whole or not at all.
+
+    Args:
+        path: where to.
+        pixels: RGB, shape and dtype of `like.pixels`.
+        like: gives format, opacity, greyness and metadata. JPEG and WebP are written with
+            quality 95.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    planes = _grey(pixels) if like.grey else pixels
+    if pixels.dtype == np.uint16 and like.format == "PNG":
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            _write_png16(file, planes, like.alpha, like.metadata)
+        return
+    image = Image.fromarray(np.ascontiguousarray(planes))
+    if like.alpha is not None:
+        image.putalpha(Image.fromarray(np.ascontiguousarray(like.alpha)))
+    with atomic_path(path) as temporary:
+        image.save(temporary, like.format, **_SAVE_OPTIONS.get(like.format, {}), **like.metadata)
+
+
+def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
+    """Write uint8 or uint16 pixels, (H, W) or RGB (H, W, 3), whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        if pixels.dtype == np.uint16:
+            _write_png16(file, pixels, None, {})
+        else:
+            Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
+
+
+@contextmanager
+def _own_pixel_limit() -> Iterator[None]:
+    """Lift Pillow's limit, which is process-wide; `_check` sets ours."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _check(image: Image.Image) -> None:
+    """Refuse what is too large or would not come back as it was."""
+    if image.width * image.height > MAX_PIXELS:
+        raise PictureError(
+            f"{image.width} x {image.height} pixels are more than "
+            f"{MAX_PIXELS // 10**6} megapixels; cut the picture into parts"
+        )
+    frames = getattr(image, "n_frames", 1)
+    # the other frames of a camera's MPO file are previews of the first
+    if frames > 1 and image.format != "MPO":
+        raise PictureError(
+            f"{frames} pictures in one {image.format} file (animated or multi-page); "
+            "extract them first and pass them one by one"
+        )
+    if image.mode in ("I", "F"):
+        raise PictureError(f"32-bit pixels (mode {image.mode}); save the picture with 8 or 16 bits")
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
+    if max(bits) > 8 and image.mode not in _GREY_MODES:
+        raise PictureError(f"{max(bits)}-bit colour TIFF; save the picture as 16-bit PNG")
+
+
+def _decode(image: Image.Image, path: Path) -> PictureFile:
+    image.load()  # TIFF turns itself upright here
+    exif = image.getexif()
+    orientation = exif.get(_ORIENTATION, 1)
+    if image.format == "TIFF":
+        exif = _descriptions(exif)
+    metadata = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
+    if len(exif):
+        if _ORIENTATION in exif:
+            exif[_ORIENTATION] = 1
+        metadata["exif"] = exif.tobytes()
+    format = "JPEG" if image.format == "MPO" else str(image.format)
+    if format == "PNG" and _png_bits(path) == 16:
+        image.close()  # Pillow cuts colour to 8 bits
+        pixels, alpha, grey = _read_png16(path)
+    else:
+        if image.mode == "CMYK":
+            image = _ink_to_rgb(image, metadata.pop("icc_profile", None))
+        grey = image.mode in _GREY_MODES
+        pixels, alpha = _read_planes(image, grey)
+    return PictureFile(
+        pixels=_upright(pixels, orientation),
+        alpha=None if alpha is None else _upright(alpha, orientation),
+        grey=grey,
+        format=format,
+        metadata=metadata,
+    )
+
+
+def _descriptions(exif: Image.Exif) -> Image.Exif:
+    """The tags of a TIFF that describe the picture rather than the layout of the file."""
+    kept = Image.Exif()
+    for tag in _TIFF_DESCRIPTIONS & exif.keys():
+        kept[tag] = exif[tag]
+    return kept
+
+
+def _read_planes(image: Image.Image, grey: bool) -> tuple[Pixels, Pixels | None]:
+    """Pixels and opacity, copied in strips: Pillow's own way needs twice the memory."""
+    transparent = image.has_transparency_data
+    if not image.mode.startswith("I;16"):
+        mode = ("LA" if grey else "RGBA") if transparent else ("L" if grey else "RGB")
+        image = image if image.mode == mode else image.convert(mode)
+    dtype = np.uint16 if image.mode.startswith("I;16") else np.uint8
+    pixels = np.empty((image.height, image.width, 3), dtype)
+    alpha = np.empty((image.height, image.width), dtype) if transparent else None
+    for top in range(0, image.height, _ROWS_AT_ONCE):
+        bottom = min(top + _ROWS_AT_ONCE, image.height)
+        strip = np.asarray(image.crop((0, top, image.width, bottom)))
+        strip = strip.reshape(*strip.shape[:2], -1)
+        pixels[top:bottom] = strip[..., :1] if grey else strip[..., :3]
+        if alpha is not None:
+            alpha[top:bottom] = strip[..., -1]
+    return pixels, alpha
+
+
+def _ink_to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """CMYK as sRGB, by its colour profile if it has one."""
+    if profile is None:
+        return image.convert("RGB")
+    converted = ImageCms.profileToProfile(
+        image, BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
+    )
+    if converted is None:
+        raise PictureError("the colour profile does not fit; save the picture as RGB")
+    return converted
+
+
+def _upright(plane: Pixels, orientation: int) -> Pixels:
+    """Undo an EXIF orientation, 1-8; any other value is no orientation."""
+    if orientation in (5, 6, 7, 8):
+        plane = plane.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        plane = plane[::-1]
+    if orientation in (2, 3, 6, 7):
+        plane = plane[:, ::-1]
+    return plane
+
+
+def _grey(pixels: Pixels) -> Pixels:
+    """Mean of the channels, rounded; three equal ones give their value exactly."""
+    total = pixels.sum(2, dtype=np.uint32)
+    total += 1
+    total //= 3
+    return total.astype(pixels.dtype)
+
+
+def _png_bits(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.read(25)[24]
+
+
+def _read_png16(path: Path) -> tuple[Pixels, Pixels | None, bool]:
+    """Pixels, opacity and whether it is grey, of a PNG of 16 bits."""
+    content = torch.from_numpy(np.fromfile(path, np.uint8))
+    planes = decode_png(content, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+    channels = planes.shape[2]
+    grey = channels < 3
+    pixels = np.broadcast_to(planes[..., :1], (*planes.shape[:2], 3)) if grey else planes[..., :3]
+    return pixels, planes[..., -1] if channels in (2, 4) else None, grey
+
+
+def _write_png16(
+    file: BinaryIO, pixels: Pixels, alpha: Pixels | None, metadata: Mapping[str, Any]
+) -> None:
+    """Write a PNG of 16 bits, which Pillow cannot in colour (PNG specification, W3C)."""
+
+    def chunk(kind: bytes, content: bytes) -> None:
+        checksum = zlib.crc32(kind + content)
+        file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum))
+
+    height, width = pixels.shape[:2]
+    colour, opacity = 2 * (pixels.ndim == 3), 4 * (alpha is not None)
+    file.write(_PNG_START)
+    chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour + opacity, 0, 0, 0))
+    if "icc_profile" in metadata:
+        chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata["icc_profile"]))
+    if "dpi" in metadata:
+        per_metre = (round(float(dpi) / 0.0254) for dpi in metadata["dpi"])
+        chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
+    if "exif" in metadata:
+        chunk(b"eXIf", metadata["exif"].removeprefix(b"Exif\0\0"))
+    deflate = zlib.compressobj()
+    above = b""
+    for row in range(height):
+        samples = pixels[row].reshape(width, -1)
+        if alpha is not None:
+            samples = np.column_stack([samples, alpha[row]])
+        line = np.frombuffer(samples.astype(">u2").tobytes(), np.uint8)
+        # filter 2: the difference from the line above, byte by byte; the first from nothing
+        difference = line - (np.frombuffer(above, np.uint8) if above else np.uint8(0))
+        above = line.tobytes()
+        compressed = deflate.compress(b"\2" + difference.tobytes())
+        if compressed:
+            chunk(b"IDAT", compressed)
+    chunk(b"IDAT", deflate.flush())
+    chunk(b"IEND", b"")
