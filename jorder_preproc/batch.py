@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +38,8 @@ def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> li
     """What to read and write, in order, each source once.
 
     A file goes to `out` under its name; a folder's pictures keep their sub-folders, and so
-    do those of a glob, below the folder where its wildcards begin. Hidden files, and files
-    in `out`, are not looked at in folders and globs.
+    do those of a glob, below the folder where its wildcards begin. Folders and globs
+    leave out hidden files, and the files in `out` where that lies below them.
 
     Args:
         inputs: files, folders and globs (`**` for any sub-folders).
@@ -70,7 +71,7 @@ def _expand(given: str, out: Path) -> list[tuple[Path, Path]]:
     if path.is_file():
         return [(path, path.parent)]
     if path.is_dir():
-        found = [(file, path) for file in sorted(path.rglob("*")) if _is_picture(file, out)]
+        found = [(file, path) for file in sorted(path.rglob("*")) if _is_picture(file, path, out)]
         if not found:
             raise ValueError(
                 f"no pictures in the folder {given}; looked for {', '.join(sorted(SUFFIXES))}"
@@ -78,23 +79,21 @@ def _expand(given: str, out: Path) -> list[tuple[Path, Path]]:
         return found
     if not glob.has_magic(given):
         raise ValueError(f"no file or folder {given}; check the path")
-    fixed = []
-    for part in path.parts:
-        if glob.has_magic(part):
-            break
-        fixed.append(part)
+    base = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
     matches = (Path(match) for match in sorted(glob.glob(given, recursive=True)))
-    found = [(file, Path(*fixed)) for file in matches if _is_picture(file, out)]
+    found = [(file, base) for file in matches if _is_picture(file, base, out)]
     if not found:
         raise ValueError(f"no pictures match {given}; looked for {', '.join(sorted(SUFFIXES))}")
     return found
 
 
-def _is_picture(path: Path, out: Path) -> bool:
+def _is_picture(path: Path, base: Path, out: Path) -> bool:
+    inner = out.resolve()
+    earlier_result = base.resolve() in inner.parents and inner in path.resolve().parents
     return (
         path.suffix.lower() in SUFFIXES
         and not path.name.startswith(".")
-        and out.resolve() not in path.resolve().parents
+        and not earlier_result
         and path.is_file()
     )
 

@@ -1,0 +1,392 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from jorder_preproc import cli
+from jorder_preproc.batch import plan_jobs
+from jorder_preproc.cli import app
+from jorder_preproc.derain import derain
+from jorder_preproc.models import build_model, list_models, load_model, save_weights
+from jorder_preproc.rain import synthesize_rain
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Random weights that change every picture: the command does not care how well."""
+    torch.manual_seed(0)
+    network = build_model("jorder_e_lite")
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_weights(network, path)
+    return path
+
+
+@pytest.fixture
+def jorder(weights, tmp_path, monkeypatch):
+    """Run the command in an empty folder; `derain` with the random weights."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(command, *arguments):
+        if command == "derain":
+            arguments = ("--weights", weights, "--device", "cpu", *arguments)
+        return CliRunner().invoke(app, [command, *map(str, arguments)])
+
+    return run
+
+
+def picture(path, height=20, width=30, seed=0):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def pixels_of(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def to_tensor(pixels):
+    return torch.from_numpy(pixels).permute(2, 0, 1) / 255
+
+
+def to_pixels(values):
+    return (values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def files_in(folder):
+    return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file())
+
+
+def error_of(result):
+    """The message on stderr, on one line; the command must have ended on purpose."""
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return " ".join(result.stderr.split())
+
+
+def summary_of(result):
+    """Numbers of the closing table: pictures, written, skipped, failed."""
+    return [int(n) for n in re.findall(r"│ +(\d+) +(?=│)", result.stdout)]
+
+
+def test_derain_gives_what_the_function_gives(jorder, weights):
+    pixels = picture("a.png")
+    result = jorder("derain", "a.png", "-o", "out", "--save-mask", "--save-streaks")
+    assert result.exit_code == 0, result.output
+    expected = derain(load_model("jorder_e_lite", weights), to_tensor(pixels))
+    assert files_in("out") == ["a.png", "a_mask.png", "a_streaks.png"]
+    np.testing.assert_array_equal(pixels_of("out/a.png"), to_pixels(expected.background))
+    np.testing.assert_array_equal(pixels_of("out/a_streaks.png"), to_pixels(expected.streak_map))
+    mask = to_pixels(expected.region_mask)[..., 0]
+    np.testing.assert_array_equal(pixels_of("out/a_mask.png"), mask)
+    assert not np.array_equal(pixels_of("out/a.png"), pixels)
+
+
+def test_tiles_give_the_whole(jorder):
+    picture("a.png", 40, 420)
+    assert jorder("derain", "a.png", "-o", "whole").exit_code == 0
+    assert jorder("derain", "a.png", "-o", "tiles", "--tile", 200).exit_code == 0
+    difference = pixels_of("whole/a.png").astype(int) - pixels_of("tiles/a.png")
+    assert abs(difference).max() <= 1
+
+
+def test_folder_keeps_names_and_subfolders(jorder):
+    for path in ("photos/a.png", "photos/sub/b.jpg", "photos/.hidden.png"):
+        picture(path)
+    Path("photos/notes.txt").write_text("no picture")
+    result = jorder("derain", "photos", "-o", "photos/out")
+    assert result.exit_code == 0
+    assert files_in("photos/out") == ["a.png", "sub/b.jpg"]
+    # the results are not taken for inputs when it is run again
+    assert summary_of(jorder("derain", "photos", "-o", "photos/out")) == [2, 0, 2, 0]
+
+
+def test_glob(jorder):
+    for path in ("photos/a.png", "photos/sub/b.png", "photos/sub/c.jpg"):
+        picture(path)
+    assert jorder("derain", "photos/**/*.png", "-o", "out").exit_code == 0
+    assert files_in("out") == ["a.png", "sub/b.png"]
+
+
+def test_output_above_the_input(jorder):
+    picture("photos/sub/a.png")
+    assert jorder("derain", "photos/sub", "-o", "photos").exit_code == 0
+    assert files_in("photos") == ["a.png", "sub/a.png"]
+
+
+def test_name_that_looks_like_a_glob(jorder):
+    picture("a[1].png")
+    assert jorder("derain", "a[1].png", "-o", "out").exit_code == 0
+    assert files_in("out") == ["a[1].png"]
+
+
+def test_done_is_skipped_unless_overwritten(jorder):
+    picture("a.png")
+    assert summary_of(jorder("derain", "a.png", "-o", "out")) == [1, 1, 0, 0]
+    Path("out/a.png").write_bytes(b"mine")
+    assert summary_of(jorder("derain", "a.png", "-o", "out")) == [1, 0, 1, 0]
+    assert Path("out/a.png").read_bytes() == b"mine"
+    # a mask that is asked for but missing is work to do
+    assert summary_of(jorder("derain", "a.png", "-o", "out", "--save-mask")) == [1, 1, 0, 0]
+    assert summary_of(jorder("derain", "a.png", "-o", "out", "--overwrite")) == [1, 1, 0, 0]
+    assert Path("out/a.png").read_bytes() != b"mine"
+
+
+def test_same_file_twice_is_one_picture(jorder):
+    picture("photos/a.png")
+    assert summary_of(jorder("derain", "photos", "photos/a.png", "-o", "out")) == [1, 1, 0, 0]
+
+
+def test_bad_files_are_counted_and_the_others_done(jorder):
+    picture("in/good.png")
+    picture("in/truncated.jpg", 64, 64)
+    Path("in/truncated.jpg").write_bytes(Path("in/truncated.jpg").read_bytes()[:-1000])
+    Path("in/text.png").write_text("not a picture")
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save("in/moving.gif", save_all=True, append_images=frames[1:])
+    result = jorder("derain", "in", "-o", "out")
+    assert result.exit_code == 1
+    assert summary_of(result) == [4, 1, 0, 3]
+    message = error_of(result)
+    assert "in/truncated.jpg: damaged picture" in message
+    assert "in/text.png: not a picture" in message
+    assert "in/moving.gif: 2 pictures in one GIF file" in message
+    assert files_in("out") == ["good.png"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (3, 5000), (5000, 3)])
+def test_odd_sizes(jorder, height, width):
+    pixels = picture("a.png", height, width)
+    result = jorder("derain", "a.png", "-o", "out", "--save-mask")
+    assert result.exit_code == 0, result.output
+    assert pixels_of("out/a.png").shape == pixels.shape
+    assert pixels_of("out/a_mask.png").shape == pixels.shape[:2]
+
+
+def test_sixteen_bits(jorder, weights):
+    samples = np.random.default_rng(0).integers(0, 65536, (20, 30), np.uint16, endpoint=False)
+    Image.fromarray(samples).save("a.png")
+    assert jorder("derain", "a.png", "-o", "out").exit_code == 0
+    rgb = torch.from_numpy(samples / np.float32(65535)).expand(3, -1, -1)
+    expected = derain(load_model("jorder_e_lite", weights), rgb).background.mean(0) * 65535
+    actual = pixels_of("out/a.png")
+    assert actual.dtype == np.uint16
+    assert abs(actual - expected.numpy()).max() < 3
+
+
+def test_cmyk_and_opacity(jorder):
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save("ink.jpg")
+    opacity = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    clear = Image.new("RGB", (8, 8), "red")
+    clear.putalpha(Image.fromarray(opacity))
+    clear.save("clear.png")
+    assert jorder("derain", "ink.jpg", "clear.png", "-o", "out").exit_code == 0
+    assert pixels_of("out/ink.jpg").shape == (8, 8, 3)
+    np.testing.assert_array_equal(pixels_of("out/clear.png")[..., 3], opacity)
+
+
+def test_sideways_photograph_is_derained_upright(jorder):
+    upright = picture("upright.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned clockwise
+    Image.fromarray(np.rot90(upright)).save("sideways.png", exif=exif)
+    jorder("derain", "upright.png", "sideways.png", "-o", "out")
+    np.testing.assert_array_equal(pixels_of("out/sideways.png"), pixels_of("out/upright.png"))
+    assert Image.open("out/sideways.png").getexif()[0x0112] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("none.png",), "no file or folder none.png; check the path"),
+        (("*.png",), "no pictures match *.png"),
+        (("empty",), "no pictures in the folder empty; looked for .bmp,"),
+        (("one/a.png", "two/a.png"), "one/a.png and two/a.png would both be written to out/a.png"),
+        (("pair", "--save-mask"), "would both be written to out/a_mask.png"),
+        (("one", "-o", "one"), "is itself an input; choose another output folder"),
+        (("one/sub", "-o", "one"), "no file or folder one/sub"),
+        (("one/*.png", "-o", "one"), "is itself an input"),
+        (("one", "-o", "file"), "cannot write to file (File exists); choose a folder"),
+        (("one", "-o", "file/out"), "cannot write to file/out (Not a directory)"),
+        (("one", "--model", "jorder_x"), "unknown model 'jorder_x'; choose from jorder_minus"),
+        (("one", "--model", "jorder"), "holds weights of jorder_e_lite, not of jorder;"),
+        (("one", "--weights", "none.safetensors"), "no weights file none.safetensors"),
+        (("one", "--weights", "file"), "file is damaged or not a safetensors file"),
+        (("one", "--weights", "evil.pt"), "evil.pt is a pickle, which could run code"),
+        (("one", "--device", "abacus"), "cannot use the device 'abacus'"),
+        (("one", "--tile", "8"), "tile must be at least"),
+    ],
+)
+def test_derain_refuses(jorder, arguments, message):
+    picture("one/a.png")
+    picture("two/a.png", seed=1)
+    picture("pair/a.png")
+    picture("pair/a.jpg")
+    Path("empty").mkdir()
+    Path("file").write_text("a file, not a folder")
+    torch.save({"a": torch.zeros(1)}, "evil.pt")
+    if "-o" not in arguments:
+        arguments += ("-o", "out")
+    before = files_in(".")
+    result = jorder("derain", *arguments)
+    assert result.exit_code == 2
+    assert message in error_of(result)
+    assert files_in(".") == before
+
+
+def test_no_write_permission(jorder, monkeypatch):
+    picture("a.png")
+
+    def refuse(**options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cli.tempfile, "TemporaryFile", refuse)  # root may write anywhere
+    result = jorder("derain", "a.png", "-o", "out")
+    assert result.exit_code == 2
+    assert "cannot write to out (Permission denied); choose a folder" in error_of(result)
+
+
+def test_subfolder_that_cannot_be_made(jorder):
+    picture("in/sub/a.png")
+    picture("in/b.png")
+    Path("out").mkdir()
+    Path("out/sub").write_text("in the way")
+    result = jorder("derain", "in", "-o", "out")
+    assert result.exit_code == 1
+    assert summary_of(result) == [2, 1, 0, 1]
+    assert files_in("out") == ["b.png", "sub"]
+
+
+def test_interrupt_leaves_nothing_half_written(jorder, monkeypatch):
+    picture("a.png")
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", interrupt)
+    assert jorder("derain", "a.png", "-o", "out").exit_code != 0
+    assert files_in("out") == []
+
+
+@pytest.mark.parametrize("preset", ["light", "storm"])
+def test_rain_gives_what_the_function_gives(jorder, preset):
+    pixels = picture("a.png")
+    options = ("--save-mask", "--save-streaks", "--save-parameters")
+    result = jorder("rain", "a.png", "-o", "out", "--preset", preset, "--seed", 3, *options)
+    assert result.exit_code == 0, result.output
+    sample = synthesize_rain(to_tensor(pixels), preset, 3)
+    np.testing.assert_array_equal(pixels_of("out/a.png"), to_pixels(sample.rainy))
+    np.testing.assert_array_equal(pixels_of("out/a_streaks.png"), to_pixels(sample.streak_map))
+    mask = to_pixels(sample.region_mask)[..., 0]
+    np.testing.assert_array_equal(pixels_of("out/a_mask.png"), mask)
+    written = json.loads(Path("out/a_rain.json").read_text())
+    drawn = json.loads(json.dumps(sample.parameters))
+    assert written == {"source": "a.png", "preset": preset, "seed": 3, **drawn}
+
+
+def test_rain_depends_on_the_seed_and_not_on_the_name(jorder):
+    picture("a.png")
+    picture("b.png")
+    jorder("rain", "a.png", "b.png", "-o", "out")
+    jorder("rain", "a.png", "-o", "other", "--seed", 1)
+    np.testing.assert_array_equal(pixels_of("out/a.png"), pixels_of("out/b.png"))
+    assert not np.array_equal(pixels_of("out/a.png"), pixels_of("other/a.png"))
+
+
+def test_rain_refuses(jorder, monkeypatch):
+    picture("a.png")
+    result = jorder("rain", "a.png", "-o", "out", "--preset", "frogs")
+    assert result.exit_code == 2
+    assert "unknown preset 'frogs'; choose from light" in error_of(result)
+    monkeypatch.setattr(cli, "MAX_RAIN_PIXELS", 599)
+    result = jorder("rain", "a.png", "-o", "out")
+    assert result.exit_code == 1
+    assert "30 x 20 pixels are more than" in error_of(result)
+
+
+def test_models_lists_every_network(jorder):
+    result = jorder("models")
+    assert result.exit_code == 0
+    for name in list_models():
+        assert name in result.stdout
+    assert "406,784" in result.stdout
+    assert "405.1" in result.stdout
+
+
+def test_models_gives_the_digest_of_shipped_weights(jorder, weights, tmp_path, monkeypatch):
+    import hashlib
+
+    from jorder_preproc.models import weights as weights_module
+
+    content = weights.read_bytes()
+    (tmp_path / "jorder_e_lite.safetensors").write_bytes(content)
+    monkeypatch.setattr(weights_module, "SHIPPED_WEIGHTS", tmp_path)
+    line = f"sha256 {hashlib.sha256(content).hexdigest()}  jorder_e_lite"
+    assert line in jorder("models").stdout
+    assert line in jorder("info").stdout
+
+
+def test_info(jorder):
+    result = jorder("info")
+    assert result.exit_code == 0
+    assert f"torch: {version('torch')}\n" in result.stdout
+    assert re.search(r"devices: .*cpu", result.stdout)
+
+
+def test_convert_refuses_what_is_no_release(jorder):
+    torch.save({"a": torch.zeros(1)}, "other.pt")
+    result = jorder("convert", "other.pt", "out.safetensors")
+    assert result.exit_code == 2
+    assert "other.pt is not a checkpoint of the authors' release" in error_of(result)
+    assert jorder("convert", "none.pt", "out.safetensors").exit_code == 2
+    assert not Path("out.safetensors").exists()
+
+
+def test_plan_takes_the_base_of_a_glob_from_its_first_wildcard(tmp_path):
+    picture(tmp_path / "photos/x/deep/a.png")
+    (job,) = plan_jobs([f"{tmp_path}/photos/*/deep/*.png"], tmp_path / "out", {"mask": "_m.png"})
+    assert job.target == tmp_path / "out/x/deep/a.png"
+    assert job.extras == {"mask": tmp_path / "out/x/deep/a_m.png"}
+    assert not job.done
+
+
+def run_module(code, folder, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_entry_point_in_a_process_of_its_own(tmp_path, weights):
+    picture(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("not a picture")
+    arguments = ("derain", "a.png", "b.png", "-o", "out", "--weights", weights)
+    done = run_module("from jorder_preproc.cli import app; app()", tmp_path, *arguments)
+    assert done.returncode == 1
+    assert "failed: b.png: not a picture" in done.stderr
+    assert "images/s" in done.stdout
+    assert files_in(tmp_path / "out") == ["a.png"]
+
+
+def test_import_of_the_package_needs_no_command_line(tmp_path):
+    code = "import sys, jorder_preproc; print({'typer', 'rich', 'mmengine'} & set(sys.modules))"
+    assert run_module(code, tmp_path).stdout.strip() == "set()"

@@ -1,0 +1,288 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageOps
+
+from jorder_preproc import picture_files
+from jorder_preproc.picture_files import PictureError, read_picture, write_picture, write_png
+
+ORIENTATION, MAKE, EXIF_IFD, EXPOSURE_TIME = 0x0112, 0x010F, 0x8769, 0x829A
+
+
+def noise(*shape, dtype=np.uint8):
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def png16(samples):
+    """A 16-bit PNG without filters, by the specification: an independent writer."""
+
+    def chunk(kind, content):
+        checksum = zlib.crc32(kind + content)
+        return b"".join(
+            (len(content).to_bytes(4, "big"), kind, content, checksum.to_bytes(4, "big"))
+        )
+
+    height, width, channels = samples.shape
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((16, colour, 0, 0, 0))
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_once(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    exif[MAKE] = "camera"
+    path, again = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
+    Image.fromarray(noise(5, 9, 3)).save(path, exif=exif)
+    with Image.open(path) as image:
+        displayed = np.asarray(ImageOps.exif_transpose(image))
+
+    picture = read_picture(path)
+    np.testing.assert_array_equal(picture.pixels, displayed)
+    write_picture(again, picture.pixels, picture)
+    with Image.open(again) as image:
+        assert image.getexif().get(ORIENTATION, 1) == 1
+        assert image.getexif()[MAKE] == "camera"
+        assert image.size == displayed.shape[1::-1]
+        if suffix in ("png", "tif"):
+            np.testing.assert_array_equal(np.asarray(image), displayed)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
+def test_metadata_is_kept(tmp_path, suffix):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[MAKE] = "camera"
+    exif.get_ifd(EXIF_IFD)[EXPOSURE_TIME] = 0.5
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(noise(4, 6, 3)).save(path, exif=exif, icc_profile=profile, dpi=(300, 300))
+    picture = read_picture(path)
+    write_picture(path, picture.pixels, picture)
+    with Image.open(path) as image:
+        assert image.info["icc_profile"] == profile
+        assert image.getexif().get_ifd(EXIF_IFD)[EXPOSURE_TIME] == 0.5
+        if suffix != "webp":
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "written"),
+    [
+        ("1", "png", "L"),
+        ("L", "png", "L"),
+        ("LA", "png", "LA"),
+        ("RGB", "bmp", "RGB"),
+        ("RGBA", "png", "RGBA"),
+        ("RGBA", "tif", "RGBA"),
+    ],
+)
+def test_modes_come_back_with_the_same_pixels(tmp_path, mode, suffix, written):
+    path, again = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
+    Image.fromarray(noise(6, 5, 4)).convert(mode).save(path)
+    picture = read_picture(path)
+    assert picture.pixels.shape == (6, 5, 3)
+    write_picture(again, picture.pixels, picture)
+    with Image.open(path) as before, Image.open(again) as after:
+        assert after.mode == written
+        np.testing.assert_array_equal(
+            np.asarray(after.convert("RGBA")), np.asarray(before.convert("RGBA"))
+        )
+
+
+def test_palette_becomes_colour(tmp_path):
+    path = tmp_path / "a.png"
+    image = Image.fromarray(noise(6, 5, 3)).quantize(8)
+    image.save(path)
+    picture = read_picture(path)
+    np.testing.assert_array_equal(picture.pixels, np.asarray(image.convert("RGB")))
+    assert picture.alpha is None
+
+
+def test_transparent_palette_keeps_its_opacity(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(noise(6, 5, 3)).quantize(8).save(path, transparency=2)
+    picture = read_picture(path)
+    write_picture(path, picture.pixels, picture)
+    assert set(np.unique(picture.alpha)) == {0, 255}
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(np.asarray(image.getchannel("A")), picture.alpha)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bit_png(tmp_path, channels):
+    path, again = tmp_path / "in.png", tmp_path / "out.png"
+    samples = noise(7, 5, channels, dtype=np.uint16)
+    path.write_bytes(png16(samples))
+    picture = read_picture(path)
+    grey = channels < 3
+    assert picture.grey == grey
+    expected = np.repeat(samples[..., :1], 3, 2) if grey else samples[..., :3]
+    np.testing.assert_array_equal(picture.pixels, expected)
+    if channels in (2, 4):
+        np.testing.assert_array_equal(picture.alpha, samples[..., -1])
+    else:
+        assert picture.alpha is None
+
+    write_picture(again, picture.pixels, picture)
+    repeated = read_picture(again)
+    np.testing.assert_array_equal(repeated.pixels, picture.pixels)
+    if channels == 1:  # the only kind that Pillow reads with all its bits
+        np.testing.assert_array_equal(np.asarray(Image.open(again)), samples[..., 0])
+
+
+def test_sixteen_bit_png_keeps_its_metadata(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[MAKE] = 6, "camera"
+    path, again = tmp_path / "in.png", tmp_path / "out.png"
+    samples = noise(4, 6, dtype=np.uint16)
+    Image.fromarray(samples).save(path, exif=exif, icc_profile=profile, dpi=(300, 300))
+    picture = read_picture(path)
+    np.testing.assert_array_equal(picture.pixels[..., 0], np.rot90(samples, -1))
+    write_picture(again, picture.pixels, picture)
+    with Image.open(again) as image:
+        assert image.info["icc_profile"] == profile
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        assert (image.getexif()[ORIENTATION], image.getexif()[MAKE]) == (1, "camera")
+
+
+def test_sixteen_bit_grey_tiff(tmp_path):
+    samples = noise(4, 6, dtype=np.uint16)
+    path = tmp_path / "a.tif"
+    Image.fromarray(samples).save(path)
+    picture = read_picture(path)
+    write_picture(path, picture.pixels, picture)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(np.asarray(image), samples)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3)])
+def test_write_png(tmp_path, dtype, shape):
+    pixels = noise(*shape, dtype=dtype)
+    write_png(tmp_path / "a.png", pixels)
+    read = read_picture(tmp_path / "a.png").pixels
+    np.testing.assert_array_equal(read, pixels if len(shape) == 3 else pixels[..., None] + 0 * read)
+
+
+def test_grey_is_the_rounded_mean(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(noise(4, 6)).save(path)
+    picture = read_picture(path)
+    pixels = noise(4, 6, 3)
+    write_picture(path, pixels, picture)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(np.asarray(image), np.rint(pixels.mean(2)))
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    path = tmp_path / "a.jpg"
+    ink = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    ink.save(path, quality=100)
+    picture = read_picture(path)
+    assert abs(picture.pixels.astype(int) - (255, 0, 0)).max() <= 2
+    write_picture(path, picture.pixels, picture)
+    with Image.open(path) as image:
+        assert image.mode == "RGB"
+
+
+def test_wrong_suffix_is_no_obstacle(tmp_path):
+    path = tmp_path / "really_png.jpg"
+    Image.fromarray(noise(4, 6, 3)).save(path, "PNG")
+    picture = read_picture(path)
+    write_picture(path, picture.pixels, picture)
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+
+
+def test_camera_previews_are_not_an_animation(tmp_path):
+    path = tmp_path / "a.jpg"
+    large, preview = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (8, 8), "blue")
+    large.save(path, "MPO", save_all=True, append_images=[preview])
+    picture = read_picture(path)
+    assert picture.format == "JPEG"
+    assert picture.pixels.shape == (16, 16, 3)
+
+
+def save_animation(path):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+def save_truncated(path):
+    Image.fromarray(noise(64, 64, 3)).save(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def save_truncated16(path):
+    path.write_bytes(png16(noise(64, 64, 3, dtype=np.uint16))[:-2000])
+
+
+@pytest.mark.parametrize(
+    ("name", "save", "message"),
+    [
+        ("a.jpg", lambda path: path.write_text("not a picture"), "not a picture.* expected a JPEG"),
+        ("a.jpg", lambda path: path.write_bytes(b""), "not a picture"),
+        ("a.jpg", save_truncated, "damaged picture .*truncated.*replace or repair"),
+        ("a.png", save_truncated, "damaged picture"),
+        ("a.png", save_truncated16, "damaged picture"),
+        ("a.gif", save_animation, "2 pictures in one GIF file .*extract them first"),
+        ("a.tif", save_animation, "2 pictures in one TIFF file .*extract them first"),
+        ("a.tif", lambda path: Image.new("F", (2, 2)).save(path), "32-bit pixels .*8 or 16 bits"),
+    ],
+)
+def test_bad_files(tmp_path, name, save, message):
+    save(tmp_path / name)
+    with pytest.raises(PictureError, match=message):
+        read_picture(tmp_path / name)
+
+
+def test_sixteen_bit_colour_tiff_is_refused_rather_than_cut(tmp_path):
+    path = tmp_path / "a.tif"
+    # one 1 x 1 RGB pixel: width, height, bits (at 134), raw, RGB, strip (at 140), channels, ...
+    tags = [(256, 3, 1, 1), (257, 3, 1, 1), (258, 3, 3, 134), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, 140), (277, 3, 1, 3), (278, 3, 1, 1), (279, 4, 1, 6), (284, 3, 1, 1)]
+    directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    header = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    content = header + directory + bytes(4) + struct.pack("<6H", 16, 16, 16, 1, 2, 3)
+    path.write_bytes(content)
+    with pytest.raises(PictureError, match="16-bit colour TIFF; save the picture as 16-bit PNG"):
+        read_picture(path)
+
+
+def test_pixel_limit_is_ours_and_pillows_is_left_alone(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (20, 10)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # Pillow would refuse more than twice that
+    assert read_picture(path).pixels.shape == (10, 20, 3)
+    assert Image.MAX_IMAGE_PIXELS == 50
+    monkeypatch.setattr(picture_files, "MAX_PIXELS", 199)
+    with pytest.raises(PictureError, match="20 x 10 pixels are more than"):
+        read_picture(path)
+
+
+def test_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (4, 4)).save(path)
+    before = path.read_bytes()
+    picture = read_picture(path)
+
+    def fail_half_way(image, file, *arguments, **options):
+        file.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Image.Image, "save", fail_half_way)
+    with pytest.raises(OSError, match="disk full"):
+        write_picture(path, picture.pixels, picture)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
