@@ -28,6 +28,8 @@ GATE_WINDOW = 5
 
 _SMALLEST_SIDE = 16
 _PIXELS_AT_ONCE = 1 << 20
+# in halos: half of the edge is overlap; smaller tiles would take many times as long
+_SMALLEST_RETRY = 4
 
 
 class Derained(NamedTuple):
@@ -74,8 +76,8 @@ def derain(network: Jorder, image: Tensor, *, tile: int | None = None) -> Derain
         network: what `load_model` or `build_model` gives.
         image: O, float RGB (3, H, W) or (N, 3, H, W), in [0, 1], any H, W >= 1.
         tile: run in windows of this height and width, px, which bounds the memory; the
-            result is that of the whole picture up to 1e-4. None runs the whole picture,
-            and in tiles only where memory runs out.
+            result is that of the whole picture up to 1e-4. None runs the whole picture.
+            Where memory runs out, smaller tiles are tried in either case.
 
     Returns:
         B, S and R in the dtype and on the device of the image.
@@ -110,7 +112,7 @@ def derain_pixels(
     network: Jorder,
     pixels: NDArray[Any],
     *,
-    tile: int = 1024,
+    tile: int = 512,
     with_streak_map: bool = False,
     with_region_mask: bool = False,
 ) -> DerainedPixels:
@@ -121,8 +123,10 @@ def derain_pixels(
     Args:
         network: what `load_model` or `build_model` gives.
         pixels: O, uint8 or uint16 RGB (H, W, 3), any H, W >= 1.
-        tile: height and width of the windows that are run, px; see `derain`.
-        with_streak_map, with_region_mask: return S and R as well.
+        tile: height and width of the windows that are run, px; see `derain`. Larger ones
+            overlap less and are faster, but take more memory.
+        with_streak_map: return S as well.
+        with_region_mask: return R as well.
 
     Raises:
         TypeError: not a NumPy array of uint8 or uint16.
@@ -252,9 +256,7 @@ def _spans(size: int, tile: int | None, halo: int, multiple: int) -> Iterator[_S
     for start in range(0, size, step):
         stop = min(start + step, size)
         first, last = max(start - halo, 0), min(start + step + halo, padded)
-        yield _Span(
-            reflected[first:last], slice(start - first, stop - first), slice(start, stop)
-        )
+        yield _Span(reflected[first:last], slice(start - first, stop - first), slice(start, stop))
 
 
 def _run(
@@ -264,7 +266,9 @@ def _run(
     read: Callable[[slice, NDArray[np.intp], NDArray[np.intp]], Tensor],
     write: Callable[[slice, slice, slice, Derained], None],
 ) -> None:
-    """Run `network` over `shape` = (N, H, W), in smaller tiles where memory runs out.
+    """Run `network` over `shape` = (N, H, W).
+
+    Where memory runs out, pictures are run one by one, then in smaller and smaller tiles.
 
     `read(batch, rows, columns)` gives the float pictures at these indices, `write(batch,
     rows, columns, derained)` takes the result for that part.
@@ -277,10 +281,11 @@ def _run(
             f"each side, got {tile}; use a larger tile, or None for the whole picture"
         )
     count, height, width = shape
+    longest = max(height, width)
+    pixels_at_once = _PIXELS_AT_ONCE if tile is None else tile**2
+    pictures_at_once = max(1, min(pixels_at_once // (height * width), count))
     device = next(network.parameters()).device
     while True:
-        pixels_at_once = _PIXELS_AT_ONCE if tile is None else tile**2
-        pictures_at_once = max(1, pixels_at_once // (height * width))
         try:
             for index in range(0, count, pictures_at_once):
                 batch = slice(index, index + pictures_at_once)
@@ -292,11 +297,15 @@ def _run(
                         write(batch, row.target, column.target, Derained(*kept))
             return
         except RuntimeError as error:
-            smaller = max(min(tile or max(height, width), max(height, width)) // 2, smallest)
-            if not _is_out_of_memory(error) or smaller >= (tile or max(height, width)):
+            edge = min(tile or longest, longest)
+            smaller = max(edge // 2, _SMALLEST_RETRY * halo)
+            if not _is_out_of_memory(error) or (pictures_at_once == 1 and smaller >= edge):
                 raise
-        # outside the except clause, which would keep the failed run's memory alive
-        tile = smaller
+        # outside the except clause, which would keep the memory of the failed run alive
+        if pictures_at_once > 1:
+            pictures_at_once = 1
+        else:
+            tile = smaller
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

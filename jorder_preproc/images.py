@@ -2,10 +2,10 @@
 
 One table of what is accepted, for everything that changes pictures:
 
-| type | shapes, modes | dtypes |
+| type | shapes | dtypes or modes |
 |---|---|---|
-| PIL image | 1, L, LA, I;16, P, RGB, RGBA, CMYK | |
-| tensor, `tv_tensors.Image`, `tv_tensors.Video` | (..., C, H, W), C = 1 or 3 | uint8, uint16, float |
+| PIL image | | 1, L, LA, I;16, P, RGB, RGBA, CMYK |
+| tensor, plain or of `tv_tensors` | (..., C, H, W), C = 1 or 3 | uint8, uint16, float |
 | NumPy array | (H, W), (..., H, W, C), C = 1 or 3, RGB order | uint8, uint16, float |
 
 Floats are in [0, 1]. Grey pictures become three equal channels and come back as the mean
@@ -14,6 +14,7 @@ of the three. Pixels that did not change come back bit-identical in every type.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,7 +26,6 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 _PEAKS = {torch.uint8: 255, torch.uint16: 65535}
-_HALF = 0.5
 
 
 class Frames(NamedTuple):
@@ -102,7 +102,7 @@ def _decode_tensor(image: Tensor) -> Frames:
             "move channels to the front and drop an alpha channel first"
         )
     plain = image.detach().as_subclass(Tensor)
-    frames = _decode_planes(plain.reshape(-1, *shape[-3:]))
+    frames = _decode_planes(plain.reshape(math.prod(shape[:-3]), *shape[-3:]))
 
     def encode(rgb: Tensor) -> Tensor:
         pixels = frames.encode(rgb).reshape(shape)
@@ -128,7 +128,8 @@ def _decode_array(image: NDArray[Any]) -> Frames:
         )
     # a copy where the array is read-only, which tensors cannot be
     pixels = torch.from_numpy(native if native.flags.writeable else native.copy())
-    frames = _decode_planes(pixels.reshape(-1, *native.shape[-3:]).permute(0, 3, 1, 2))
+    count = math.prod(native.shape[:-3])
+    frames = _decode_planes(pixels.reshape(count, *native.shape[-3:]).permute(0, 3, 1, 2))
 
     def encode(rgb: Tensor) -> NDArray[Any]:
         planes = frames.encode(rgb).permute(0, 2, 3, 1).cpu().numpy()
@@ -163,8 +164,8 @@ def _decode_pil(image: Image.Image) -> Frames:
     # camera files (MPO) hold previews after the picture proper
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ValueError(
-            f"expected one picture, got a {image.format} file of {image.n_frames} frames; pass "  # type: ignore[attr-defined]
-            "them one by one: [f.copy() for f in PIL.ImageSequence.Iterator(image)]"
+            f"expected one picture, got a {image.format} file of several frames; pass them one "
+            "by one: [frame.copy() for frame in PIL.ImageSequence.Iterator(image)]"
         )
     grey = image.mode in ("1", "L", "LA", "I;16")
     if grey:
@@ -178,7 +179,7 @@ def _decode_pil(image: Image.Image) -> Frames:
         pixels = frames.encode(rgb)
         encoded = Image.fromarray(pixels)
         if image.mode == "1":
-            encoded = Image.fromarray(pixels > _HALF * 255)
+            encoded = Image.fromarray(pixels > 127)
         elif image.mode in ("LA", "RGBA"):
             encoded.putalpha(image.getchannel("A"))
         elif image.mode in ("P", "CMYK"):
@@ -214,8 +215,9 @@ def _nearest_in_palette(
     # no difference of colour outweighs one of opacity, and the pixel's own entry has its own
     weights = torch.tensor([1.0, 1.0, 1.0, 1000.0])
     nearest = [
-        torch.cdist(part * weights, entries * weights, compute_mode="donot_use_mm_for_euclid_dist")
-        .argmin(1)
+        torch.cdist(
+            part * weights, entries * weights, compute_mode="donot_use_mm_for_euclid_dist"
+        ).argmin(1)
         for part in wanted.split(1 << 16)
     ]
     return torch.cat(nearest).to(torch.uint8).numpy() if nearest else np.empty(0, np.uint8)

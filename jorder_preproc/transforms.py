@@ -28,6 +28,7 @@ from jorder_preproc.derain import derain
 from jorder_preproc.images import decode
 from jorder_preproc.models.jorder import Jorder
 from jorder_preproc.models.variants import get_variant
+from jorder_preproc.models.weights import load_model
 from jorder_preproc.rain.presets import RainPreset, get_preset
 from jorder_preproc.rain.synthesize import synthesize_rain
 
@@ -148,9 +149,7 @@ class JorderDerain(_PictureTransform):
                 )
             network = model
         else:
-            raise TypeError(
-                f"model must be a name or a Jorder network, got {type(model).__name__}"
-            )
+            raise TypeError(f"model must be a name or a Jorder network, got {type(model).__name__}")
         self.weights = None if weights is None else str(weights)
         self.device = None if device is None else str(torch.device(device))
         self.tile = tile
@@ -172,8 +171,6 @@ class JorderDerain(_PictureTransform):
                 "batches in the main process"
             )
         if network is None:
-            from jorder_preproc.models.weights import load_model
-
             network = load_model(self.model, self.weights, device=where)
             self.__dict__["_network"] = network
         return network

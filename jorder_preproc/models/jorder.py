@@ -117,6 +117,10 @@ class JorderStage(nn.Module):
         self.encoder = conv(3 * images * variant.unshuffle**2, variant.channels)
         self.context = ContextNetwork(variant)
         self.heads = (_ModulateHeads if variant.fusion == "modulate" else _ConcatHeads)(variant)
+        # an untrained stage returns the picture it got
+        *_, last = (m for m in self.heads.residual.modules() if isinstance(m, nn.Conv2d))
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self,

@@ -96,9 +96,10 @@ VARIANTS: dict[str, Variant] = {
         fusion="modulate",
         residual_stages=True,
         unshuffle=2,
+        head_channels=6,
         fusion_kernel=1,
-        parameters=242_208,
-        macs_per_pixel=60_240,
+        parameters=239_176,
+        macs_per_pixel=59_484,
     ),
 }
 

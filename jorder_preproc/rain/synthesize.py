@@ -15,7 +15,7 @@ from torch import Tensor
 from jorder_preproc.rain import streaks
 from jorder_preproc.rain.accumulation import Accumulation, draw_accumulation, no_accumulation
 from jorder_preproc.rain.compose import compose
-from jorder_preproc.rain.presets import Range, RainPreset, get_preset
+from jorder_preproc.rain.presets import RainPreset, Range, get_preset
 
 VISIBLE = 2 / 255
 """R is 1 where streaks change some channel by more than this: two steps of 8 bits."""
@@ -40,10 +40,10 @@ class StreakLayer:
 
 @dataclass(frozen=True)
 class RainSample:
-    """A picture with rain and all its labels; Eq. 3 holds exactly before clipping.
+    """A picture with rain and all its labels; Eq. 3 holds exactly.
 
     Attributes:
-        rainy: O, float (3, H, W), clipped to [0, 1].
+        rainy: O, float (3, H, W), in [0, 1].
         background: the clean picture as given, float (3, H, W), in [0, 1].
         darkened: B of Eq. 3: the background under the overcast sky (Sec. 5.2);
             the same as `background` without accumulation.
@@ -150,15 +150,19 @@ def streak_maps(background: Tensor, layers: Sequence[StreakLayer]) -> list[Tenso
     """S of each layer on that background, float (3, H, W), >= 0.
 
     An added layer is its light times its colour. A blended one moves what is behind
-    it, the background and the layers before, towards white by that share, and never
-    darkens it.
+    it, the background and the layers before, towards white by that share. Neither goes
+    beyond white, as a sensor does not: so B + S stays in [0, 1], and S is what can be
+    seen and taken off again.
     """
     maps = []
     behind = background
     for layer in layers:
+        headroom = 1 - behind
         streak_map = layer.light * layer.colour
         if layer.blended:
-            streak_map = streak_map.clamp(max=1) * (1 - behind).clamp(min=0)
+            streak_map = streak_map.clamp(max=1) * headroom
+        else:
+            streak_map = torch.minimum(streak_map, headroom)
         maps.append(streak_map)
         behind = behind + streak_map
     return maps
@@ -189,7 +193,7 @@ def add_rain(
         accumulation.atmospheric_light,
     )
     return RainSample(
-        rainy=rainy.clamp(0, 1),
+        rainy=rainy.clamp(0, 1),  # rounding alone
         background=background,
         darkened=darkened,
         streak_map=streak_map,
@@ -233,7 +237,9 @@ def synthesize_rain(
     rng = rain_generator(seed, pixel_digest(background) if image_id is None else image_id)
     shape = (background.shape[1], background.shape[2])
     layers = draw_layers(shape, preset, rng)
-    accumulation = preset.accumulation and draw_accumulation(shape, preset.accumulation, rng)
+    accumulation = None
+    if preset.accumulation is not None:
+        accumulation = draw_accumulation(shape, preset.accumulation, rng)
     return add_rain(background, layers, accumulation)
 
 

@@ -1,0 +1,20 @@
+import pytest
+import torch
+
+from jorder_preproc.models.jorder import Jorder
+from tests.networks import random_network
+
+
+@pytest.fixture(scope="session")
+def network() -> Jorder:
+    return random_network("jorder_e_lite")
+
+
+@pytest.fixture(scope="session")
+def harmless_network() -> Jorder:
+    """Sees no rain anywhere, and would change every pixel if it were not gated."""
+    harmless = random_network("jorder_e_lite")
+    with torch.no_grad():
+        # the first half of the folded channels is class 0, no rain
+        harmless.stages[-1].heads.mask[1].bias[:4] = 100.0
+    return harmless

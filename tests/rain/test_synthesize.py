@@ -1,0 +1,148 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from jorder_preproc.metrics import psnr
+from jorder_preproc.rain import PRESETS, AccumulationPreset, RainPreset, compose, synthesize_rain
+from jorder_preproc.rain.synthesize import VISIBLE, pixel_digest
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """scikit-image's cat, at about the size of the photographs the presets are pinned on."""
+    return torch.from_numpy(data.chelsea()).permute(2, 0, 1).float() / 255
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_labels_compose_to_the_rainy_picture(photo, preset):
+    sample = synthesize_rain(photo, preset, seed=3)
+    expected = compose(
+        sample.darkened,
+        sample.streak_map,
+        sample.region_mask,
+        sample.transmission,
+        sample.atmospheric_light,
+    )
+    torch.testing.assert_close(sample.rainy, expected, atol=1e-5, rtol=0)
+    assert torch.equal(sample.background, photo)
+    assert sample.streak_map.min() >= 0
+    assert set(sample.region_mask.unique().tolist()) <= {0.0, 1.0}
+    assert torch.equal(sample.region_mask[0].bool(), (sample.streak_map > VISIBLE).any(0))
+    assert sample.transmission.min() > 0 and sample.transmission.max() <= 1
+    json.dumps(sample.parameters)
+
+
+@pytest.mark.parametrize("preset", ["light", "heavy", "rain800"])
+def test_presets_without_a_veil_leave_dry_pixels_alone(photo, preset):
+    sample = synthesize_rain(photo, preset, seed=1)
+    dry = (sample.region_mask == 0).expand_as(photo)
+    assert dry.any()
+    assert torch.equal(sample.rainy[dry], photo[dry])
+
+
+def test_accumulation_follows_koschmieder(photo):
+    preset = RainPreset(
+        layers=(0, 0),
+        accumulation=AccumulationPreset(
+            transmission=(0.7, 0.7), depth_probability=0.0, gamma=(1.4, 1.4),
+            atmospheric_light=(0.9, 0.9), light_tint=0.0,
+        ),
+    )  # fmt: skip
+    sample = synthesize_rain(photo, preset)
+    expected = 0.7 * photo.numpy().astype(np.float64) ** 1.4 + 0.3 * 0.9
+    np.testing.assert_allclose(sample.rainy.numpy(), expected, atol=1e-6)
+    assert not sample.region_mask.any()
+
+
+def test_depth_maps_fall_towards_the_farthest_point(photo):
+    preset = RainPreset(
+        layers=(0, 0),
+        accumulation=AccumulationPreset(transmission=(0.6, 0.6), depth_probability=1.0),
+    )
+    alpha = synthesize_rain(photo, preset, seed=5).transmission
+    assert float(alpha.min()) == pytest.approx(0.6, abs=1e-6)
+    assert alpha.max() <= 1
+    # outdoors, the upper part is farther away
+    assert alpha[:, :60].mean() < alpha[:, -60:].mean()
+
+
+def test_rain_depends_on_seed_and_image_id_alone(photo):
+    other = (photo + 0.1).clamp(0, 1)
+    first = synthesize_rain(photo, "light", seed=4, image_id="a.png")
+    assert torch.equal(first.rainy, synthesize_rain(photo, "light", 4, "a.png").rainy)
+    # the same streaks on another picture of the same id: what is drawn is the same
+    assert synthesize_rain(other, "light", 4, "a.png").parameters == first.parameters
+    assert synthesize_rain(photo, "light", 4, "b.png").parameters != first.parameters
+    assert synthesize_rain(photo, "light", 5, "a.png").parameters != first.parameters
+    # without an id it is the pixels that count
+    assert pixel_digest(photo) != pixel_digest(other)
+    assert synthesize_rain(photo, "light", 4).parameters == (
+        synthesize_rain(photo, "light", 4, pixel_digest(photo)).parameters
+    )
+
+
+def test_the_same_rain_falls_in_another_process(photo):
+    program = (
+        "import torch; from jorder_preproc.rain import synthesize_rain; "
+        "s = synthesize_rain(torch.full((3, 40, 50), 0.25), 'storm', 7, 'x'); "
+        "print(s.rainy.double().sum().item().hex())"
+    )
+    here = synthesize_rain(torch.full((3, 40, 50), 0.25), "storm", 7, "x")
+    there = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert there.stdout.strip() == here.rainy.double().sum().item().hex()
+
+
+def test_severity_damages_more_step_by_step(photo):
+    means = []
+    for level in range(1, 6):
+        rainy = [synthesize_rain(photo, f"severity_{level}", seed=k) for k in range(6)]
+        means.append(np.mean([float(psnr(sample.rainy, photo)) for sample in rainy]))
+    assert means == sorted(means, reverse=True)
+    assert min(np.diff(means) * -1) > 1
+
+
+def test_wide_reaches_from_barely_visible_to_dense(photo):
+    damage = [float(psnr(synthesize_rain(photo, "wide", k).rainy, photo)) for k in range(40)]
+    assert max(damage) > 32
+    assert min(damage) < 14
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.rand(1, 8, 8), r"must be \(3, H, W\)"),
+        (torch.rand(8, 8), r"must be \(3, H, W\)"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), "must be float"),
+        (torch.full((3, 8, 8), 255.0), "divide 8-bit pixels by 255"),
+        (torch.full((3, 8, 8), float("nan")), "finite"),
+    ],
+)
+def test_bad_pictures_are_refused(image, message):
+    with pytest.raises(ValueError, match=message):
+        synthesize_rain(image)
+
+
+def test_bad_presets_are_refused(photo):
+    with pytest.raises(ValueError, match="choose from light, heavy"):
+        synthesize_rain(photo, "drizzle")
+    with pytest.raises(TypeError, match="a name or a RainPreset"):
+        synthesize_rain(photo, 3)
+    with pytest.raises(ValueError, match="density needs"):
+        RainPreset(density=(1e-2, 1e-3))
+    with pytest.raises(ValueError, match="seed must be"):
+        synthesize_rain(photo, seed=-1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 30), (2, 3)])
+@pytest.mark.parametrize("preset", ["heavy", "rain800", "storm"])
+def test_tiny_pictures_get_rain_too(size, preset):
+    sample = synthesize_rain(torch.full((3, *size), 0.5), preset)
+    assert sample.rainy.shape == (3, *size)
+    assert sample.rainy.isfinite().all()

@@ -1,0 +1,357 @@
+import importlib
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from jorder_preproc import derain
+from jorder_preproc.derain import (
+    GATE_HIGH,
+    GATE_LOW,
+    GATE_WINDOW,
+    derain_pixels,
+    region_gate,
+)
+from jorder_preproc.models.jorder import Jorder, StageOutput
+from jorder_preproc.rain.synthesize import VISIBLE
+from tests.networks import random_network
+
+module = importlib.import_module("jorder_preproc.derain")
+
+
+def picture(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def slow_gate(probability: np.ndarray) -> np.ndarray:
+    radius = GATE_WINDOW // 2
+    gate = np.empty_like(probability)
+    for y, x in np.ndindex(probability.shape):
+        rows = slice(max(y - radius, 0), y + radius + 1)
+        columns = slice(max(x - radius, 0), x + radius + 1)
+        ramp = (probability[rows, columns].max() - GATE_LOW) / (GATE_HIGH - GATE_LOW)
+        gate[y, x] = min(max(ramp, 0.0), 1.0)
+    return gate
+
+
+def run_padded(network: Jorder, image: torch.Tensor) -> list:
+    """The last stage's output on a picture padded by NumPy, that picture, and its size."""
+    sides = [max(16, size + size % network.multiple) for size in image.shape[1:]]
+    pads = [(0, 0)] + [(0, side - size) for side, size in zip(sides, image.shape[1:], strict=True)]
+    padded = np.pad(image.numpy(), pads, mode="reflect")
+    with torch.no_grad():
+        output = network(torch.from_numpy(padded)[None])[-1]
+    height, width = image.shape[1:]
+    return [part[0].numpy().astype(np.float64) for part in output] + [padded, height, width]
+
+
+def test_region_gate_matches_pixel_loop():
+    probability = (picture(1, 1, 19, 22) ** 40 * 0.3).double()
+    expected = slow_gate(probability[0, 0].numpy())
+    assert 0 < (expected == 0).mean() < (expected < 1).mean() < 1
+    actual = region_gate(probability)[0, 0].numpy()
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 30), (5, 7), (16, 18), (17, 33)])
+def test_derain_with_paper_labels_matches_loop(network, size):
+    image = picture(3, *size)
+    background, streak_map, logits, padded, height, width = run_padded(network, image)
+    rain = np.exp(logits[1]) / (np.exp(logits[0]) + np.exp(logits[1]))
+    expected = np.clip(padded + slow_gate(rain) * (background - padded), 0, 1)
+    actual = derain(network, image)
+    kept = (slice(None), slice(height), slice(width))
+    np.testing.assert_allclose(actual.background, expected[kept], atol=2e-6)
+    np.testing.assert_allclose(actual.streak_map, np.maximum(streak_map, 0)[kept], atol=2e-6)
+    np.testing.assert_array_equal(actual.region_mask, (rain > 0.5)[None][kept])
+    assert (actual.background - image).abs().max() > 0.01
+
+
+def test_derain_with_release_labels_is_not_gated():
+    network = random_network("jorder_e_practical", "release")
+    image = picture(3, 17, 21)
+    background, streak_map, _, _, height, width = run_padded(network, image)
+    actual = derain(network, image)
+    kept = (slice(None), slice(height), slice(width))
+    expected_streaks = np.maximum(-streak_map, 0)[kept]
+    np.testing.assert_allclose(actual.background, np.clip(background, 0, 1)[kept], atol=2e-6)
+    np.testing.assert_allclose(actual.streak_map, expected_streaks, atol=2e-6)
+    expected_mask = (expected_streaks > VISIBLE).any(0, keepdims=True)
+    np.testing.assert_array_equal(actual.region_mask, expected_mask)
+    assert 0 < expected_mask.mean() < 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_picture_without_rain_comes_back_bit_identical(harmless_network, dtype):
+    image = picture(2, 3, 19, 23, dtype=dtype)
+    result = derain(harmless_network, image)
+    assert result.background.dtype == result.streak_map.dtype == result.region_mask.dtype == dtype
+    assert torch.equal(result.background, image)
+    assert not result.region_mask.any()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float16, 1e-3), (torch.bfloat16, 1e-2), (torch.float64, 1e-6)]
+)
+def test_other_dtypes_give_the_float32_result(network, dtype, tolerance):
+    image = picture(3, 20, 22, dtype=dtype)
+    expected = derain(network, image.float()).background
+    actual = derain(network, image).background
+    torch.testing.assert_close(actual.float(), expected, rtol=0, atol=tolerance)
+
+
+def test_half_precision_network_runs_in_its_own_precision():
+    image = picture(3, 20, 22)
+    expected = derain(random_network("jorder_e_lite"), image).background
+    actual = derain(random_network("jorder_e_lite").bfloat16(), image).background
+    assert actual.dtype == torch.float32
+    assert 0 < (actual - expected).abs().mean() < 0.02
+
+
+def test_batch_gives_what_single_pictures_give(network, monkeypatch):
+    images = picture(5, 3, 18, 21)
+    single = [derain(network, image) for image in images]
+    monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 2 * 18 * 21)
+    for result in (derain(network, images), derain(network, images, tile=200)):
+        for index, part in enumerate(result):
+            expected = torch.stack([one[index] for one in single])
+            torch.testing.assert_close(part, expected, rtol=0, atol=1e-5)
+
+
+def test_large_batches_run_a_few_pictures_at_a_time(network, monkeypatch):
+    seen = record_windows(network, monkeypatch)
+    monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 2 * 18 * 20)
+    derain(network, picture(5, 3, 18, 20))
+    assert [shape[0] for shape in seen] == [2, 2, 1]
+
+
+def test_empty_batch(network):
+    result = derain(network, torch.empty(0, 3, 8, 9))
+    assert [tuple(part.shape) for part in result] == [(0, 3, 8, 9), (0, 3, 8, 9), (0, 1, 8, 9)]
+
+
+def test_long_thin_picture_equals_its_middle(network):
+    # far from the ends, a cut-out sees the same surroundings
+    image = picture(3, 3, 5000)
+    whole = derain(network, image).background
+    start, reach = 2000, 100
+    cut = derain(network, image[:, :, start - reach : start + 50 + reach]).background
+    expected = cut[:, :, reach : reach + 50]
+    torch.testing.assert_close(whole[:, :, start : start + 50], expected, rtol=0, atol=1e-5)
+
+
+def test_result_can_be_trained_on(network):
+    layer = nn.Conv2d(3, 1, 3)
+    layer(derain(network, picture(1, 3, 16, 16)).background).sum().backward()
+    assert layer.weight.grad is not None and layer.weight.grad.abs().sum() > 0
+
+
+def test_picture_that_requires_gradients_is_detached(network):
+    image = picture(3, 16, 16)
+    result = derain(network, image.clone().requires_grad_())
+    assert not result.background.requires_grad
+    torch.testing.assert_close(result.background, derain(network, image).background)
+
+
+# tiling
+
+
+@pytest.mark.parametrize(
+    ("name", "tile", "size"),
+    [
+        ("jorder_minus", 60, (77, 83)),
+        ("jorder", 141, (161, 5)),
+        ("jorder_r", 255, (6, 263)),
+        ("jorder_e", 263, (275, 7)),
+        ("jorder_e_practical", 125, (9, 149)),
+        ("jorder_e_lite", 200, (211, 237)),
+    ],
+)
+def test_tiles_equal_whole_picture(name, tile, size):
+    network, image = random_network(name), picture(3, *size)
+    whole, tiled = derain(network, image), derain(network, image, tile=tile)
+    torch.testing.assert_close(tiled.background, whole.background, rtol=0, atol=1e-4)
+    torch.testing.assert_close(tiled.streak_map, whole.streak_map, rtol=0, atol=1e-4)
+    assert (tiled.region_mask != whole.region_mask).float().mean() < 1e-3
+    assert (whole.background - image).abs().max() > 0.01
+
+
+def test_tiles_without_overlap_would_show(monkeypatch):
+    network, image = random_network("jorder_e_lite"), picture(3, 90, 16)
+    whole = derain(network, image).background
+    monkeypatch.setattr(Jorder, "receptive_field", 4)
+    tiled = derain(network, image, tile=40).background
+    assert (tiled - whole).abs().max() > 1e-3
+
+
+def test_every_tile_starts_on_a_multiple_and_fits(network):
+    spans = list(module._spans(501, 200, 84, 2))
+    covered = np.concatenate([np.arange(501)[span.target] for span in spans])
+    np.testing.assert_array_equal(covered, np.arange(501))
+    for span in spans:
+        assert span.source[0] % 2 == 0 and len(span.source) % 2 == 0 and len(span.source) <= 200
+        np.testing.assert_array_equal(span.source[span.keep], np.arange(501)[span.target])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 20])
+def test_padding_reflects_like_numpy(size):
+    (span,) = module._spans(size, None, 84, 4)
+    expected = np.pad(np.arange(size), (0, len(span.source) - size), mode="reflect")
+    np.testing.assert_array_equal(span.source, expected)
+    assert len(span.source) % 4 == 0 and len(span.source) >= 16
+
+
+def test_tile_too_small(network):
+    message = (
+        "tile must be at least 170 px for jorder_e_lite, which sees 84 px to each side, "
+        "got 169; use a larger tile, or None for the whole picture"
+    )
+    with pytest.raises(ValueError, match=message):
+        derain(network, picture(3, 8, 8), tile=169)
+    with pytest.raises(ValueError, match=message):
+        derain_pixels(network, np.zeros((8, 8, 3), np.uint8), tile=169)
+
+
+# out of memory
+
+
+class SmallMachine(Jorder):
+    """A network that runs out of memory on pictures of more than `limit` pixels."""
+
+    def __init__(self, limit: int, error: Exception):
+        super().__init__("jorder_e_lite")
+        self.load_state_dict(random_network("jorder_e_lite").state_dict())
+        self.limit, self.error, self.failures = limit, error, 0
+
+    def forward(self, rainy: torch.Tensor, active_paths: int | None = None) -> list[StageOutput]:
+        if rainy.shape[0] * rainy.shape[2] * rainy.shape[3] > self.limit:
+            self.failures += 1
+            raise self.error
+        return super().forward(rainy, active_paths)
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("not enough memory: you tried to allocate 9 bytes"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "linux", "windows"])
+def test_out_of_memory_falls_back_to_tiles(network, error):
+    small = SmallMachine(limit=340 * 16, error=error)
+    image = picture(2, 3, 390, 10)
+    expected = derain(network, image)
+    actual = derain(small, image)
+    assert small.failures == 2  # both pictures, one picture
+    torch.testing.assert_close(actual.background, expected.background, rtol=0, atol=1e-4)
+
+
+def test_out_of_memory_even_in_the_smallest_tile():
+    small = SmallMachine(limit=0, error=OUT_OF_MEMORY[0])
+    with pytest.raises(torch.OutOfMemoryError, match="out of memory"):
+        derain(small, picture(3, 400, 10))
+    assert small.failures == 2  # whole, 336 px
+
+
+def test_other_errors_of_the_network_are_passed_on():
+    broken = SmallMachine(limit=0, error=RuntimeError("cuDNN failed"))
+    with pytest.raises(RuntimeError, match="cuDNN failed"):
+        derain(broken, picture(3, 400, 10))
+    assert broken.failures == 1
+
+
+# integer pictures
+
+
+@pytest.mark.parametrize(("dtype", "peak"), [(np.uint8, 255), (np.uint16, 65535)])
+@pytest.mark.parametrize("size", [(201, 31), (1, 1)])
+def test_derain_pixels_is_derain_rounded(network, dtype, peak, size):
+    pixels = np.random.default_rng(0).integers(0, peak + 1, (*size, 3), dtype=dtype)
+    image = torch.from_numpy(pixels.astype(np.float32) / np.float32(peak)).permute(2, 0, 1)
+    expected = derain(network, image, tile=180)
+    actual = derain_pixels(network, pixels, tile=180, with_streak_map=True, with_region_mask=True)
+
+    def rounded(values: torch.Tensor) -> np.ndarray:
+        scaled = np.round(values.clamp(max=1).permute(1, 2, 0).numpy() * np.float32(peak))
+        return scaled.astype(dtype)
+
+    np.testing.assert_array_equal(actual.background, rounded(expected.background))
+    np.testing.assert_array_equal(actual.streak_map, rounded(expected.streak_map))
+    np.testing.assert_array_equal(actual.region_mask, expected.region_mask[0].numpy() * 255)
+    assert actual.background.dtype == actual.streak_map.dtype == dtype
+    assert actual.region_mask.dtype == np.uint8
+
+
+def record_windows(network: Jorder, monkeypatch) -> list[tuple[int, ...]]:
+    seen = []
+    forward = Jorder.forward
+
+    def recording(self, rainy, active_paths=None):
+        seen.append(tuple(rainy.shape))
+        return forward(self, rainy, active_paths)
+
+    monkeypatch.setattr(Jorder, "forward", recording)
+    return seen
+
+
+def test_derain_pixels_holds_one_tile_at_a_time(network, monkeypatch):
+    seen = record_windows(network, monkeypatch)
+    result = derain_pixels(network, np.zeros((40, 500, 3), np.uint8), tile=200)
+    assert result.streak_map is None and result.region_mask is None
+    assert len(seen) == 16 and {shape[0] for shape in seen} == {1}
+    assert max(shape[3] for shape in seen) <= 200
+
+
+def test_derain_pixels_takes_read_only_and_flipped_arrays(network):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 22, 3), dtype=np.uint8)
+    expected = derain_pixels(network, pixels).background
+    pixels.flags.writeable = False
+    np.testing.assert_array_equal(derain_pixels(network, pixels).background, expected)
+    flipped = derain_pixels(network, pixels[..., ::-1].copy()[..., ::-1]).background
+    np.testing.assert_array_equal(flipped, expected)
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (np.zeros((3, 4, 4)), TypeError, "must be a float tensor, got ndarray; use .*JorderDerain"),
+        (
+            torch.zeros(3, 4, 4, dtype=torch.uint8),
+            TypeError,
+            r"must be float in \[0, 1\], got torch.uint8; divide 8-bit pixels by 255",
+        ),
+        (torch.zeros(1, 4, 4), ValueError, r"got \(1, 4, 4\); repeat a grey channel"),
+        (torch.zeros(4, 4, 4), ValueError, r"got \(4, 4, 4\); .* drop an alpha channel"),
+        (torch.zeros(4, 4), ValueError, r"\(3, H, W\) or \(N, 3, H, W\) .* got \(4, 4\)"),
+        (torch.zeros(1, 1, 3, 4, 4), ValueError, r"got \(1, 1, 3, 4, 4\)"),
+        (torch.zeros(3, 0, 4), ValueError, r"H, W >= 1, got \(3, 0, 4\)"),
+        (torch.full((3, 4, 4), 255.0), ValueError, "from 255 to 255; divide 8-bit pixels by 255"),
+        (torch.full((3, 4, 4), -0.1), ValueError, "from -0.1 to -0.1; .* or clamp"),
+        (torch.full((3, 4, 4), float("nan")), ValueError, "finite .* from nan to nan"),
+        (torch.full((3, 4, 4), float("inf")), ValueError, "from inf to inf"),
+    ],
+)
+def test_derain_refuses(network, image, error, message):
+    with pytest.raises(error, match=message):
+        derain(network, image)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "error", "message"),
+    [
+        (np.zeros((4, 4, 3)), TypeError, "uint8 or uint16, got float64; use .*derain for float"),
+        (torch.zeros(4, 4, 3, dtype=torch.uint8), TypeError, "got torch.uint8"),
+        ([[1, 2, 3]], TypeError, "must be a NumPy array of uint8 or uint16, got list"),
+        (np.zeros((4, 4), np.uint8), ValueError, r"must be \(H, W, 3\) .* got \(4, 4\)"),
+        (np.zeros((4, 4, 4), np.uint8), ValueError, "without an alpha channel"),
+        (np.zeros((0, 4, 3), np.uint8), ValueError, r"H, W >= 1, got \(0, 4, 3\)"),
+    ],
+)
+def test_derain_pixels_refuses(network, pixels, error, message):
+    with pytest.raises(error, match=message):
+        derain_pixels(network, pixels)

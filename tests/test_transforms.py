@@ -1,0 +1,555 @@
+import copy
+import io
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image, ImageSequence
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+import jorder_preproc
+from jorder_preproc import (
+    JorderDerain,
+    SynthesizeRain,
+    derain,
+    derain_image,
+    load_model,
+    rain_image,
+    synthesize_rain,
+)
+from jorder_preproc.models.weights import save_weights
+from tests.networks import random_network
+
+HEIGHT, WIDTH = 17, 22
+
+
+def pixels(*shape: int, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    if dtype in (np.uint8, np.uint16):
+        return rng.integers(0, np.iinfo(dtype).max + 1, shape, dtype=dtype)
+    return rng.random(shape).astype(dtype)
+
+
+def photo(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """Smooth uint8 RGB (H, W, 3)."""
+    small = Image.fromarray(pixels(4, 5, 3) // 2)
+    return np.array(small.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def expected_background(network, rgb: np.ndarray) -> np.ndarray:
+    """`derain` on uint8 (H, W, 3), rounded, by way of NumPy."""
+    image = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)
+    background = derain(network, image).background
+    return np.round(background.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+
+
+def expected_rain(rgb: np.ndarray, seed: int = 0) -> np.ndarray:
+    image = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)
+    rainy = synthesize_rain(image, "heavy", seed).rainy
+    return np.round(rainy.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def weights(network, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "lite.safetensors"
+    save_weights(network, path)
+    return path
+
+
+# every type, changed
+
+
+def test_pil_rgb_equals_derain(network):
+    rgb = pixels(HEIGHT, WIDTH, 3)
+    result = JorderDerain(network)(Image.fromarray(rgb))
+    assert result.mode == "RGB"
+    np.testing.assert_array_equal(np.array(result), expected_background(network, rgb))
+    assert (np.array(result) != rgb).mean() > 0.2
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_pil_opacity_is_kept(network, mode):
+    image = Image.fromarray(pixels(HEIGHT, WIDTH, 4)).convert(mode)
+    result = JorderDerain(network)(image)
+    opaque = image.convert("RGB" if mode == "RGBA" else "L")
+    assert result.mode == mode
+    np.testing.assert_array_equal(np.array(result.getchannel("A")), np.array(image.getchannel("A")))
+    expected = np.array(JorderDerain(network)(opaque))
+    np.testing.assert_array_equal(np.array(result)[..., :-1].squeeze(), expected)
+    assert (expected != np.array(opaque)).any()
+
+
+def test_grey_is_the_mean_of_three_equal_channels(network):
+    grey = pixels(HEIGHT, WIDTH)
+    values = torch.from_numpy(grey.astype(np.float32) / 255).expand(3, -1, -1)
+    mean = derain(network, values).background.double().mean(0).numpy() * 255
+    for result in (
+        np.array(JorderDerain(network)(Image.fromarray(grey))),
+        JorderDerain(network)(grey),
+        JorderDerain(network)(grey[..., None])[..., 0],
+        JorderDerain(network)(torch.from_numpy(grey)[None])[0].numpy(),
+    ):
+        assert result.dtype == np.uint8
+        np.testing.assert_allclose(result, mean, atol=0.5 + 1e-3)
+    assert np.abs(mean - grey).max() > 2
+
+
+def test_pil_16_bit(network):
+    grey = pixels(HEIGHT, WIDTH, dtype=np.uint16)
+    result = JorderDerain(network)(Image.fromarray(grey))
+    assert result.mode == "I;16"
+    values = torch.from_numpy(grey.astype(np.float32) / 65535).expand(3, -1, -1)
+    mean = derain(network, values).background.double().mean(0).numpy() * 65535
+    np.testing.assert_allclose(np.array(result), mean, atol=0.6)
+    assert len(np.unique(np.array(result) % 256)) > 100  # the low byte is alive
+
+
+def test_pil_1_bit_is_cut_at_the_middle(network):
+    image = Image.fromarray(pixels(HEIGHT, WIDTH) > 127)
+    result = JorderDerain(network)(image)
+    assert result.mode == "1"
+    grey = JorderDerain(network)(image.convert("L"))
+    np.testing.assert_array_equal(np.array(result), np.array(grey) > 127)
+
+
+def test_pil_cmyk_shows_the_derained_colours(network):
+    image = Image.fromarray(pixels(HEIGHT, WIDTH, 3)).convert("CMYK")
+    result = JorderDerain(network)(image)
+    assert result.mode == "CMYK"
+    expected = expected_background(network, np.array(image.convert("RGB")))
+    np.testing.assert_array_equal(np.array(result.convert("RGB")), expected)
+
+
+@pytest.mark.parametrize("transparency", [None, 3, bytes(range(0, 200, 10))])
+def test_pil_palette_takes_its_nearest_colours(network, transparency):
+    image = Image.fromarray(photo()).quantize(24)
+    if transparency is not None:
+        image.info["transparency"] = transparency
+    rgba = np.array(image.convert("RGBA"))
+    result = JorderDerain(network)(image)
+    assert result.mode == "P" and result.getpalette() == image.getpalette()
+    assert result.info.get("transparency") == transparency
+    wanted = expected_background(network, rgba[..., :3]).astype(int)
+    shown = np.array(result.convert("RGBA"))
+    np.testing.assert_array_equal(shown[..., 3], rgba[..., 3])
+    entries = np.unique(rgba.reshape(-1, 4), axis=0).astype(int)
+    for y, x in np.ndindex(HEIGHT, WIDTH):
+        same_opacity = entries[entries[:, 3] == rgba[y, x, 3], :3]
+        best = ((same_opacity - wanted[y, x]) ** 2).sum(1).min()
+        assert ((shown[y, x, :3] - wanted[y, x]) ** 2).sum() <= best
+    assert (shown != rgba).any()
+
+
+def test_pil_info_is_kept(network):
+    image = Image.fromarray(photo())
+    image.info["icc_profile"] = b"profile"
+    assert JorderDerain(network)(image).info == {"icc_profile": b"profile"}
+
+
+@pytest.mark.parametrize("wrap", [lambda t: t, tv_tensors.Image])
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.uint16, torch.float16, torch.float32, torch.float64]
+)
+def test_tensors_keep_type_and_dtype(network, wrap, dtype):
+    rgb = torch.from_numpy(pixels(HEIGHT, WIDTH, 3)).permute(2, 0, 1)
+    peak = {torch.uint8: 255, torch.uint16: 65535}.get(dtype, 1)
+    image = wrap((rgb.double() / 255 * peak).to(dtype))
+    result = JorderDerain(network)(image)
+    assert type(result) is type(image) and result.dtype == dtype
+    expected = derain(network, image.double() / peak).background
+    tolerance = max(0.5 / peak, 1e-3 if dtype == torch.float16 else 1e-5) + 1e-6
+    tolerance = 0.5 / 255 + 1e-6 if dtype == torch.uint8 else tolerance
+    actual = torch.Tensor(result.double() / peak).double()
+    torch.testing.assert_close(actual, expected.double(), rtol=0, atol=tolerance)
+
+
+def test_batches_and_videos_are_derained_frame_by_frame(network):
+    transform = JorderDerain(network)
+    frames = torch.from_numpy(pixels(2, 3, 3, HEIGHT, WIDTH))
+    expected = torch.stack([torch.stack([transform(f) for f in clip]) for clip in frames])
+    for given, wanted in (
+        (frames[0], expected[0]),
+        (tv_tensors.Video(frames[0]), expected[0]),
+        (tv_tensors.Video(frames), expected),
+    ):
+        result = transform(given)
+        assert type(result) is type(given)
+        assert (torch.Tensor(result) - torch.Tensor(wanted)).abs().max() <= 1
+    array = transform(frames[0].permute(0, 2, 3, 1).numpy())
+    assert isinstance(array, np.ndarray) and array.shape == (3, HEIGHT, WIDTH, 3)
+    assert np.abs(array.astype(int) - expected[0].permute(0, 2, 3, 1).numpy()).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64, ">u2"])
+def test_arrays_keep_dtype(network, dtype):
+    image = pixels(HEIGHT, WIDTH, 3, dtype=np.uint16 if dtype == ">u2" else dtype).astype(dtype)
+    result = JorderDerain(network)(image)
+    assert type(result) is np.ndarray and result.dtype == image.dtype
+    peak = {"u1": 255, "u2": 65535}.get(image.dtype.str[1:], 1)
+    values = torch.from_numpy(image.astype(np.float64) / peak).permute(2, 0, 1)
+    expected = derain(network, values).background.permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(result / float(peak), expected, atol=0.5 / max(peak, 255))
+    assert np.abs(expected - image / float(peak)).max() > 0.1
+
+
+def test_arrays_may_be_read_only_or_flipped(network):
+    image = pixels(HEIGHT, WIDTH, 3)
+    expected = JorderDerain(network)(image.copy())
+    flipped = image[:, ::-1].copy()[:, ::-1]
+    image.flags.writeable = False
+    np.testing.assert_array_equal(JorderDerain(network)(image), expected)
+    np.testing.assert_array_equal(JorderDerain(network)(flipped), expected)
+
+
+# every type, unchanged
+
+
+UNCHANGED = [
+    *(
+        pytest.param(Image.fromarray(pixels(HEIGHT, WIDTH, 4)).convert(mode), id=mode)
+        for mode in ("1", "L", "LA", "RGB", "RGBA")
+    ),
+    pytest.param(Image.fromarray(photo()).quantize(24), id="P"),
+    pytest.param(Image.frombytes("CMYK", (WIDTH, HEIGHT), pixels(HEIGHT, WIDTH, 4)), id="CMYK"),
+    pytest.param(Image.fromarray(pixels(HEIGHT, WIDTH, dtype=np.uint16)), id="I;16"),
+    pytest.param(pixels(HEIGHT, WIDTH), id="grey array"),
+    pytest.param(pixels(HEIGHT, WIDTH, dtype=np.float32), id="grey float array"),
+    pytest.param(pixels(2, HEIGHT, WIDTH, 3, dtype=np.float64), id="arrays"),
+    pytest.param(torch.from_numpy(pixels(2, 1, HEIGHT, WIDTH, dtype=np.float16)), id="tensor"),
+    pytest.param(tv_tensors.Image(torch.from_numpy(pixels(3, 5, 7, dtype=np.uint16))), id="tv"),
+]
+
+
+@pytest.mark.parametrize("image", UNCHANGED)
+def test_pictures_without_rain_come_back_bit_identical(harmless_network, image):
+    result = JorderDerain(harmless_network)(image)
+    assert type(result) is type(image) or isinstance(image, Image.Image)
+    if isinstance(image, Image.Image):
+        assert (result.mode, result.size) == (image.mode, image.size)
+        assert result.getpalette() == image.getpalette()
+    assert np.asarray(result).dtype == np.asarray(image).dtype
+    np.testing.assert_array_equal(np.asarray(result), np.asarray(image))
+
+
+# samples
+
+
+def test_all_but_the_picture_is_the_same_object(network):
+    boxes = tv_tensors.BoundingBoxes([[1, 2, 3, 4]], format="XYXY", canvas_size=(HEIGHT, WIDTH))
+    mask = tv_tensors.Mask(torch.ones(1, HEIGHT, WIDTH, dtype=torch.uint8))
+    sample = {
+        "labels": torch.tensor([1, 2]),
+        "image": Image.fromarray(photo()),
+        "target": [boxes, mask, 7, "name", None, torch.rand(3, 8, 8), pixels(8, 8, 3)],
+    }
+    before = copy.deepcopy(sample)
+    result = JorderDerain(network)(sample)
+    assert result["labels"] is sample["labels"]
+    assert all(a is b for a, b in zip(result["target"], sample["target"], strict=True))
+    for now, then in zip(sample["target"][-2:], before["target"][-2:], strict=True):
+        np.testing.assert_array_equal(now, then)
+    np.testing.assert_array_equal(result["image"], expected_background(network, photo()))
+
+
+@pytest.mark.parametrize("plain", [torch.from_numpy, lambda array: array.transpose(1, 2, 0)])
+def test_only_the_first_plain_picture_is_one(network, plain):
+    first, second = plain(pixels(3, 16, 18)), plain(pixels(3, 16, 18, seed=1))
+    label = torch.tensor(3)
+    out_first, out_second, out_label = JorderDerain(network)(first, second, label)
+    assert out_second is second and out_label is label
+    np.testing.assert_array_equal(out_first, JorderDerain(network)(first))
+    assert not np.array_equal(out_first, first)
+
+
+def test_every_explicit_picture_is_transformed(network):
+    transform = JorderDerain(network)
+    left, right = Image.fromarray(photo()), tv_tensors.Image(torch.from_numpy(pixels(3, 8, 8)))
+    out_left, out_right = transform((left, right))
+    np.testing.assert_array_equal(np.array(out_left), np.array(transform(left)))
+    assert torch.equal(out_right, transform(right)) and not torch.equal(out_right, right)
+
+
+@pytest.mark.parametrize("compose", [v2.Compose, torchvision.transforms.Compose])
+def test_compose(network, compose):
+    pipeline = compose([JorderDerain(network), v2.Resize(8), v2.PILToTensor()])
+    expected = v2.PILToTensor()(v2.Resize(8)(derain_image(Image.fromarray(photo()), network)))
+    assert torch.equal(pipeline(Image.fromarray(photo())), expected)
+
+
+@pytest.mark.parametrize("transform", [JorderDerain(), SynthesizeRain()])
+@pytest.mark.parametrize("sample", ["photo.jpg", (1, "a"), []])
+def test_sample_without_picture(transform, sample):
+    with pytest.raises(TypeError, match=r"found no picture in the sample: .* PIL.Image.open"):
+        transform(sample)
+
+
+# the network of a transform
+
+
+def test_named_network_is_read_at_the_first_picture(network, weights):
+    transform = JorderDerain("jorder_e_lite", weights)
+    assert transform.__dict__["_network"] is None
+    result = transform(Image.fromarray(photo()))
+    np.testing.assert_array_equal(np.array(result), expected_background(network, photo()))
+    loaded = transform.__dict__["_network"]
+    transform(Image.fromarray(photo()))
+    assert transform.__dict__["_network"] is loaded
+
+
+def test_named_network_is_not_pickled(weights):
+    transform = JorderDerain("jorder_e_lite", weights, tile=200)
+    expected = transform(photo())
+    pickled = pickle.dumps(transform)
+    assert len(pickled) < 10_000
+    again = pickle.loads(pickled)
+    np.testing.assert_array_equal(again(photo()), expected)
+    assert (again.model, again.tile, again.weights) == ("jorder_e_lite", 200, str(weights))
+
+
+def test_given_network_is_pickled(network):
+    again = pickle.loads(pickle.dumps(JorderDerain(network)))
+    np.testing.assert_array_equal(again(photo()), expected_background(network, photo()))
+
+
+def test_network_is_no_submodule(network):
+    transform = JorderDerain(network)
+    host = nn.Sequential(transform, nn.Identity())
+    assert not list(host.parameters()) and not host.state_dict()
+    host.double()
+    assert next(network.parameters()).dtype == torch.float32
+
+
+def test_tile_reaches_derain(network):
+    with pytest.raises(ValueError, match="tile must be at least 170 px"):
+        JorderDerain(network, tile=100)(photo())
+
+
+def test_repr_names_what_was_given(weights):
+    transform = JorderDerain("jorder_e_lite", weights, device="cpu", tile=200)
+    assert repr(transform) == (
+        f"JorderDerain(model=jorder_e_lite, weights={weights}, device=cpu, tile=200)"
+    )
+    assert repr(SynthesizeRain("light", 3)) == "SynthesizeRain(preset=light, seed=3)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (
+            {"model": "jorder_x"},
+            ValueError,
+            "unknown model 'jorder_x'; choose from .*jorder_e_lite",
+        ),
+        ({"model": 3}, TypeError, "model must be a name or a Jorder network, got int"),
+        ({"weights": "no/such"}, FileNotFoundError, "no/such is none; leave weights out"),
+        ({"model": nn.Identity(), "device": "cpu"}, ValueError, "for named networks, .* ready one"),
+        ({"model": nn.Identity(), "weights": "x"}, ValueError, "weights and device are for named"),
+    ],
+)
+def test_derain_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        JorderDerain(**arguments)
+
+
+# workers
+
+
+class Photos(Dataset):
+    def __init__(self, transform):
+        self.transform = transform
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        image = Image.fromarray(pixels(16, 18, 3, seed=index))
+        return np.array(self.transform(image)), index
+
+
+@pytest.mark.parametrize(("start", "workers"), [("fork", 2), ("spawn", 1)])
+def test_workers_give_what_the_main_process_gives(network, weights, start, workers):
+    named, given = JorderDerain("jorder_e_lite", weights), JorderDerain(network)
+    dataset = Photos(v2.Compose([SynthesizeRain(seed=1), named, given]))
+    expected = np.stack([dataset[index][0] for index in range(4)])
+    loader = DataLoader(dataset, batch_size=2, num_workers=workers, multiprocessing_context=start)
+    actual = np.concatenate([batch.numpy() for batch, _ in loader])
+    # one thread or several may round differently
+    assert np.abs(actual.astype(int) - expected).max() <= 1
+
+
+def test_cuda_in_a_forked_worker(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    loader = DataLoader(
+        Photos(JorderDerain(device="cuda:0")), num_workers=1, multiprocessing_context="fork"
+    )
+    message = (
+        r"to run on cuda:0 in forked DataLoader worker 0, where CUDA cannot start; "
+        r"use device='cpu', or .*'spawn', or call jorder_preproc.derain"
+    )
+    with pytest.raises(RuntimeError, match=message):
+        next(iter(loader))
+
+
+# rain
+
+
+def test_rain_is_the_same_for_every_type_of_one_picture():
+    rgb = photo(40, 50)
+    expected = expected_rain(rgb, seed=2)
+    transform = SynthesizeRain("heavy", seed=2)
+    tensor = torch.from_numpy(rgb).permute(2, 0, 1)
+    np.testing.assert_array_equal(np.array(transform(Image.fromarray(rgb))), expected)
+    np.testing.assert_array_equal(transform(rgb), expected)
+    np.testing.assert_array_equal(transform(tensor).permute(1, 2, 0), expected)
+    video = transform(tv_tensors.Video(torch.stack([tensor.flip(2), tensor])))
+    np.testing.assert_array_equal(video[1].permute(1, 2, 0), expected)
+    for dtype in (torch.float32, torch.float64, torch.uint16):
+        peak = 65535 if dtype == torch.uint16 else 1
+        rainy = transform((tensor.double() / 255 * peak).to(dtype)).double() / peak * 255
+        np.testing.assert_allclose(rainy.permute(1, 2, 0), expected, atol=0.51)
+    assert (expected != rgb).mean() > 0.2
+
+
+def test_rain_differs_by_seed_and_picture():
+    rgb = photo(40, 50)
+    again, other_seed = rain_image(rgb, "heavy", 0), rain_image(rgb, "heavy", 1)
+    np.testing.assert_array_equal(again, rain_image(rgb, "heavy", 0))
+    assert not np.array_equal(again, other_seed)
+    frames = np.stack([rgb, rgb[:, ::-1], rgb])
+    rainy = rain_image(frames, "heavy", 0)
+    np.testing.assert_array_equal(rainy[0], rainy[2])
+    np.testing.assert_array_equal(rainy[1], expected_rain(np.ascontiguousarray(rgb[:, ::-1])))
+    assert not np.array_equal(rainy[0], rainy[1][:, ::-1])
+
+
+def test_rain_on_grey_is_that_on_equal_channels():
+    grey = photo(40, 50)[..., 1]
+    rgb = np.repeat(grey[..., None], 3, 2)
+    mean = expected_rain(rgb).mean(-1)
+    for result in (rain_image(grey), np.array(rain_image(Image.fromarray(grey)))):
+        np.testing.assert_allclose(result, mean, atol=1)
+
+
+def test_rain_keeps_masks_and_opacity():
+    image = Image.fromarray(np.dstack([photo(40, 50), pixels(40, 50)]))
+    mask = tv_tensors.Mask(torch.ones(1, 40, 50, dtype=torch.uint8))
+    rainy, out_mask = SynthesizeRain()(image, mask)
+    assert out_mask is mask
+    np.testing.assert_array_equal(np.array(rainy)[..., 3], np.array(image)[..., 3])
+    np.testing.assert_array_equal(np.array(rainy)[..., :3], expected_rain(photo(40, 50)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"preset": "snow"}, "unknown preset 'snow'"), ({"seed": -1}, "seed must be >= 0, got -1")],
+)
+def test_rain_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SynthesizeRain(**arguments)
+
+
+# bad and odd input
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5000)])
+def test_extreme_sizes(network, size):
+    rgb = pixels(*size, 3)
+    result = JorderDerain(network)(Image.fromarray(rgb))
+    np.testing.assert_array_equal(np.array(result), expected_background(network, rgb))
+    np.testing.assert_array_equal(rain_image(rgb), expected_rain(rgb))
+
+
+def animated_gif(frames: int) -> Image.Image:
+    pictures = [Image.fromarray(pixels(8, 8, 3, seed=k)) for k in range(frames)]
+    file = io.BytesIO()
+    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:])
+    return Image.open(file)
+
+
+def test_animation_is_refused_and_its_frames_are_not(network):
+    animation = animated_gif(3)
+    message = re.escape("[frame.copy() for frame in PIL.ImageSequence.Iterator(image)]")
+    for transform in (JorderDerain(network), SynthesizeRain()):
+        with pytest.raises(ValueError, match=f"one picture, got a GIF file .* {message}"):
+            transform(animation)
+    frames = [frame.copy() for frame in ImageSequence.Iterator(animation)]
+    derained = [JorderDerain(network)(frame) for frame in frames]
+    assert [frame.mode for frame in derained] == [frame.mode for frame in frames]
+    assert not np.array_equal(np.array(derained[0]), np.array(derained[1]))
+
+
+def test_gif_of_one_frame_is_a_picture(network):
+    image = animated_gif(1)
+    result = JorderDerain(network)(image)
+    assert result.mode == "P" and not np.array_equal(np.array(result), np.array(image))
+
+
+def test_camera_file_with_preview_is_its_first_picture(network):
+    file = io.BytesIO()
+    main, preview = Image.fromarray(photo(32, 32)), Image.fromarray(photo(8, 8))
+    main.save(file, "MPO", save_all=True, append_images=[preview])
+    image = Image.open(file)
+    assert image.format == "MPO" and image.n_frames == 2
+    rgb = np.array(image)
+    np.testing.assert_array_equal(JorderDerain(network)(image), expected_background(network, rgb))
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (Image.new("YCbCr", (4, 4)), TypeError, r"must have mode 1, L, .*got YCbCr; .*convert"),
+        (Image.new("F", (4, 4)), TypeError, "got F; use image.convert"),
+        (Image.new("RGB", (0, 4)), ValueError, r"must be .*\(.*3, 4, 0\)"),
+        (torch.zeros(4, 8, 8), ValueError, r"\(..., C, H, W\) with C = 1 or 3, got \(4, 8, 8\)"),
+        (torch.zeros(8, 8), ValueError, r"got \(8, 8\); move channels to the front"),
+        (
+            torch.zeros(3, 8, 8, dtype=torch.int64),
+            TypeError,
+            "uint8, uint16 or float in .* got torch.int64",
+        ),
+        (torch.zeros(3, 8, 8, dtype=torch.bool), TypeError, "got torch.bool; convert"),
+        (np.zeros((3, 8, 8)), ValueError, r"\(..., H, W, C\) .* got \(3, 8, 8\); .* to the end"),
+        (np.zeros((8, 8, 4), np.uint8), ValueError, "drop an alpha channel"),
+        (np.zeros(8), ValueError, r"got \(8,\)"),
+        (np.zeros((8, 8, 3), np.int32), TypeError, "got int32; .* image.astype"),
+        (
+            np.zeros((8, 8, 3), np.uint32),
+            TypeError,
+            "uint8, uint16 or float in .* got torch.uint32",
+        ),
+        (np.full((8, 8, 3), 255.0), ValueError, "from 255 to 255; divide 8-bit pixels by 255"),
+        (np.full((8, 8, 3), np.nan), ValueError, "finite and in .* nan"),
+        (torch.full((3, 8, 8), -1.0), ValueError, "from -1 to -1"),
+    ],
+)
+def test_pictures_refused(network, image, error, message):
+    for transform in (JorderDerain(network), SynthesizeRain()):
+        with pytest.raises(error, match=message):
+            transform(image)
+
+
+@pytest.mark.parametrize("function", [lambda i: derain_image(i, None), rain_image])
+def test_functions_refuse_what_is_no_picture(function):
+    with pytest.raises(TypeError, match="a tensor or a NumPy array, got str; open files with"):
+        function("photo.jpg")
+
+
+# the package
+
+
+def test_package_exports_and_module_of_the_same_name(weights):
+    from jorder_preproc.derain import derain as from_module
+
+    assert jorder_preproc.derain is from_module and callable(from_module)
+    assert set(jorder_preproc.__all__) <= set(dir(jorder_preproc))
+    assert load_model("jorder_e_lite", weights).name == "jorder_e_lite"
+    assert random_network("jorder").name in jorder_preproc.list_models()
+    project = Path(__file__).parents[1].joinpath("pyproject.toml").read_text()
+    assert f'version = "{jorder_preproc.__version__}"' in project

@@ -1,0 +1,109 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from jorder_preproc.metrics import psnr
+from jorder_preproc.rain import synthesize_rain
+from training.bank import layers_of_pairs
+from training.data import DrawSampler, RainPatches, RainyPhotos
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    Image.fromarray(data.chelsea()).save(folder / "cat.png")
+    Image.fromarray(data.coffee()).save(folder / "cup.png")
+    return folder
+
+
+def patches(photos, **options):
+    settings = dict(patch=32, mixture={"wide": 1.0}, layers_per_preset=4)
+    return RainPatches(str(photos), **(settings | options))
+
+
+def test_labels_add_up(photos):
+    dataset = patches(photos)
+    for draw in range(30):
+        item = dataset[draw]
+        torch.testing.assert_close(item["rainy"], item["background"] + item["streak_map"])
+        assert item["rainy"].min() >= 0 and item["rainy"].max() <= 1
+        changed = (item["rainy"] - item["background"]).amax(0) > 2 / 255
+        assert torch.equal(item["region"].bool(), changed)
+
+
+def test_an_item_is_a_function_of_its_number(photos):
+    first, again = patches(photos)[12345], patches(photos)[12345]
+    for name in first:
+        assert torch.equal(first[name], again[name])
+    assert not torch.equal(first["rainy"], patches(photos)[12346]["rainy"])
+
+
+def test_shares_of_dry_and_veiled_patches(photos):
+    wet = patches(photos, dry=0.0, veiled=0.0)
+    assert all(wet[k]["region"].any() for k in range(20))
+    dry = patches(photos, dry=1.0, veiled=0.0)
+    assert all(torch.equal(dry[k]["rainy"], dry[k]["background"]) for k in range(20))
+    # a veil lifts the darkest pixel: alpha B + (1 - alpha) A
+    veiled = patches(photos, dry=1.0, veiled=1.0)
+    clear = np.mean([float(dry[k]["background"].min()) for k in range(20)])
+    assert np.mean([float(veiled[k]["background"].min()) for k in range(20)]) > clear + 0.1
+
+
+def test_streaks_of_pairs_are_their_difference(tmp_path):
+    rng = np.random.default_rng(0)
+    clean = rng.integers(0, 120, (40, 50, 3), dtype=np.uint8)
+    streak = np.zeros((40, 50, 1), np.uint8)
+    streak[:, 20:22] = 100
+    for name, pixels in (("norain", clean), ("rain", clean + streak)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels).save(tmp_path / name / "1.png")
+    (layer,) = layers_of_pairs(tmp_path)
+    np.testing.assert_allclose(layer.numpy(), streak[..., 0] / 100, atol=1e-3)
+    dataset = patches(tmp_path / "norain", mixture={}, pairs=str(tmp_path), pairs_weight=1.0, dry=0)
+    assert dataset[0]["region"].any()
+
+
+def test_a_pair_without_partner_is_named(tmp_path):
+    (tmp_path / "rain").mkdir()
+    (tmp_path / "norain").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "rain" / "7.png")
+    with pytest.raises(ValueError, match=r"7\.png has no partner"):
+        layers_of_pairs(tmp_path)
+
+
+def test_draws_never_repeat_and_follow_seed_and_epoch():
+    sampler = DrawSampler(None, seed=1)
+    draws = list(itertools.islice(sampler, 1000))
+    assert len(set(draws)) == 1000
+    assert draws == list(itertools.islice(DrawSampler(None, seed=1), 1000))
+    assert draws[:5] != list(itertools.islice(DrawSampler(None, seed=2), 5))
+
+
+def test_validation_rain_is_the_presets(photos):
+    items = {(item["preset"], k % 2): item for k, item in enumerate(
+        sorted(RainyPhotos(str(photos), ["clean", "heavy"], seed=1), key=lambda i: i["preset"])
+    )}  # fmt: skip
+    for (preset, _), item in items.items():
+        if preset == "clean":
+            assert torch.equal(item["rainy"], item["background"])
+        else:
+            assert psnr(item["rainy"], item["background"]) < 18
+    heavy = synthesize_rain(torch.from_numpy(data.chelsea()).permute(2, 0, 1).float() / 255,
+                            "heavy", 1, "cat.png").rainy  # fmt: skip
+    assert any(
+        item["rainy"].shape == heavy.shape and (item["rainy"] - heavy).abs().max() < 0.5 / 255
+        for item in items.values()
+    )
+
+
+def test_folders_without_use_are_named(tmp_path, photos):
+    with pytest.raises(ValueError, match="no pictures"):
+        patches(tmp_path)
+    with pytest.raises(ValueError, match="at least 4000 x 4000"):
+        patches(photos, patch=4000)
+    with pytest.raises(ValueError, match="unknown presets"):
+        RainyPhotos(str(photos), ["drizzle"])

@@ -1,0 +1,48 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from jorder_preproc.models import StageOutput
+from training.losses import joint_loss
+
+
+def test_joint_loss_by_hand():
+    stage = StageOutput(
+        background=torch.full((1, 3, 1, 2), 0.5),
+        streak_map=torch.full((1, 3, 1, 2), 0.2),
+        mask_logits=torch.tensor([0.0, 1.0, 2.0, 0.0]).view(1, 2, 1, 2),
+    )
+    labels = {
+        "background": torch.tensor([0.25, 1.0]).expand(1, 3, 1, 2),
+        "streak_map": torch.zeros(1, 3, 1, 2),
+        "region": torch.tensor([[[1, 0]]]),
+    }
+    l1 = joint_loss([stage, stage], labels, "l1", streak_weight=0.1, mask_weight=0.01)
+    assert l1["loss_background"].item() == pytest.approx(2 * (0.25 + 0.5) / 2)
+    assert l1["loss_streaks"].item() == pytest.approx(0.1 * 2 * 0.2)
+    # softmax of (0, 2) at class 1, of (1, 0) at class 0
+    entropy = -(math.log(1 / (1 + math.exp(-2))) + math.log(1 / (1 + math.exp(-1)))) / 2
+    assert l1["loss_mask"].item() == pytest.approx(0.01 * 2 * entropy)
+    l2 = joint_loss([stage], labels, "l2")
+    assert l2["loss_background"].item() == pytest.approx((0.25**2 + 0.5**2) / 2)
+
+
+def test_all_rain_does_not_minimise_the_mask_loss():
+    """Eq. 6 as printed would be smallest if everything were called rain."""
+    region = torch.from_numpy((np.random.default_rng(0).random((1, 6, 6)) > 0.5).astype(np.int64))
+    zeros = torch.zeros(1, 3, 6, 6)
+
+    def mask_loss(rain_logit):
+        stage = StageOutput(zeros, zeros, torch.stack([-rain_logit, rain_logit], 1))
+        labels = {"background": zeros, "streak_map": zeros, "region": region}
+        return joint_loss([stage], labels)["loss_mask"]
+
+    truth = torch.where(region == 1, 8.0, -8.0)
+    assert mask_loss(truth) < 1e-3 * mask_loss(torch.full_like(truth, 8.0))
+
+
+def test_unknown_distance():
+    with pytest.raises(ValueError, match="one of l1, l2, got 'l3'"):
+        joint_loss([], {}, "l3")

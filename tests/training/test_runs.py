@@ -1,0 +1,130 @@
+"""Training runs as a user starts them, on two photographs and a few iterations."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from jorder_preproc.models import load_model
+from training.__main__ import build_config, main, parse_args
+from training.export import export
+from training.model import DerainTraining
+
+CONFIGS = "configs/training"
+SMALL = [
+    "train_dataloader.dataset.patch=32",
+    "train_dataloader.dataset.layers_per_preset=2",
+    "train_dataloader.batch_size=2",
+    "default_hooks.checkpoint.interval=2",
+    "default_hooks.logger.interval=1",
+]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    Image.fromarray(data.chelsea()[:80, :96]).save(folder / "cat.png")
+    Image.fromarray(data.coffee()[:80, :96]).save(folder / "cup.png")
+    return folder
+
+
+def arguments(config, photos, work_dir, iterations, *more, options=()):
+    return [
+        f"{CONFIGS}/{config}.py", "--photos", str(photos), "--work-dir", str(work_dir),
+        "--iterations", str(iterations), *more, "--cfg-options", *SMALL, *options,
+    ]  # fmt: skip
+
+
+def test_train_resume_and_export(photos, tmp_path, capsys):
+    work_dir = tmp_path / "run"
+    validated = ("--val-photos", str(photos))
+    assert main(arguments("jorder_e_lite", photos, work_dir, 2, *validated)) == 0
+    assert (work_dir / "best.safetensors").is_file()
+    assert main(arguments("jorder_e_lite", photos, work_dir, 4, *validated, "--resume")) == 0
+    assert (work_dir / "iter_4.pth").is_file()
+    # the resumed run went on, it did not start again
+    log = sorted(work_dir.glob("*/*.log"))[-1].read_text()
+    assert "Iter(train) [3/4]" in log.replace("   ", "").replace("[ ", "[")
+    assert "Iter(train) [1/4]" not in log.replace("   ", "").replace("[ ", "[")
+
+    out = tmp_path / "out" / "jorder_e_lite.safetensors"
+    scores = export(work_dir, out, str(photos), "two photographs")
+    card = out.with_suffix(".md").read_text()
+    record = json.loads((work_dir / "best.json").read_text())
+    assert hashlib.sha256(out.read_bytes()).hexdigest() in card
+    assert f"{record['iterations']:,} iterations" in card
+    assert "two photographs" in card
+    by_preset = {score.preset: score for score in scores}
+    assert f"| {by_preset['heavy'].input_psnr:.2f} | {by_preset['heavy'].psnr:.2f} |" in card
+    # the exported network is the one validation chose
+    assert by_preset["heavy"].psnr == pytest.approx(record["validation"]["psnr/heavy"], abs=0.01)
+    assert load_model("jorder_e_lite", out).label_convention == "paper"
+
+
+def test_the_papers_config_trains(photos, tmp_path):
+    small = ["model.name=jorder_e_practical", "custom_hooks=[]"]
+    assert main(arguments("jorder_e_paper", photos, tmp_path, 2, options=small)) == 0
+
+
+def test_the_loss_falls(photos):
+    """Sixty steps on one batch must take away a good part of the streaks."""
+    torch.manual_seed(0)
+    from training.data import RainPatches
+
+    dataset = RainPatches(str(photos), 32, {"heavy": 1.0}, 4, dry=0.0, veiled=0.0)
+    items = [dataset[k] for k in range(4)]
+    batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+    model = DerainTraining("jorder_e_lite")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(60):
+        terms = model(mode="loss", **batch)
+        optimizer.zero_grad()
+        sum(terms.values()).backward()
+        optimizer.step()
+        losses.append(terms["loss_background"].item())
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_schedules_shrink_with_the_run(photos, tmp_path):
+    full = build_config(parse_args(arguments("jorder_e_lite", photos, tmp_path, 24_000)))
+    half = build_config(parse_args(arguments("jorder_e_lite", photos, tmp_path, 12_000)))
+    assert half.param_scheduler[1].T_max == full.param_scheduler[1].T_max / 2
+    assert half.param_scheduler[0].end == full.param_scheduler[0].end / 2
+
+
+def test_coarse_to_fine_adds_the_sub_networks(photos):
+    torch.manual_seed(0)
+    whole = DerainTraining("jorder_e_practical")
+    network = whole.network
+    torch.nn.init.normal_(network.stages[0].heads.residual[1].weight, std=0.05)
+    both = DerainTraining("jorder_e_practical", coarse_to_fine=True)
+    both.network = network
+    batch = {
+        "rainy": torch.rand(1, 3, 16, 16),
+        "background": torch.rand(1, 3, 16, 16),
+        "streak_map": torch.rand(1, 3, 16, 16),
+        "region": torch.ones(1, 16, 16, dtype=torch.long),
+    }
+    from training.losses import joint_loss
+
+    expected = sum(
+        joint_loss(network(batch["rainy"], paths), batch)["loss_background"]
+        for paths in (None, 1, 2)
+    )
+    actual = both(mode="loss", **batch)["loss_background"]
+    torch.testing.assert_close(actual, expected)
+
+
+def test_mistakes_are_named(photos, tmp_path, capsys):
+    with pytest.raises(ValueError, match="blocks with several paths; jorder_e_lite has one"):
+        DerainTraining("jorder_e_lite", coarse_to_fine=True)
+    assert main([f"{CONFIGS}/jorder_e_lite.py", "--photos", str(tmp_path / "none")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert main(arguments("jorder_e_lite", photos, tmp_path / "new", 2, "--resume")) == 2
+    assert "no checkpoint in" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="holds no best.safetensors"):
+        export(tmp_path, tmp_path / "x.safetensors", str(photos), "")

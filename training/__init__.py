@@ -1,0 +1,1 @@
+"""Training of the derainers: data, losses and MMEngine's Runner. Run from a checkout."""

@@ -1,0 +1,107 @@
+"""`python -m training CONFIG --photos DIR`: train a derainer with MMEngine's Runner."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner, find_latest_checkpoint
+
+import training.data
+import training.hooks
+import training.model  # noqa: F401  (all three register their classes)
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Arguments of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument("config", type=Path, help="for example configs/training/jorder_e_lite.py")
+    parser.add_argument("--photos", required=True, help="folder of clean photographs")
+    parser.add_argument(
+        "--val-photos",
+        help="folder of clean photographs that pick the best checkpoint; "
+        "without it there is no validation",
+    )
+    parser.add_argument(
+        "--pairs",
+        help="folder with rain/ and norain/ pictures of equal names, "
+        "whose streaks are used besides the drawn ones",
+    )
+    parser.add_argument("--weights", help="safetensors file to start from")
+    parser.add_argument("--work-dir", help="default: work_dirs/<name of the config>")
+    parser.add_argument("--iterations", type=int, help="instead of the config's")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value overrides")
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    return parser.parse_args(arguments)
+
+
+def build_config(args: argparse.Namespace) -> Config:
+    """The config with the command line's folders and lengths put in.
+
+    Raises:
+        ValueError: a folder or file does not exist, or there is nothing to resume from.
+    """
+    for name in ("config", "photos", "val_photos", "pairs", "weights"):
+        value = getattr(args, name)
+        if value is not None and not Path(value).exists():
+            raise ValueError(f"--{name.replace('_', '-')}: {value} does not exist")
+    config = Config.fromfile(args.config)
+    if args.iterations is not None:
+        set_iterations(config, args.iterations)
+    config.train_dataloader.dataset.photos = args.photos
+    if args.pairs is not None:
+        config.train_dataloader.dataset.pairs = args.pairs
+    if args.weights is not None:
+        config.model.weights = args.weights
+    if args.val_photos is not None:
+        config.val_dataloader.dataset.photos = args.val_photos
+    else:
+        config.val_dataloader = config.val_cfg = config.val_evaluator = None
+        config.default_hooks.checkpoint.pop("save_best", None)
+    config.work_dir = args.work_dir or str(Path("work_dirs") / args.config.stem)
+    config.launcher = args.launcher
+    if args.cfg_options:
+        config.merge_from_dict(args.cfg_options)
+    if args.resume:
+        latest = find_latest_checkpoint(config.work_dir)
+        if latest is None:
+            raise ValueError(f"--resume: no checkpoint in {config.work_dir}")
+        config.resume = True
+        config.load_from = latest
+        # another stream of draws than the one that led here
+        config.train_dataloader.sampler.seed = int(Path(latest).stem.rsplit("_", 1)[-1])
+    return config
+
+
+def set_iterations(config: Config, iterations: int) -> None:
+    """Change the length of the run, and of every schedule in proportion."""
+    if iterations < 1:
+        raise ValueError(f"--iterations must be at least 1, got {iterations}")
+    factor = iterations / config.train_cfg.max_iters
+    config.train_cfg.max_iters = iterations
+    config.train_cfg.val_interval = min(config.train_cfg.val_interval, iterations)
+    for part in [*config.param_scheduler, *config.custom_hooks]:
+        for key in ("begin", "end", "T_max", "begin_iter"):
+            if key in part:
+                part[key] = max(round(part[key] * factor), int(not key.startswith("begin")))
+        if "milestones" in part:
+            part.milestones = [max(round(m * factor), 1) for m in part.milestones]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    try:
+        config = build_config(parse_args(arguments))
+        runner = Runner.from_cfg(config)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    runner.train()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""Training patches with rain drawn on the fly, and validation photographs with fixed rain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_dist_info
+from mmengine.registry import DATA_SAMPLERS, DATASETS
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from jorder_preproc.rain import PRESETS, add_rain, synthesize_rain
+from jorder_preproc.rain.accumulation import draw_accumulation
+from jorder_preproc.rain.presets import AccumulationPreset
+from jorder_preproc.rain.synthesize import VISIBLE
+from training.bank import LayerBank
+
+_PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+_VEIL = AccumulationPreset(transmission=(0.5, 1.0), depth_probability=0.0)
+
+
+def list_photos(folder: str | Path) -> list[Path]:
+    """Pictures under `folder`, sorted.
+
+    Raises:
+        ValueError: none there.
+    """
+    photos = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in _PICTURES)
+    if not photos:
+        raise ValueError(f"no pictures ({', '.join(sorted(_PICTURES))}) under {folder}")
+    return photos
+
+
+def read_photo(path: Path) -> np.ndarray:
+    """Pixels of a picture, uint8 RGB (H, W, 3)."""
+    with Image.open(path) as image:
+        return np.array(image.convert("RGB"))
+
+
+@DATASETS.register_module()
+class RainPatches(Dataset):
+    """Square patches of clean photographs with drawn rain, and their labels.
+
+    Item `draw` is a function of that number alone, so that any sampler of random
+    numbers gives an endless, reproducible stream. Photographs stay in memory.
+
+    Args:
+        photos: folder of clean photographs.
+        patch: edge, px.
+        mixture, layers_per_preset, pairs, pairs_weight, seed: see `LayerBank`.
+        dry: share of patches without rain.
+        veiled: share of patches whose background is behind a veil (Eq. 3), which
+            streak removal has to leave in place.
+
+    Raises:
+        ValueError: no photographs, or none as large as a patch.
+    """
+
+    def __init__(
+        self,
+        photos: str,
+        patch: int,
+        mixture: Mapping[str, float],
+        layers_per_preset: int,
+        pairs: str | None = None,
+        pairs_weight: float = 0.0,
+        dry: float = 0.1,
+        veiled: float = 0.15,
+        seed: int = 0,
+    ):
+        self.patch = patch
+        self.dry = dry
+        self.veiled = veiled
+        pixels = (read_photo(path) for path in list_photos(photos))
+        self.photos = [photo for photo in pixels if min(photo.shape[:2]) >= patch]
+        if not self.photos:
+            raise ValueError(f"no photograph under {photos} is at least {patch} x {patch} px")
+        self.bank = LayerBank(mixture, layers_per_preset, pairs, pairs_weight, seed)
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        """A patch: rainy, background, streak_map float (3, P, P); region long (P, P)."""
+        rng = np.random.default_rng(draw)
+        background = self._draw_background(rng)
+        veil = None
+        if rng.random() < self.veiled:
+            veil = draw_accumulation((self.patch, self.patch), _VEIL, rng)
+        layers = [] if rng.random() < self.dry else self.bank.draw(self.patch, rng)
+        sample = add_rain(background, layers, veil)
+        target = sample.rainy
+        if veil is not None or layers:
+            target = add_rain(background, [], veil).rainy
+        streak_map = (sample.rainy - target).clamp(min=0)
+        return {
+            "rainy": sample.rainy,
+            "background": target,
+            "streak_map": streak_map,
+            "region": (streak_map.amax(0) > VISIBLE).long(),
+        }
+
+    def _draw_background(self, rng: np.random.Generator) -> Tensor:
+        photo = self.photos[rng.integers(len(self.photos))]
+        largest = min(photo.shape[:2])
+        window = self.patch
+        if rng.random() < 0.4:  # finer texture: a larger window, scaled down
+            window = int(rng.integers(self.patch, min(2 * self.patch, largest) + 1))
+        top = int(rng.integers(photo.shape[0] - window + 1))
+        left = int(rng.integers(photo.shape[1] - window + 1))
+        pixels = photo[top : top + window, left : left + window]
+        if window != self.patch:
+            image = Image.fromarray(pixels)
+            size = (self.patch, self.patch)
+            pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=1.5))
+        pixels = np.rot90(pixels, int(rng.integers(4)))
+        if rng.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        background = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+        if rng.random() < 0.3:
+            background = background ** float(rng.uniform(0.6, 1.5))
+        if rng.random() < 0.1:
+            grey = background.mean(0, keepdim=True)
+            background = grey + (background - grey) * float(rng.uniform(0, 1))
+        return background
+
+
+@DATA_SAMPLERS.register_module()
+class DrawSampler(Sampler[int]):
+    """Endless random numbers, different on every rank, for `RainPatches`.
+
+    Args:
+        dataset: unused; MMEngine passes it.
+        seed: another one gives another stream; MMEngine passes the run's.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int | None = None):
+        self.rank, _ = get_dist_info()
+        self.seed = seed or 0
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.rank, self.epoch])
+        while True:
+            yield int(rng.integers(2**62))
+
+    def __len__(self) -> int:
+        return 2**31 - 1
+
+    def set_epoch(self, epoch: int) -> None:
+        """Start another stream: training calls it with the iteration it resumes from."""
+        self.epoch = epoch
+
+
+@DATASETS.register_module()
+class RainyPhotos(Dataset):
+    """Whole photographs under each preset, and without rain (preset None), held in memory.
+
+    Args:
+        photos: folder of clean photographs.
+        presets: names from `jorder_preproc.rain.PRESETS`; `clean` for no rain.
+        seed: of the rain; the image id is the file's name.
+    """
+
+    def __init__(self, photos: str, presets: Sequence[str], seed: int = 0):
+        unknown = set(presets) - set(PRESETS) - {"clean"}
+        if unknown:
+            raise ValueError(
+                f"unknown presets {sorted(unknown)}; choose from clean, {list(PRESETS)}"
+            )
+        self.items: list[dict[str, Any]] = []
+        for path in list_photos(photos):
+            background = torch.from_numpy(read_photo(path)).permute(2, 0, 1).float() / 255
+            for preset in presets:
+                rainy = background
+                if preset != "clean":
+                    rainy = synthesize_rain(background, preset, seed, path.name).rainy
+                    rainy = (rainy * 255).round() / 255  # as a picture file would hold it
+                self.items.append({"rainy": rainy, "background": background, "preset": preset})
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """rainy and background, float (3, H, W); preset, its name."""
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.items)

@@ -1,0 +1,112 @@
+"""`python -m training.export WORK_DIR OUT`: the best weights of a run, with their card."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jorder_preproc.models import load_model
+from training.hooks import RECORD, WEIGHTS
+from training.score import VALIDATION_SEED, Score, markdown_table, score
+
+_CARD = """# {model}
+
+{parameters:,} parameters, {kmacs:.1f} kMAC per pixel, {size:,} bytes.
+
+sha256 `{sha256}`
+
+## Training
+
+Data: {data}
+
+{runs}
+
+## Scores
+
+Luminance PSNR (dB) and SSIM, full frame, on {images} clean photographs that were not
+trained on; rain by the presets of `jorder_preproc.rain`, seed {seed}; for `clean` the
+picture went in without rain, and the value says how little it was changed.
+
+```
+python -m training.score VALIDATION_PHOTOS --model {model}
+```
+
+{table}
+"""
+
+
+def export(
+    work_dir: Path, out: Path, photos: str, data: str, earlier: Sequence[Path] = ()
+) -> list[Score]:
+    """Copy the best weights of a run to `out` and write their card beside them.
+
+    Args:
+        work_dir: of the run; holds what `KeepBestWeights` wrote.
+        out: safetensors file to write; the card gets the ending `.md`.
+        photos: validation photographs to score on.
+        data: one sentence on what it was trained on.
+        earlier: records (`best.json`) of the runs whose weights this one started from.
+
+    Raises:
+        ValueError: the run has left no weights.
+    """
+    weights, record_file = work_dir / WEIGHTS, work_dir / RECORD
+    if not weights.is_file() or not record_file.is_file():
+        raise ValueError(f"{work_dir} holds no {WEIGHTS} and {RECORD}; has the run validated yet?")
+    records = [json.loads(path.read_text()) for path in [*earlier, record_file]]
+    name = records[-1]["model"]
+    network = load_model(name, weights)
+    scores = score(network, photos)
+    card = _CARD.format(
+        model=name,
+        parameters=network.variant.parameters,
+        kmacs=network.variant.macs_per_pixel / 1000,
+        size=weights.stat().st_size,
+        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        data=data,
+        runs="\n\n".join(
+            f"{r['iterations']:,} iterations in {r['hours']:.2f} hours:\n\n```\n{r['command']}\n```"
+            for r in records
+        ),
+        images=scores[0].images,
+        seed=VALIDATION_SEED,
+        table=markdown_table(scores),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_suffix(".partial")
+    shutil.copyfile(weights, partial)
+    card_partial = out.with_suffix(".md.partial")
+    card_partial.write_text(card)
+    os.replace(partial, out)
+    os.replace(card_partial, out.with_suffix(".md"))
+    return scores
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Export; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
+    parser.add_argument("work_dir", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--val-photos", required=True, help="clean photographs to score on")
+    parser.add_argument("--data", required=True, help="one sentence: what it was trained on")
+    parser.add_argument(
+        "--earlier", type=Path, nargs="*", default=[], help="best.json of the runs it went on from"
+    )
+    args = parser.parse_args(arguments)
+    try:
+        scores = export(args.work_dir, args.out, args.val_photos, args.data, args.earlier)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(markdown_table(scores))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Keeps the best weights of a run as safetensors, with a record of how they came about."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+
+from jorder_preproc.models import save_weights
+
+WEIGHTS = "best.safetensors"
+RECORD = "best.json"
+
+
+@HOOKS.register_module()
+class KeepBestWeights(Hook):
+    """Write `best.safetensors` and `best.json` whenever validation finds a new best.
+
+    Without validation the last weights are the best. Runs before EMAHook takes its
+    averaged weights out of the model again.
+
+    Args:
+        key: the metric to compare; higher is better.
+    """
+
+    priority = "ABOVE_NORMAL"
+
+    def __init__(self, key: str = "psnr/mean"):
+        self.key = key
+
+    def before_train(self, runner) -> None:  # type: ignore[no-untyped-def]
+        self._started = time.monotonic()
+        self._seconds_before = runner.message_hub.runtime_info.get("training_seconds", 0.0)
+        self._last_metrics: dict[str, float] = {}
+
+    def before_save_checkpoint(self, runner, checkpoint) -> None:  # type: ignore[no-untyped-def]
+        runner.message_hub.update_info("training_seconds", self._seconds())
+
+    def after_val_epoch(self, runner, metrics=None) -> None:  # type: ignore[no-untyped-def]
+        score = metrics[self.key]
+        best = runner.message_hub.runtime_info.get("best_weights_score", float("-inf"))
+        if score > best:
+            runner.message_hub.update_info("best_weights_score", score)
+            self._write(runner, metrics)
+
+    def after_train(self, runner) -> None:  # type: ignore[no-untyped-def]
+        if runner.val_loop is None:
+            self._write(runner, {})
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._started
+
+    def _write(self, runner, metrics: dict[str, float]) -> None:  # type: ignore[no-untyped-def]
+        if not is_main_process():
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        folder = Path(runner.work_dir)
+        save_weights(model.network, folder / WEIGHTS)
+        record = {
+            "model": model.network.name,
+            "command": shlex.join(["python", "-m", "training", *sys.argv[1:]]),
+            "iterations": runner.iter,
+            "hours": round(self._seconds() / 3600, 3),
+            "validation": {name: round(value, 3) for name, value in metrics.items()},
+        }
+        temporary = folder / f"{RECORD}.partial"
+        temporary.write_text(json.dumps(record, indent=2) + "\n")
+        os.replace(temporary, folder / RECORD)

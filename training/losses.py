@@ -1,0 +1,58 @@
+"""The losses of Sec. 4.3 and 5.3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, l1_loss, mse_loss
+
+from jorder_preproc.models import StageOutput
+
+_DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1_loss, "l2": mse_loss}
+
+
+def get_distance(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Mean absolute (`l1`) or mean squared (`l2`) difference (Table 13).
+
+    Raises:
+        ValueError: another name.
+    """
+    if name not in _DISTANCES:
+        raise ValueError(f"distance must be one of {', '.join(_DISTANCES)}, got {name!r}")
+    return _DISTANCES[name]
+
+
+def joint_loss(
+    stages: Sequence[StageOutput],
+    labels: Mapping[str, Tensor],
+    distance: str = "l1",
+    streak_weight: float = 0.01,
+    mask_weight: float = 0.001,
+) -> dict[str, Tensor]:
+    """Joint loss of detection, estimation and removal, summed over stages: Eq. 6 in Eq. 9.
+
+    The background has weight 1, streaks and mask are auxiliary, and the mask term is
+    the two-class cross-entropy; the paper prints both otherwise.
+
+    Args:
+        stages: predictions of each stage.
+        labels: background, streak_map (N, 3, H, W) in [0, 1]; region long (N, H, W),
+            1 on rain.
+        distance: see `get_distance`; the mean is taken over all values.
+        streak_weight: lambda of S.
+        mask_weight: lambda of R.
+
+    Returns:
+        Weighted terms `loss_background`, `loss_streaks`, `loss_mask`; their sum is the loss.
+    """
+    measure = get_distance(distance)
+    background = [measure(s.background.float(), labels["background"]) for s in stages]
+    streaks = [measure(s.streak_map.float(), labels["streak_map"]) for s in stages]
+    mask = [cross_entropy(s.mask_logits.float(), labels["region"]) for s in stages]
+    return {
+        "loss_background": torch.stack(background).sum(),
+        "loss_streaks": streak_weight * torch.stack(streaks).sum(),
+        "loss_mask": mask_weight * torch.stack(mask).sum(),
+    }

@@ -1,0 +1,106 @@
+"""The network as MMEngine's Runner trains and validates it."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from mmengine.registry import METRICS, MODELS, OPTIM_WRAPPERS
+from torch import Tensor
+
+from jorder_preproc.derain import derain
+from jorder_preproc.metrics import psnr
+from jorder_preproc.models import build_model, load_model
+from training.losses import joint_loss
+
+
+@MODELS.register_module()
+class DerainTraining(BaseModel):
+    """A JORDER network with its losses.
+
+    Args:
+        name: a row of the variants table.
+        weights: file to start from; None starts from random weights.
+        distance, streak_weight, mask_weight: see `joint_loss`.
+        coarse_to_fine: add the losses of the sub-networks with fewer paths (Eq. 7).
+
+    Raises:
+        ValueError: `coarse_to_fine` on a network whose blocks have a single path.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weights: str | None = None,
+        distance: str = "l1",
+        streak_weight: float = 0.01,
+        mask_weight: float = 0.001,
+        coarse_to_fine: bool = False,
+    ):
+        super().__init__()
+        network = build_model(name) if weights is None else load_model(name, weights)
+        self.network = network.requires_grad_(True)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.distance = distance
+        self.streak_weight = streak_weight
+        self.mask_weight = mask_weight
+        variant = self.network.variant
+        paths = len(variant.paths) if variant.context == "parallel" else 1
+        if coarse_to_fine and paths == 1:
+            raise ValueError(f"coarse_to_fine needs blocks with several paths; {name} has one")
+        # None is the whole network, Eq. 7's L; the numbers are L^1 and L^2
+        self.subnetworks = [None, *range(1, paths)] if coarse_to_fine else [None]
+
+    def forward(self, mode: str = "tensor", **batch):  # type: ignore[no-untyped-def]
+        """`loss`: dict of losses; `predict`: one dict per image with its PSNR; see MMEngine."""
+        rainy = batch["rainy"]
+        if mode == "loss":
+            total: dict[str, Tensor] = {}
+            for active_paths in self.subnetworks:
+                losses = joint_loss(
+                    self.network(rainy.contiguous(memory_format=torch.channels_last), active_paths),
+                    batch,
+                    self.distance,
+                    self.streak_weight,
+                    self.mask_weight,
+                )
+                for name, value in losses.items():
+                    total[name] = total[name] + value if name in total else value
+            return total
+        restored = derain(self.network, rainy).background
+        if mode == "predict":
+            # what a picture file would hold
+            values = psnr((restored * 255).round() / 255, batch["background"])
+            return [
+                {"preset": preset, "psnr": float(value)}
+                for preset, value in zip(batch["preset"], values, strict=True)
+            ]
+        return restored
+
+
+@METRICS.register_module()
+class PresetPSNR(BaseMetric):
+    """Mean luminance PSNR per preset, dB, and `mean` over the presets with rain."""
+
+    default_prefix = "psnr"
+
+    def process(self, data_batch, data_samples) -> None:  # type: ignore[no-untyped-def]
+        self.results.extend(data_samples)
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        by_preset: dict[str, list[float]] = {}
+        for result in results:
+            by_preset.setdefault(result["preset"], []).append(min(result["psnr"], 100.0))
+        means = {preset: sum(values) / len(values) for preset, values in by_preset.items()}
+        rainy = [value for preset, value in means.items() if preset != "clean"]
+        return {**means, "mean": sum(rainy) / len(rainy)} if rainy else means
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Mixed precision in bfloat16, which needs no loss scaling and also works on the CPU."""
+
+    def optim_context(self, model):  # type: ignore[no-untyped-def]
+        device = next(model.parameters()).device.type
+        return torch.autocast(device, torch.bfloat16)
