@@ -112,7 +112,7 @@ def derain_pixels(
     network: Jorder,
     pixels: NDArray[Any],
     *,
-    tile: int = 1024,
+    tile: int = 512,
     with_streak_map: bool = False,
     with_region_mask: bool = False,
 ) -> DerainedPixels:
@@ -123,7 +123,8 @@ def derain_pixels(
     Args:
         network: what `load_model` or `build_model` gives.
         pixels: O, uint8 or uint16 RGB (H, W, 3), any H, W >= 1.
-        tile: height and width of the windows that are run, px; see `derain`.
+        tile: height and width of the windows that are run, px; see `derain`. Larger ones
+            overlap less and are faster, but take more memory.
         with_streak_map: return S as well.
         with_region_mask: return R as well.
 

@@ -3,7 +3,6 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from conftest import random_network
 from torch import nn
 
 from jorder_preproc import derain
@@ -16,6 +15,7 @@ from jorder_preproc.derain import (
 )
 from jorder_preproc.models.jorder import Jorder, StageOutput
 from jorder_preproc.rain.synthesize import VISIBLE
+from tests.networks import random_network
 
 module = importlib.import_module("jorder_preproc.derain")
 

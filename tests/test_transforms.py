@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import random_network
 from PIL import Image, ImageSequence
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -26,6 +25,7 @@ from jorder_preproc import (
     synthesize_rain,
 )
 from jorder_preproc.models.weights import save_weights
+from tests.networks import random_network
 
 HEIGHT, WIDTH = 17, 22
 
@@ -430,7 +430,7 @@ def test_rain_differs_by_seed_and_picture():
 
 
 def test_rain_on_grey_is_that_on_equal_channels():
-    grey = photo(40, 50)[..., 0]
+    grey = photo(40, 50)[..., 1]
     rgb = np.repeat(grey[..., None], 3, 2)
     mean = expected_rain(rgb).mean(-1)
     for result in (rain_image(grey), np.array(rain_image(Image.fromarray(grey)))):

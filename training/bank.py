@@ -54,14 +54,10 @@ class LayerBank:
     ):
         rng = np.random.default_rng(seed)
         shape = (_LAYER_SIZE, _LAYER_SIZE)
-        self._sources = [
-            _Source(
-                name,
-                weight,
-                [draw_layer(shape, get_preset(name), rng).light.half() for _ in range(layers_per_preset)],
-            )
-            for name, weight in mixture.items()
-        ]
+        self._sources = []
+        for name, weight in mixture.items():
+            drawn = (draw_layer(shape, get_preset(name), rng) for _ in range(layers_per_preset))
+            self._sources.append(_Source(name, weight, [layer.light.half() for layer in drawn]))
         if pairs is not None:
             self._sources.append(_Source("wide", pairs_weight, layers_of_pairs(Path(pairs))))
         weights = np.array([source.weight for source in self._sources])

@@ -167,7 +167,9 @@ class RainyPhotos(Dataset):
     def __init__(self, photos: str, presets: Sequence[str], seed: int = 0):
         unknown = set(presets) - set(PRESETS) - {"clean"}
         if unknown:
-            raise ValueError(f"unknown presets {sorted(unknown)}; choose from clean, {list(PRESETS)}")
+            raise ValueError(
+                f"unknown presets {sorted(unknown)}; choose from clean, {list(PRESETS)}"
+            )
         self.items: list[dict[str, Any]] = []
         for path in list_photos(photos):
             background = torch.from_numpy(read_photo(path)).permute(2, 0, 1).float() / 255
@@ -184,3 +186,6 @@ class RainyPhotos(Dataset):
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.items)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, l1_loss, mse_loss
 
@@ -47,11 +48,11 @@ def joint_loss(
         Weighted terms `loss_background`, `loss_streaks`, `loss_mask`; their sum is the loss.
     """
     measure = get_distance(distance)
-    background = sum(measure(s.background.float(), labels["background"]) for s in stages)
-    streaks = sum(measure(s.streak_map.float(), labels["streak_map"]) for s in stages)
-    mask = sum(cross_entropy(s.mask_logits.float(), labels["region"]) for s in stages)
+    background = [measure(s.background.float(), labels["background"]) for s in stages]
+    streaks = [measure(s.streak_map.float(), labels["streak_map"]) for s in stages]
+    mask = [cross_entropy(s.mask_logits.float(), labels["region"]) for s in stages]
     return {
-        "loss_background": background,
-        "loss_streaks": streak_weight * streaks,
-        "loss_mask": mask_weight * mask,
+        "loss_background": torch.stack(background).sum(),
+        "loss_streaks": streak_weight * torch.stack(streaks).sum(),
+        "loss_mask": mask_weight * torch.stack(mask).sum(),
     }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
+from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import METRICS, MODELS, OPTIM_WRAPPERS
-from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from jorder_preproc.derain import derain
@@ -40,7 +40,8 @@ class DerainTraining(BaseModel):
     ):
         super().__init__()
         network = build_model(name) if weights is None else load_model(name, weights)
-        self.network = network.requires_grad_(True).to(memory_format=torch.channels_last)
+        self.network = network.requires_grad_(True)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.distance = distance
         self.streak_weight = streak_weight
         self.mask_weight = mask_weight

@@ -1,6 +1,6 @@
 """The shipped derainer: jorder_e_lite on clean photographs with drawn rain.
 
-    python -m training configs/training/jorder_e_lite.py --photos DIR --val-photos DIR
+python -m training configs/training/jorder_e_lite.py --photos DIR --val-photos DIR
 """
 
 _base_ = "./_base_/runner.py"

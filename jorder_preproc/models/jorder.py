@@ -118,9 +118,9 @@ class JorderStage(nn.Module):
         self.context = ContextNetwork(variant)
         self.heads = (_ModulateHeads if variant.fusion == "modulate" else _ConcatHeads)(variant)
         # an untrained stage returns the picture it got
-        last = [module for module in self.heads.residual.modules() if isinstance(module, nn.Conv2d)][-1]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        *_, last = (m for m in self.heads.residual.modules() if isinstance(m, nn.Conv2d))
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self,

@@ -248,9 +248,7 @@ def render_drops(
     width_px = diameter_m * p.focal_px / depth_m
 
     # second mode of a liquid sphere (Rayleigh), the strongest of a falling drop
-    angular = np.sqrt(
-        8 * _SURFACE_TENSION_N_M / (_WATER_DENSITY_KG_M3 * (diameter_m / 2) ** 3)
-    )
+    angular = np.sqrt(8 * _SURFACE_TENSION_N_M / (_WATER_DENSITY_KG_M3 * (diameter_m / 2) ** 3))
     period_m = speed_m_s * 2 * np.pi / angular
     streaks = StreakGeometry(
         x=rng.uniform(-margin, width + margin, count),
@@ -320,8 +318,8 @@ def render_noise(
     blurred = np.fft.irfft2(spectrum, padded)
     # the linear convolution is exact from size - 1 on; what wraps around lies before it
     layer = blurred[size - 1 : size - 1 + shape[0], size - 1 : size - 1 + shape[1]]
-    layer = np.maximum(layer, 0).astype(np.float32)
-    return layer / max(float(np.quantile(layer, 0.995)), 1e-6)
+    brightest = max(float(np.quantile(layer, 0.995)), 1e-6)
+    return (np.maximum(layer, 0) / brightest).astype(np.float32)
 
 
 def _fast_size(size: int) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor
 from jorder_preproc.rain import streaks
 from jorder_preproc.rain.accumulation import Accumulation, draw_accumulation, no_accumulation
 from jorder_preproc.rain.compose import compose
-from jorder_preproc.rain.presets import Range, RainPreset, get_preset
+from jorder_preproc.rain.presets import RainPreset, Range, get_preset
 
 VISIBLE = 2 / 255
 """R is 1 where streaks change some channel by more than this: two steps of 8 bits."""
@@ -237,7 +237,9 @@ def synthesize_rain(
     rng = rain_generator(seed, pixel_digest(background) if image_id is None else image_id)
     shape = (background.shape[1], background.shape[2])
     layers = draw_layers(shape, preset, rng)
-    accumulation = preset.accumulation and draw_accumulation(shape, preset.accumulation, rng)
+    accumulation = None
+    if preset.accumulation is not None:
+        accumulation = draw_accumulation(shape, preset.accumulation, rng)
     return add_rain(background, layers, accumulation)
 
 

@@ -50,19 +50,23 @@ def modulate_heads(w, stage, features, previous):
 
 
 def release_reference(w, image, blocks, fold, sequential):
-    """Two stages of JORDER-E by the formulas of DESIGN, with plain convolutions."""
+    """Two stages of JORDER-E written out with plain convolutions."""
     estimate, previous, features_before = image, None, None
     results = []
     for stage in range(2):
-        f = convolve(pixel_unshuffle(torch.cat([image, estimate], 1), fold), w, f"stages.{stage}.encoder")
+        images = pixel_unshuffle(torch.cat([image, estimate], 1), fold)
+        f = convolve(images, w, f"stages.{stage}.encoder")
         kept = []
         for k in range(blocks):
             name = f"stages.{stage}.context.blocks.{k}.paths"
-            paths = [(1, 1), (1, 2), (1, 4)][k % 3 : k % 3 + 1] if sequential else [(1, 1), (2, 2), (2, 4)]
+            paths = [(1, 1), (2, 2), (2, 4)]
+            if sequential:
+                paths = [[(1, 1), (1, 2), (1, 4)][k % 3]]
             new = f
             for p, (first, second) in enumerate(paths):
                 inner = relu(convolve(f, w, f"{name}.{p}.0", first))
-                new = new + (1.0 if p == 0 else 0.1) * relu(convolve(inner, w, f"{name}.{p}.1", second))
+                outer = relu(convolve(inner, w, f"{name}.{p}.1", second))
+                new = new + (1.0 if p == 0 else 0.1) * outer
             f = new if features_before is None else new + features_before[k]
             kept.append(f)
         mask, streaks, residual = modulate_heads(w, stage, f, previous)

@@ -32,10 +32,8 @@ def test_labels_compose_to_the_rainy_picture(photo, preset):
     assert torch.equal(sample.background, photo)
     assert sample.streak_map.min() >= 0
     assert set(sample.region_mask.unique().tolist()) <= {0.0, 1.0}
-    assert torch.equal(
-        sample.region_mask[0].bool(), (sample.streak_map > VISIBLE).any(0)
-    )
-    assert 0 < sample.transmission.min() and sample.transmission.max() <= 1
+    assert torch.equal(sample.region_mask[0].bool(), (sample.streak_map > VISIBLE).any(0))
+    assert sample.transmission.min() > 0 and sample.transmission.max() <= 1
     json.dumps(sample.parameters)
 
 
@@ -111,9 +109,7 @@ def test_severity_damages_more_step_by_step(photo):
 
 
 def test_wide_reaches_from_barely_visible_to_dense(photo):
-    damage = [
-        float(psnr(synthesize_rain(photo, "wide", k).rainy, photo)) for k in range(40)
-    ]
+    damage = [float(psnr(synthesize_rain(photo, "wide", k).rainy, photo)) for k in range(40)]
     assert max(damage) > 32
     assert min(damage) < 14
 

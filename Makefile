@@ -1,0 +1,42 @@
+# make demo | test | lint: each makes and uses .venv in this folder, with pip alone.
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Three = signs on Linux: `==` also takes a local version such as 2.13.0+cpu, if pip sees one,
+# and PyPI's torchvision does not load beside that. The pair is pinned for it to match.
+ifeq ($(shell uname -s),Linux)
+TORCH := torch===2.13.0 torchvision===0.28.0
+else
+TORCH := torch==2.13.0 torchvision==0.28.0
+endif
+
+.PHONY: demo test lint clean
+
+demo: .venv/.demo
+	$(BIN)/python examples/demo.py
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv demo_output
+
+# Stamps: an environment is made once, and again after a change of what it holds.
+.venv/.torch: Makefile
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or later is needed: make PYTHON=python3.12 ...')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	touch $@
+
+.venv/.demo: .venv/.torch pyproject.toml setup.py
+	$(BIN)/python -m pip install --quiet --editable '.[demo]' $(TORCH)
+	touch $@
+
+.venv/.dev: .venv/.torch pyproject.toml setup.py
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' $(TORCH)
+	touch $@ .venv/.demo
