@@ -52,17 +52,17 @@ def patch_config(
     """
     if not isinstance(model, str):
         raise TypeError(f"model must be a name, got {type(model).__name__}; see list_models()")
+    JorderDerain(model, weights, device, tile)  # reports mistakes now rather than when it is built
     arguments = {
+        "type": "jorder_preproc.JorderDerain",
         "model": model,
         "weights": None if weights is None else str(weights),
         "device": device,
         "tile": tile,
     }
     step = {key: value for key, value in arguments.items() if value is not None}
-    JorderDerain(**step)  # reports mistakes now rather than when the pipeline is built
     if _derains_inputs(cfg):
         return cfg
-    step["type"] = "jorder_preproc.JorderDerain"
     seen = []
     for stage in ("test", "val", "train") if train else ("test", "val"):
         loader = cfg.get(f"{stage}_dataloader")

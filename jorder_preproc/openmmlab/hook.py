@@ -70,7 +70,7 @@ class DerainHook(Hook):
                 f"with where='batch' the derainer runs where the model does, got device="
                 f"{device!r}; leave device out"
             )
-        self._stages = {"val", "test"} if when == "both" else {when}
+        self._stages: set[Stage] = {"val", "test"} if when == "both" else {when}
         if train:
             self._stages.add("train")
         self._transform = JorderDerain(model, weights, device, tile)
