@@ -1,6 +1,6 @@
 """Derain what any config validates and tests on, behind the image loader, at native size.
 
-    _base_ = ["mmseg::pspnet/pspnet_r50-d8_4xb4-80k_ade20k-512x512.py", ".../mixins/derain.py"]
+    _base_ = ["mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", ".../mixins/derain.py"]
 
 For hosts that set no `custom_hooks`, which MMEngine does not merge. In a config whose host
 sets them, write instead:

@@ -7,7 +7,11 @@ on clear pictures (their figure). Cost: 2,000 pictures through both networks. Sc
 rain: not measured yet.
 """
 
-_base_ = "mmseg::pspnet/pspnet_r50-d8_4xb4-80k_ade20k-512x512.py"
+# "mmseg::" finds only a package named mmsegmentation, which the fork's is not
+_base_ = (
+    __import__("mmseg").__path__[0]
+    + "/.mim/configs/pspnet/pspnet_r50-d8_4xb4-80k_ade20k-512x512.py"
+)
 
 test_pipeline = [
     dict(type="LoadImageFromFile"),

@@ -7,7 +7,11 @@ on clear pictures (their figure). Cost: 2,000 pictures through both networks. Sc
 rain: not measured yet.
 """
 
-_base_ = "mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py"
+# "mmseg::" finds only a package named mmsegmentation, which the fork's is not
+_base_ = (
+    __import__("mmseg").__path__[0]
+    + "/.mim/configs/segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py"
+)
 
 test_pipeline = [
     dict(type="LoadImageFromFile"),

@@ -1,6 +1,7 @@
 """Every way to switch deraining on in a Runner: the same pictures, each exactly once."""
 
 import copy
+import os
 import pickle
 import random
 import subprocess
@@ -28,6 +29,7 @@ from tests.openmmlab.stack import (
     use_hook,
 )
 
+ROOT = Path(__file__).parents[2]
 PREPROCESSORS = {
     "mmdet": "jorder_preproc.DerainDetDataPreprocessor",
     "mmseg": "jorder_preproc.DerainSegDataPreprocessor",
@@ -142,7 +144,8 @@ def run_tool(package: str, cfg: Config, options: list, weights: str, folder: Pat
         *("--cfg-options", f"default_hooks.derain.type={HOOK}"),
         f"default_hooks.derain.weights={weights}",
     ]
-    result = subprocess.run(command, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr[-2000:]
 
 
