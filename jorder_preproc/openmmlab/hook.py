@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.hooks import RemovableHandle
@@ -174,8 +175,14 @@ def _derains(dataset: Any) -> bool:
 
 def _restart_workers(loop: Any) -> None:
     """Drop workers that were forked with the pipeline as it was."""
-    loop.dataloader._iterator = None
-    # of IterBasedTrainLoop, which in MMEngine 0.10.7 starts its workers before any hook runs
+    loader = loop.dataloader
+    if loader.num_workers == 0:
+        return
+    loader._iterator = None  # of persistent workers
+    # IterBasedTrainLoop of MMEngine 0.10.7 starts its workers before any hook runs
     endless = getattr(loop, "dataloader_iterator", None)
-    if endless is not None:
-        loop.dataloader_iterator = type(endless)(loop.dataloader)
+    if endless is not None and endless._iterator is not None:
+        if isinstance(loader.sampler, InfiniteSampler):
+            # its one stream of indices ends with the iterator that drew from it
+            loader.sampler.indices = loader.sampler._indices_of_rank()
+        loop.dataloader_iterator = type(endless)(loader)

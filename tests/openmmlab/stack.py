@@ -88,7 +88,8 @@ def det_config(root: Path, work_dir: Path) -> Config:
         cfg[f"{stage}_dataloader"].persistent_workers = False
     single = copy.deepcopy(cfg.train_dataloader.dataset.dataset.datasets[0])
     single.data_root = str(root)
-    cfg.train_dataloader.update(num_workers=0, persistent_workers=False, dataset=single)
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.dataset = single
     for pipeline in pipelines(cfg):
         resize(pipeline, (96, 80))
     return cfg

@@ -144,7 +144,7 @@ def test_names_build_under_any_default_scope(outputs, scope):
 
 
 def test_mmdet_and_mmseg_in_one_process(outputs):
-    assert outputs["both"] == ""
+    assert "failed" not in outputs["both"], outputs["both"]
 
 
 def test_lazy_config(outputs):
