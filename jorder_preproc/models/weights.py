@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from jorder_preproc.atomic import atomic_path
@@ -74,10 +74,8 @@ def save_weights(network: Jorder, path: str | os.PathLike[str]) -> None:
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
     with atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata)
-        except SafetensorError as error:
-            raise OSError(f"cannot write {path}: {error}") from error
+        # not save_file, whose files only their owner may read
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def convert_release(source: str | os.PathLike[str], destination: str | os.PathLike[str]) -> Jorder:
