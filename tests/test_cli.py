@@ -224,7 +224,7 @@ def test_sideways_photograph_is_derained_upright(jorder):
         (("one", "-o", "file/out"), "cannot write to file/out (Not a directory)"),
         (("one", "--model", "jorder_x"), "unknown model 'jorder_x'; choose from jorder_minus"),
         (("one", "--model", "jorder"), "holds weights of jorder_e_lite, not of jorder;"),
-        (("one", "--weights", "none.safetensors"), "no weights file none.safetensors"),
+        (("one", "--weights", "none.safetensors"), "none.safetensors is neither"),
         (("one", "--weights", "file"), "file is damaged or not a safetensors file"),
         (("one", "--weights", "evil.pt"), "evil.pt is a pickle, which could run code"),
         (("one", "--device", "abacus"), "cannot use the device 'abacus'"),

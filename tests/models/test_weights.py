@@ -157,7 +157,7 @@ def test_weights_of_another_variant(weights):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no weights file .*check the path"):
+    with pytest.raises(FileNotFoundError, match="is neither; check the path"):
         load_model(LITE, tmp_path / "none.safetensors")
 
 
@@ -252,6 +252,9 @@ def test_shipped_weights(network, tmp_path, monkeypatch):
     save_weights(network, tmp_path / f"{LITE}.safetensors")
     assert shipped_models() == [LITE]
     assert load_model().name == LITE
+    assert load_model(LITE, LITE).name == LITE
+    with pytest.raises(ValueError, match="holds weights of jorder_e_lite, not of jorder_e"):
+        load_model("jorder_e", LITE)
     assert re.fullmatch("[0-9a-f]{64}", shipped_sha256(LITE))
     with pytest.raises(ValueError, match=r"\(for: jorder_e_lite\)"):
         load_model("jorder_e")
