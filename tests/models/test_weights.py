@@ -138,11 +138,12 @@ def test_convention_and_scale_travel_with_the_weights(tmp_path):
 def test_saving_replaces_whole_or_not_at_all(network, weights, monkeypatch):
     before = weights.read_bytes()
 
-    def fail_half_way(tensors, path, metadata):
-        Path(path).write_bytes(b"half")
+    def fail_half_way(path, content):
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError("disk full")
 
-    monkeypatch.setattr(weights_module, "save_file", fail_half_way)
+    monkeypatch.setattr(Path, "write_bytes", fail_half_way)
     with pytest.raises(OSError, match="disk full"):
         save_weights(network, weights)
     assert weights.read_bytes() == before
