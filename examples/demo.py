@@ -25,9 +25,10 @@ from jorder_preproc.derain import Derained, derain
 from jorder_preproc.images import float_to_pixels
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models import load_model
-from jorder_preproc.rain import RainSample, synthesize_rain
+from jorder_preproc.rain import RainSample, add_rain, synthesize_rain
 
-PRESETS = ("light", "heavy", "rain800")
+DRY = "no rain"
+PRESETS = ("light", "heavy", "rain800", DRY)
 SHEET = Path("demo_output/sheet.png")
 TITLES = ("clean", "rainy", "mask", "derained")
 WIDTH_PX = 360
@@ -69,8 +70,11 @@ def score(preset: str, results: list[Result]) -> list[str]:
     for metric, digits in ((psnr, 2), (ssim, 4)):
         before = sum(float(metric(a, b)) for a, b in zip(rainy, clean, strict=True)) / count
         after = sum(float(metric(a, b)) for a, b in zip(derained, clean, strict=True)) / count
-        gain = f"{after - before:+.{digits}f}"
-        row += [f"{before:.{digits}f}", f"{after:.{digits}f}", gain]
+        if preset == DRY:  # the input is the reference; only what was changed has a value
+            row += ["-", f"{after:.{digits}f}", "-"]
+        else:
+            gain = f"{after - before:+.{digits}f}"
+            row += [f"{before:.{digits}f}", f"{after:.{digits}f}", gain]
     return row
 
 
@@ -122,7 +126,10 @@ def main() -> None:
     seconds = 0.0
     for preset in PRESETS:
         for name, clean in photographs.items():
-            sample = synthesize_rain(clean, preset, seed=0, image_id=name)
+            if preset == DRY:
+                sample = add_rain(clean, [])
+            else:
+                sample = synthesize_rain(clean, preset, seed=0, image_id=name)
             start = time.perf_counter()
             derained = derain(network, sample.rainy)
             seconds += time.perf_counter() - start
@@ -138,7 +145,7 @@ def main() -> None:
     console.print(table)
 
     SHEET.parent.mkdir(exist_ok=True)
-    draw_sheet(results).save(SHEET)
+    draw_sheet([r for r in results if r.preset != DRY]).save(SHEET)
     console.print(f"{len(results) / seconds:.1f} pictures per second derained on the CPU.")
     console.print(f"clean | rainy | mask | derained: {SHEET.resolve()}", soft_wrap=True)
 

@@ -7,6 +7,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -82,8 +83,11 @@ def derain(
         str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: the GPU if there is one.")
     ] = None,
     tile: Annotated[
-        int, typer.Option(help="Side of the windows that are run, px; bounds the memory.")
-    ] = 1024,
+        int,
+        typer.Option(
+            help="Side of the windows that are run, px: larger is faster, takes more memory."
+        ),
+    ] = 512,
     overwrite: _Overwrite = False,
 ) -> None:
     """Take the rain off pictures.
@@ -107,11 +111,13 @@ def derain(
             with_streak_map=save_streaks,
             with_region_mask=save_mask,
         )
+        picture = replace(picture, pixels=derained.background)
         if derained.region_mask is not None:
             write_png(job.extras["mask"], derained.region_mask)
         if derained.streak_map is not None:
             write_png(job.extras["streaks"], derained.streak_map)
-        write_picture(job.target, derained.background, picture)
+        del derained  # writing takes a copy of its own
+        write_picture(job.target, picture)
 
     _run("Deraining", _plan(inputs, out, extras), work, overwrite)
 
@@ -172,7 +178,7 @@ def rain(
             drawn = {"source": job.source.name, "preset": preset, "seed": seed}
             with atomic_path(job.extras["parameters"]) as temporary:
                 temporary.write_text(json.dumps(drawn | sample.parameters, indent=2) + "\n")
-        write_picture(job.target, encode(sample.rainy), picture)
+        write_picture(job.target, replace(picture, pixels=encode(sample.rainy)))
 
     _run("Raining", _plan(inputs, out, extras), work, overwrite)
 

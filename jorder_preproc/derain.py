@@ -19,12 +19,8 @@ from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.models.jorder import Jorder
 from jorder_preproc.rain.synthesize import VISIBLE
 
-GATE_LOW = 0.05
-"""Rain less likely than this everywhere nearby leaves a pixel untouched."""
-GATE_HIGH = 0.25
-"""Rain more likely than this somewhere nearby gives a pixel all of the network's change."""
 GATE_WINDOW = 5
-"""Height and width, px, of what counts as nearby."""
+"""Height and width, px, of what counts as near a pixel; see `region_gate`."""
 
 _SMALLEST_SIDE = 16
 _PIXELS_AT_ONCE = 1 << 20
@@ -166,8 +162,8 @@ def derain_pixels(
 def region_gate(probability: Tensor) -> Tensor:
     """How much of the network's change a pixel takes, from the region probability R.
 
-    The highest probability within `GATE_WINDOW`, on a ramp from 0 at `GATE_LOW` to 1 at
-    `GATE_HIGH`: wide enough for the soft edges of streaks, shut where there is no rain.
+    The highest probability of rain within `GATE_WINDOW`: wide enough for the soft edges of
+    streaks, shut where there is no rain. Networks are trained through the same gate.
 
     Args:
         probability: that a pixel is in the rain region, float (N, 1, H, W), in [0, 1].
@@ -175,8 +171,7 @@ def region_gate(probability: Tensor) -> Tensor:
     Returns:
         float (N, 1, H, W), in [0, 1].
     """
-    nearby = max_pool2d(probability, GATE_WINDOW, stride=1, padding=GATE_WINDOW // 2)
-    return ((nearby - GATE_LOW) / (GATE_HIGH - GATE_LOW)).clamp(0, 1)
+    return max_pool2d(probability, GATE_WINDOW, stride=1, padding=GATE_WINDOW // 2)
 
 
 def _check_image(image: Tensor) -> None:

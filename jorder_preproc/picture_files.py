@@ -100,28 +100,28 @@ def read_picture(path: str | os.PathLike[str]) -> PictureFile:
             raise PictureError(f"damaged picture ({error}); replace or repair the file") from error
 
 
-def write_picture(path: str | os.PathLike[str], pixels: Pixels, like: PictureFile) -> None:
-    """Write pixels to a file like the one that `like` was read from, whole or not at all.
+def write_picture(path: str | os.PathLike[str], picture: PictureFile) -> None:
+    """Write a picture, whole or not at all; JPEG and WebP with quality 95.
 
     Args:
-        path: where to.
-        pixels: RGB, shape and dtype of `like.pixels`.
-        like: gives format, opacity, greyness and metadata. JPEG and WebP are written with
-            quality 95.
+        path: where to; its suffix does not decide the format.
+        picture: what `read_picture` gave, mostly with other pixels of the same shape and
+            dtype: `dataclasses.replace(picture, pixels=...)`.
 
     Raises:
         OSError: the file cannot be written.
     """
-    planes = _grey(pixels) if like.grey else pixels
-    if pixels.dtype == np.uint16 and like.format == "PNG":
+    planes = _grey(picture.pixels) if picture.grey else picture.pixels
+    if planes.dtype == np.uint16 and picture.format == "PNG":
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            _write_png16(file, planes, like.alpha, like.metadata)
+            _encode_png(file, planes, picture.alpha, picture.metadata)
         return
     image = Image.fromarray(np.ascontiguousarray(planes))
-    if like.alpha is not None:
-        image.putalpha(Image.fromarray(np.ascontiguousarray(like.alpha)))
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(np.ascontiguousarray(picture.alpha)))
+    options = {**_SAVE_OPTIONS.get(picture.format, {}), **picture.metadata}
     with atomic_path(path) as temporary:
-        image.save(temporary, like.format, **_SAVE_OPTIONS.get(like.format, {}), **like.metadata)
+        image.save(temporary, picture.format, **options)
 
 
 def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
@@ -131,10 +131,7 @@ def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
         OSError: the file cannot be written.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        if pixels.dtype == np.uint16:
-            _write_png16(file, pixels, None, {})
-        else:
-            Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
+        _encode_png(file, pixels, None, {})
 
 
 @contextmanager
@@ -271,19 +268,23 @@ def _read_png16(path: Path) -> tuple[Pixels, Pixels | None, bool]:
     return pixels, planes[..., -1] if channels in (2, 4) else None, grey
 
 
-def _write_png16(
+def _encode_png(
     file: BinaryIO, pixels: Pixels, alpha: Pixels | None, metadata: Mapping[str, Any]
 ) -> None:
-    """Write a PNG of 16 bits, which Pillow cannot in colour (PNG specification, W3C)."""
+    """Encode row by row (PNG specification, W3C).
+
+    Pillow cannot write colour of 16 bits, and for 8 it takes a copy of the whole.
+    """
 
     def chunk(kind: bytes, content: bytes) -> None:
         checksum = zlib.crc32(kind + content)
         file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum))
 
     height, width = pixels.shape[:2]
+    bits = 8 * pixels.dtype.itemsize
     colour, opacity = 2 * (pixels.ndim == 3), 4 * (alpha is not None)
     file.write(_PNG_START)
-    chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour + opacity, 0, 0, 0))
+    chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour + opacity, 0, 0, 0))
     if "icc_profile" in metadata:
         chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata["icc_profile"]))
     if "dpi" in metadata:
@@ -297,7 +298,7 @@ def _write_png16(
         samples = pixels[row].reshape(width, -1)
         if alpha is not None:
             samples = np.column_stack([samples, alpha[row]])
-        line = np.frombuffer(samples.astype(">u2").tobytes(), np.uint8)
+        line = np.frombuffer(samples.astype(samples.dtype.newbyteorder(">")).tobytes(), np.uint8)
         # filter 2: the difference from the line above, byte by byte; the first from nothing
         difference = line - (np.frombuffer(above, np.uint8) if above else np.uint8(0))
         above = line.tobytes()

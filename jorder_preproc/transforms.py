@@ -28,7 +28,7 @@ from jorder_preproc.derain import derain
 from jorder_preproc.images import decode
 from jorder_preproc.models.jorder import Jorder
 from jorder_preproc.models.variants import get_variant
-from jorder_preproc.models.weights import load_model
+from jorder_preproc.models.weights import find_weights, load_model
 from jorder_preproc.rain.presets import RainPreset, get_preset
 from jorder_preproc.rain.synthesize import synthesize_rain
 
@@ -112,7 +112,8 @@ class JorderDerain(_PictureTransform):
 
     Args:
         model: a name of `list_models`, or a network, used as and where it is.
-        weights: a safetensors file for a named network; None takes the shipped ones.
+        weights: a safetensors file for a named network, or the name of shipped weights;
+            None takes the shipped ones of that network.
         device: where a named network runs; None is the CPU. Pictures come back to their
             own device.
         tile: see `derain`.
@@ -135,11 +136,8 @@ class JorderDerain(_PictureTransform):
         network = None
         if isinstance(model, str):
             get_variant(model)
-            if weights is not None and not Path(weights).is_file():
-                raise FileNotFoundError(
-                    f"weights must be a safetensors file, {weights} is none; "
-                    "leave weights out for the shipped ones"
-                )
+            if weights is not None:
+                find_weights(weights)
             self.model = model
         elif isinstance(model, nn.Module):
             if weights is not None or device is not None:

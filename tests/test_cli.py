@@ -224,7 +224,7 @@ def test_sideways_photograph_is_derained_upright(jorder):
         (("one", "-o", "file/out"), "cannot write to file/out (Not a directory)"),
         (("one", "--model", "jorder_x"), "unknown model 'jorder_x'; choose from jorder_minus"),
         (("one", "--model", "jorder"), "holds weights of jorder_e_lite, not of jorder;"),
-        (("one", "--weights", "none.safetensors"), "no weights file none.safetensors"),
+        (("one", "--weights", "none.safetensors"), "none.safetensors is neither"),
         (("one", "--weights", "file"), "file is damaged or not a safetensors file"),
         (("one", "--weights", "evil.pt"), "evil.pt is a pickle, which could run code"),
         (("one", "--device", "abacus"), "cannot use the device 'abacus'"),
@@ -385,6 +385,35 @@ def test_entry_point_in_a_process_of_its_own(tmp_path, weights):
     assert "failed: b.png: not a picture" in done.stderr
     assert "images/s" in done.stdout
     assert files_in(tmp_path / "out") == ["a.png"]
+
+
+LARGE_PICTURE = """
+import sys
+from pathlib import Path
+from jorder_preproc import cli
+from jorder_preproc.models import build_model, variants
+
+# next to nothing, so that what is measured is what the files and tiles take
+variants.VARIANTS["jorder_e_lite"] = variants.Variant(
+    channels=1, blocks=1, stages=1, parameters=0, macs_per_pixel=0
+)
+cli.load_model = lambda name, weights: build_model(name).eval()
+cli.app(sys.argv[1:], standalone_mode=False)
+lines = Path("/proc/self/status").read_text().splitlines()
+print(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux")
+def test_memory_per_pixel_of_a_large_picture(tmp_path):
+    """100 megapixels in 2 GB leave 1.3 GB beside PyTorch: 13 bytes per pixel."""
+    peaks = {}
+    for side in (1000, 4000):
+        Image.linear_gradient("L").resize((side, side)).convert("RGB").save(tmp_path / "a.jpg")
+        done = run_module(LARGE_PICTURE, tmp_path, "derain", "a.jpg", "-o", f"out{side}")
+        assert done.returncode == 0, done.stderr
+        peaks[side] = 1024 * int(done.stdout.split()[-1])
+    assert (peaks[4000] - peaks[1000]) / (4000**2 - 1000**2) < 13
 
 
 def test_import_of_the_package_needs_no_command_line(tmp_path):

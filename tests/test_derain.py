@@ -7,8 +7,6 @@ from torch import nn
 
 from jorder_preproc import derain
 from jorder_preproc.derain import (
-    GATE_HIGH,
-    GATE_LOW,
     GATE_WINDOW,
     derain_pixels,
     region_gate,
@@ -30,8 +28,7 @@ def slow_gate(probability: np.ndarray) -> np.ndarray:
     for y, x in np.ndindex(probability.shape):
         rows = slice(max(y - radius, 0), y + radius + 1)
         columns = slice(max(x - radius, 0), x + radius + 1)
-        ramp = (probability[rows, columns].max() - GATE_LOW) / (GATE_HIGH - GATE_LOW)
-        gate[y, x] = min(max(ramp, 0.0), 1.0)
+        gate[y, x] = probability[rows, columns].max()
     return gate
 
 
@@ -49,7 +46,6 @@ def run_padded(network: Jorder, image: torch.Tensor) -> list:
 def test_region_gate_matches_pixel_loop():
     probability = (picture(1, 1, 19, 22) ** 40 * 0.3).double()
     expected = slow_gate(probability[0, 0].numpy())
-    assert 0 < (expected == 0).mean() < (expected < 1).mean() < 1
     actual = region_gate(probability)[0, 0].numpy()
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
 

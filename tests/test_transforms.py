@@ -348,7 +348,7 @@ def test_repr_names_what_was_given(weights):
             "unknown model 'jorder_x'; choose from .*jorder_e_lite",
         ),
         ({"model": 3}, TypeError, "model must be a name or a Jorder network, got int"),
-        ({"weights": "no/such"}, FileNotFoundError, "no/such is none; leave weights out"),
+        ({"weights": "no/such"}, FileNotFoundError, "no/such is neither; check the path"),
         ({"model": nn.Identity(), "device": "cpu"}, ValueError, "for named networks, .* ready one"),
         ({"model": nn.Identity(), "weights": "x"}, ValueError, "weights and device are for named"),
     ],

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, l1_loss, mse_loss
 
+from jorder_preproc.derain import region_gate
 from jorder_preproc.models import StageOutput
 
 _DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1_loss, "l2": mse_loss}
@@ -34,12 +35,13 @@ def joint_loss(
     """Joint loss of detection, estimation and removal, summed over stages: Eq. 6 in Eq. 9.
 
     The background has weight 1, streaks and mask are auxiliary, and the mask term is
-    the two-class cross-entropy; the paper prints both otherwise.
+    the two-class cross-entropy; the paper prints both otherwise. The background is the
+    one that `derain` gives: changed only as far as the predicted R lets it.
 
     Args:
         stages: predictions of each stage.
-        labels: background, streak_map (N, 3, H, W) in [0, 1]; region long (N, H, W),
-            1 on rain.
+        labels: rainy, background, streak_map (N, 3, H, W) in [0, 1]; region long
+            (N, H, W), 1 on rain.
         distance: see `get_distance`; the mean is taken over all values.
         streak_weight: lambda of S.
         mask_weight: lambda of R.
@@ -48,7 +50,12 @@ def joint_loss(
         Weighted terms `loss_background`, `loss_streaks`, `loss_mask`; their sum is the loss.
     """
     measure = get_distance(distance)
-    background = [measure(s.background.float(), labels["background"]) for s in stages]
+    rainy = labels["rainy"]
+    background = []
+    for stage in stages:
+        gate = region_gate(stage.mask_logits.float().softmax(1)[:, 1:])
+        gated = rainy + gate * (stage.background.float() - rainy)
+        background.append(measure(gated, labels["background"]))
     streaks = [measure(s.streak_map.float(), labels["streak_map"]) for s in stages]
     mask = [cross_entropy(s.mask_logits.float(), labels["region"]) for s in stages]
     return {

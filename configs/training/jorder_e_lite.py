@@ -5,16 +5,16 @@ python -m training configs/training/jorder_e_lite.py --photos DIR --val-photos D
 
 _base_ = "./_base_/runner.py"
 
-iterations = 22_000
-patch = 96
-batch_size = 16
+iterations = 12_000
+patch = 128
+batch_size = 9
 
 model = dict(
     type="DerainTraining",
     name="jorder_e_lite",
     distance="l1",
     streak_weight=0.01,
-    mask_weight=0.001,
+    mask_weight=0.01,
 )
 
 train_dataloader = dict(
@@ -27,14 +27,14 @@ train_dataloader = dict(
         mixture=dict(wide=0.5, heavy=0.2, light=0.15, rain800=0.15),
         layers_per_preset=300,
         pairs_weight=0.2,
-        dry=0.1,
+        dry=0.25,
         veiled=0.15,
     ),
     collate_fn=dict(type="default_collate"),
 )
 optim_wrapper = dict(
     type="BFloat16OptimWrapper",
-    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
+    optimizer=dict(type="AdamW", lr=1.5e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
@@ -45,7 +45,7 @@ param_scheduler = [
 train_cfg = dict(
     type="IterBasedTrainLoop",
     max_iters=iterations,
-    val_interval=3000,
+    val_interval=2000,
     fast_forward_on_resume=True,
 )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from jorder_preproc.atomic import atomic_path
@@ -35,8 +35,8 @@ def load_model(
 
     Args:
         name: a row of the variants table; see `list_models`.
-        weights: a safetensors file written by `save_weights` or `jorder convert`; None
-            takes those in the package.
+        weights: a safetensors file written by `save_weights` or `jorder convert`, or the
+            name of weights in the package; None takes those of this network.
         device: where to put it.
 
     Raises:
@@ -45,15 +45,12 @@ def load_model(
         FileNotFoundError: no such file.
     """
     get_variant(name)  # an unknown name is reported before a missing file
-    if weights is not None:
-        network = _read(name, Path(weights))
-    else:
-        if name not in shipped_models():
-            raise ValueError(
-                f"no weights for {name} come with the package (for: "
-                f"{', '.join(shipped_models()) or 'none yet'}); train some, or pass weights=FILE"
-            )
-        network = _read(name, _shipped_file(name))
+    if weights is None and name not in shipped_models():
+        raise ValueError(
+            f"no weights for {name} come with the package (for: "
+            f"{', '.join(shipped_models()) or 'none yet'}); train some, or pass weights=FILE"
+        )
+    network = _read(name, find_weights(name if weights is None else weights))
     network.requires_grad_(False).eval()
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -74,10 +71,8 @@ def save_weights(network: Jorder, path: str | os.PathLike[str]) -> None:
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
     with atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata)
-        except SafetensorError as error:
-            raise OSError(f"cannot write {path}: {error}") from error
+        # not save_file, whose files only their owner may read
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def convert_release(source: str | os.PathLike[str], destination: str | os.PathLike[str]) -> Jorder:
@@ -116,6 +111,21 @@ def shipped_models() -> list[str]:
     return [name for name in list_models() if _shipped_file(name).is_file()]
 
 
+def find_weights(weights: str | os.PathLike[str]) -> Path:
+    """The file of weights given by path, or by the name of those in the package.
+
+    Raises:
+        FileNotFoundError: neither.
+    """
+    path = _shipped_file(str(weights)) if str(weights) in shipped_models() else Path(weights)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"weights must be a safetensors file or one of {', '.join(shipped_models())}, "
+            f"{weights} is neither; check the path, or leave weights out for the shipped ones"
+        )
+    return path
+
+
 def shipped_sha256(name: str) -> str:
     """SHA-256 of the weights file of `name` in the package, as hexadecimal digits."""
     return hashlib.sha256(_shipped_file(name).read_bytes()).hexdigest()
@@ -126,8 +136,6 @@ def _shipped_file(name: str) -> Path:
 
 
 def _read(name: str, path: Path) -> Jorder:
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights file {path}; check the path")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

@@ -138,11 +138,12 @@ def test_convention_and_scale_travel_with_the_weights(tmp_path):
 def test_saving_replaces_whole_or_not_at_all(network, weights, monkeypatch):
     before = weights.read_bytes()
 
-    def fail_half_way(tensors, path, metadata):
-        Path(path).write_bytes(b"half")
+    def fail_half_way(path, content):
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError("disk full")
 
-    monkeypatch.setattr(weights_module, "save_file", fail_half_way)
+    monkeypatch.setattr(Path, "write_bytes", fail_half_way)
     with pytest.raises(OSError, match="disk full"):
         save_weights(network, weights)
     assert weights.read_bytes() == before
@@ -157,7 +158,7 @@ def test_weights_of_another_variant(weights):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no weights file .*check the path"):
+    with pytest.raises(FileNotFoundError, match="is neither; check the path"):
         load_model(LITE, tmp_path / "none.safetensors")
 
 
@@ -252,6 +253,9 @@ def test_shipped_weights(network, tmp_path, monkeypatch):
     save_weights(network, tmp_path / f"{LITE}.safetensors")
     assert shipped_models() == [LITE]
     assert load_model().name == LITE
+    assert load_model(LITE, LITE).name == LITE
+    with pytest.raises(ValueError, match="holds weights of jorder_e_lite, not of jorder_e"):
+        load_model("jorder_e", LITE)
     assert re.fullmatch("[0-9a-f]{64}", shipped_sha256(LITE))
     with pytest.raises(ValueError, match=r"\(for: jorder_e_lite\)"):
         load_model("jorder_e")

@@ -15,18 +15,24 @@ def test_joint_loss_by_hand():
         mask_logits=torch.tensor([0.0, 1.0, 2.0, 0.0]).view(1, 2, 1, 2),
     )
     labels = {
+        "rainy": torch.tensor([0.75, 1.0]).expand(1, 3, 1, 2),
         "background": torch.tensor([0.25, 1.0]).expand(1, 3, 1, 2),
         "streak_map": torch.zeros(1, 3, 1, 2),
         "region": torch.tensor([[[1, 0]]]),
     }
+    # rain is most likely at the first pixel, which opens the gate of both: softmax of (0, 2)
+    gate = 1 / (1 + math.exp(-2))
+    errors = [0.75 + gate * (0.5 - 0.75) - 0.25, 1.0 + gate * (0.5 - 1.0) - 1.0]
     l1 = joint_loss([stage, stage], labels, "l1", streak_weight=0.1, mask_weight=0.01)
-    assert l1["loss_background"].item() == pytest.approx(2 * (0.25 + 0.5) / 2)
+    expected = 2 * sum(abs(error) for error in errors) / 2
+    assert l1["loss_background"].item() == pytest.approx(expected, rel=1e-5)
     assert l1["loss_streaks"].item() == pytest.approx(0.1 * 2 * 0.2)
     # softmax of (0, 2) at class 1, of (1, 0) at class 0
-    entropy = -(math.log(1 / (1 + math.exp(-2))) + math.log(1 / (1 + math.exp(-1)))) / 2
+    entropy = -(math.log(gate) + math.log(1 / (1 + math.exp(-1)))) / 2
     assert l1["loss_mask"].item() == pytest.approx(0.01 * 2 * entropy)
     l2 = joint_loss([stage], labels, "l2")
-    assert l2["loss_background"].item() == pytest.approx((0.25**2 + 0.5**2) / 2)
+    expected = sum(error**2 for error in errors) / 2
+    assert l2["loss_background"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_all_rain_does_not_minimise_the_mask_loss():
@@ -36,7 +42,7 @@ def test_all_rain_does_not_minimise_the_mask_loss():
 
     def mask_loss(rain_logit):
         stage = StageOutput(zeros, zeros, torch.stack([-rain_logit, rain_logit], 1))
-        labels = {"background": zeros, "streak_map": zeros, "region": region}
+        labels = {"rainy": zeros, "background": zeros, "streak_map": zeros, "region": region}
         return joint_loss([stage], labels)["loss_mask"]
 
     truth = torch.where(region == 1, 8.0, -8.0)

@@ -90,8 +90,8 @@ def test_the_loss_falls(photos):
 
 
 def test_schedules_shrink_with_the_run(photos, tmp_path):
-    full = build_config(parse_args(arguments("jorder_e_lite", photos, tmp_path, 24_000)))
-    half = build_config(parse_args(arguments("jorder_e_lite", photos, tmp_path, 12_000)))
+    full = build_config(parse_args(arguments("jorder_e_lite", photos, tmp_path, 12_000)))
+    half = build_config(parse_args(arguments("jorder_e_lite", photos, tmp_path, 6_000)))
     assert half.param_scheduler[1].T_max == full.param_scheduler[1].T_max / 2
     assert half.param_scheduler[0].end == full.param_scheduler[0].end / 2
 

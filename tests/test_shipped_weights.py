@@ -1,0 +1,63 @@
+"""The weights in the package, on a photograph they were not trained on."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from jorder_preproc import JorderDerain, SynthesizeRain
+from jorder_preproc.metrics import psnr
+from jorder_preproc.models import load_model
+from jorder_preproc.models.weights import SHIPPED_WEIGHTS, shipped_models, shipped_sha256
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return Image.fromarray(data.coffee()[40:296, 120:440])
+
+
+def luminance_psnr(image, reference):
+    a, b = (
+        torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
+        for picture in (image, reference)
+    )
+    return float(psnr(a, b))
+
+
+@pytest.mark.parametrize(("preset", "gain"), [("light", 6), ("heavy", 9), ("rain800", 5)])
+def test_rain_comes_off(photo, preset, gain):
+    before, after = [], []
+    derain = JorderDerain()
+    for seed in range(4):
+        rainy = SynthesizeRain(preset, seed)(photo)
+        before.append(luminance_psnr(rainy, photo))
+        after.append(luminance_psnr(derain(rainy), photo))
+    assert np.mean(after) - np.mean(before) > gain
+
+
+def test_a_dry_picture_is_left_alone(photo):
+    assert luminance_psnr(JorderDerain()(photo), photo) > 42
+
+
+def test_the_region_mask_finds_the_rain(photo):
+    """F1 of R against the truth, over all pixels."""
+    from jorder_preproc import derain, synthesize_rain
+
+    background = torch.from_numpy(np.array(photo)).permute(2, 0, 1) / 255
+    sample = synthesize_rain(background, "heavy", seed=1)
+    found = derain(load_model(), sample.rainy).region_mask.bool()
+    truth = sample.region_mask.bool()
+    hits = (found & truth).sum()
+    assert 2 * hits / (found.sum() + truth.sum()) > 0.9
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_every_file_has_its_card(name):
+    card = (SHIPPED_WEIGHTS / f"{name}.md").read_text()
+    assert shipped_sha256(name) in card
+    assert (SHIPPED_WEIGHTS / f"{name}.safetensors").stat().st_size < 4_000_000
+
+
+def test_the_default_ships():
+    assert "jorder_e_lite" in shipped_models()
