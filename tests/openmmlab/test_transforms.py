@@ -8,7 +8,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 import jorder_preproc
-from jorder_preproc.models import save_weights
+from jorder_preproc.models import load_model, save_weights
 from jorder_preproc.openmmlab import JorderDerain, SynthesizeRain
 from tests.openmmlab.stack import DERAIN, photo
 
@@ -67,7 +67,8 @@ def test_derain_of_grey(bgr, weights):
     np.testing.assert_array_equal(with_axis[..., 0], expected)
 
 
-def test_tiles_and_a_ready_network(bgr, network, weights):
+def test_tiles_and_a_ready_network(bgr, weights):
+    network = load_model("jorder_e_lite", weights)
     whole = change(JorderDerain(network), bgr)
     np.testing.assert_array_equal(whole, change(JorderDerain(weights=weights), bgr))
     with pytest.raises(ValueError, match="tile must be at least"):
