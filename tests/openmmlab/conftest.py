@@ -4,6 +4,7 @@ import importlib
 from pathlib import Path
 
 import pytest
+import torch
 
 from jorder_preproc.models import save_weights
 from tests.networks import random_network
@@ -24,6 +25,15 @@ class NotInstalled(pytest.Module):
 
 def pytest_pycollect_makemodule(module_path, parent):
     return NotInstalled.from_parent(parent, path=module_path) if MISSING else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Faster for models this small; and workers, which have one thread, round the same way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -144,7 +144,7 @@ def run_tool(package: str, cfg: Config, options: list, weights: str, folder: Pat
         *("--cfg-options", f"default_hooks.derain.type={HOOK}"),
         f"default_hooks.derain.weights={weights}",
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr[-2000:]
 
