@@ -15,7 +15,7 @@ endif
 demo: .venv/.demo
 	$(BIN)/python examples/demo.py
 
-test: .venv/.dev
+test: .venv/.openmmlab
 	$(BIN)/python -m pytest
 
 lint: .venv/.dev
@@ -40,3 +40,9 @@ clean:
 .venv/.dev: .venv/.torch pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --editable '.[dev]' $(TORCH)
 	touch $@ .venv/.demo
+
+# mmdet and mmseg with compiled ops, for tests/openmmlab; torch must be there before them
+.venv/.openmmlab: .venv/.dev tools/build_mmcv.py
+	$(BIN)/python -m pip install --quiet --editable '.[dev,openmmlab]' $(TORCH)
+	$(BIN)/python tools/build_mmcv.py
+	touch $@

@@ -165,8 +165,8 @@ class JorderDerain(_PictureTransform):
             raise RuntimeError(
                 f"JorderDerain is to run on {where} in forked DataLoader worker {worker.id}, "
                 "where CUDA cannot start; use device='cpu', or a DataLoader with "
-                "multiprocessing_context='spawn', or call jorder_preproc.derain on whole "
-                "batches in the main process"
+                "multiprocessing_context='spawn', or derain whole batches in the main process: "
+                "jorder_preproc.derain, or jorder_preproc.DerainHook(where='batch') in MMEngine"
             )
         if network is None:
             network = load_model(self.model, self.weights, device=where)

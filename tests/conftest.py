@@ -15,6 +15,7 @@ def harmless_network() -> Jorder:
     """Sees no rain anywhere, and would change every pixel if it were not gated."""
     harmless = random_network("jorder_e_lite")
     with torch.no_grad():
-        # the first half of the folded channels is class 0, no rain
-        harmless.stages[-1].heads.mask[1].bias[:4] = 100.0
+        # the first half of the folded channels is class 0, no rain; so high that the softmax
+        # of the other is 0 and not merely tiny
+        harmless.stages[-1].heads.mask[1].bias[:4] = 1000.0
     return harmless

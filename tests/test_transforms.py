@@ -391,7 +391,7 @@ def test_cuda_in_a_forked_worker(monkeypatch):
     )
     message = (
         r"to run on cuda:0 in forked DataLoader worker 0, where CUDA cannot start; "
-        r"use device='cpu', or .*'spawn', or call jorder_preproc.derain"
+        r"use device='cpu', or .*'spawn', or derain whole batches .*DerainHook"
     )
     with pytest.raises(RuntimeError, match=message):
         next(iter(loader))

@@ -1,0 +1,23 @@
+"""The derainer in MMEngine, mmdet and mmseg. Thin: see `jorder_preproc.derain`.
+
+In a config all of it is there by name, with nothing imported: `jorder_preproc.JorderDerain`
+in a pipeline, `jorder_preproc.DerainHook` among the hooks, and
+`jorder_preproc.DerainDetDataPreprocessor` or `jorder_preproc.DerainSegDataPreprocessor` as
+data preprocessor. `docs/openmmlab.md` says which to take.
+"""
+
+try:
+    import mmcv  # noqa: F401
+    import mmengine  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"jorder_preproc.openmmlab needs MMEngine and mmcv ({error}); install MMEngine, mmdet "
+        "and mmseg with: pip install 'jorder-preproc[openmmlab]', and mmcv with its ops as "
+        "docs/openmmlab.md says"
+    ) from error
+
+from jorder_preproc.openmmlab.config import config_path, patch_config
+from jorder_preproc.openmmlab.hook import DerainHook
+from jorder_preproc.openmmlab.transforms import JorderDerain, SynthesizeRain
+
+__all__ = ["DerainHook", "JorderDerain", "SynthesizeRain", "config_path", "patch_config"]

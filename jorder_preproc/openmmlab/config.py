@@ -1,0 +1,115 @@
+"""Switch deraining on in a config, for inferencers and all else that runs no hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mmengine.config import ConfigDict
+
+from jorder_preproc.openmmlab.pipelines import check_loaders, insert_derain, type_names
+from jorder_preproc.openmmlab.transforms import JorderDerain
+
+# in the wheel; in a checkout
+_CONFIGS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
+_FOLDERS = ("mixins", "mmdet", "mmseg")
+_PREPROCESSORS = {"DerainDetDataPreprocessor", "DerainSegDataPreprocessor"}
+
+AnyConfig = TypeVar("AnyConfig", bound=Any)
+
+
+def patch_config(
+    cfg: AnyConfig,
+    model: str = "jorder_e_lite",
+    weights: str | Path | None = None,
+    device: str | None = None,
+    tile: int | None = None,
+    *,
+    train: bool = False,
+) -> AnyConfig:
+    """Insert the derain transform behind the image loader of every pipeline of a config.
+
+    That is `test_pipeline`, `val_pipeline`, `tta_pipeline` and those of `test_dataloader` and
+    `val_dataloader`, within any nest of data set wrappers. A pipeline that derains already
+    is left as it is, and so is a config whose data preprocessor derains.
+
+    Args:
+        cfg: a Config or a dict, textual or lazy; changed in place.
+        model: a name of `list_models`.
+        weights: a safetensors file; None takes the shipped ones.
+        device: where the network runs; None is the CPU.
+        tile: see `derain`.
+        train: patch the pipelines of training, too.
+
+    Returns:
+        The config given.
+
+    Raises:
+        TypeError: model is not a name.
+        ValueError: unknown model, or a data set none of whose pipelines loads images.
+        FileNotFoundError: no such weights.
+    """
+    if not isinstance(model, str):
+        raise TypeError(f"model must be a name, got {type(model).__name__}; see list_models()")
+    JorderDerain(model, weights, device, tile)  # reports mistakes now rather than when it is built
+    arguments = {
+        "type": "jorder_preproc.JorderDerain",
+        "model": model,
+        "weights": None if weights is None else str(weights),
+        "device": device,
+        "tile": tile,
+    }
+    step = {key: value for key, value in arguments.items() if value is not None}
+    if _derains_inputs(cfg):
+        return cfg
+    seen = []
+    for stage in ("test", "val", "train") if train else ("test", "val"):
+        loader = cfg.get(f"{stage}_dataloader")
+        if loader:
+            outcomes = [insert_derain(p, ConfigDict(step)) for p in _pipelines(loader["dataset"])]
+            check_loaders(outcomes, f"{stage}_dataloader")
+            seen += outcomes
+    for name in ("test", "val", "tta", "train") if train else ("test", "val", "tta"):
+        pipeline = cfg.get(f"{name}_pipeline")
+        if pipeline:
+            seen.append(insert_derain(pipeline, ConfigDict(step)))
+    check_loaders(seen, "the config")
+    return cfg
+
+
+def config_path(name: str) -> str:
+    """Path of a config that comes with the package.
+
+    Args:
+        name: for example `mixins/derain` or `mmseg/segformer_b0_ade20k_derain`, with or
+            without `.py`.
+
+    Raises:
+        FileNotFoundError: there is none of that name.
+    """
+    root = next((folder for folder in _CONFIGS if (folder / _FOLDERS[0]).is_dir()), _CONFIGS[0])
+    names = {
+        path.relative_to(root).with_suffix("").as_posix(): path
+        for folder in _FOLDERS
+        for path in sorted((root / folder).glob("*.py"))
+    }
+    path = names.get(name.removesuffix(".py"))
+    if path is None:
+        raise FileNotFoundError(f"no config {name!r}; choose from {', '.join(names) or 'none'}")
+    return str(path)
+
+
+def _pipelines(dataset: MutableMapping[str, Any]) -> Iterator[list[Any]]:
+    """The pipelines in the config of a data set and of those it wraps."""
+    pipeline = dataset.get("pipeline")
+    if pipeline is not None:
+        yield pipeline
+    wrapped = [dataset["dataset"]] if isinstance(dataset.get("dataset"), Mapping) else []
+    for inner in [*wrapped, *dataset.get("datasets", ())]:
+        yield from _pipelines(inner)
+
+
+def _derains_inputs(cfg: Any) -> bool:
+    preprocessor = (cfg.get("model") or {}).get("data_preprocessor") or {}
+    return bool(type_names(preprocessor) & _PREPROCESSORS)

@@ -1,0 +1,188 @@
+"""Switch deraining on in any MMEngine Runner, whatever its config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from mmengine.dataset import InfiniteSampler
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.utils.hooks import RemovableHandle
+
+from jorder_preproc.openmmlab.batch import DerainInputs, derain_inputs, derains_inputs
+from jorder_preproc.openmmlab.pipelines import (
+    Outcome,
+    check_loaders,
+    insert_derain,
+    type_names,
+)
+from jorder_preproc.openmmlab.transforms import JorderDerain
+from jorder_preproc.registry import HOOKS
+
+Stage = Literal["train", "val", "test"]
+When = Literal["test", "val", "both"]
+Where = Literal["pipeline", "batch"]
+
+
+@HOOKS.register_module()
+class DerainHook(Hook):
+    """Derain every picture a Runner validates or tests on, exactly once.
+
+    With `where="pipeline"` the transform goes right behind the image loader, in the loader's
+    workers, at the pictures' own size. With `where="batch"` whole batches are derained on
+    the model's device, at the size the pipeline gave them; see `DerainInputs`. Where the
+    config derains already, in either way, nothing more is done.
+
+    Args:
+        model: a name of `list_models`.
+        weights: a safetensors file; None takes the shipped ones.
+        device: where the transform runs; None is the CPU. For `where="pipeline"` alone.
+        tile: see `derain`.
+        when: derain for `val`, `test`, or `both`.
+        train: derain the pictures of training, too.
+        where: `pipeline` or `batch`.
+
+    Raises:
+        TypeError: model is not a name.
+        ValueError: unknown model, `when` or `where`, or a device with `where="batch"`; and
+            as a stage starts, where no pipeline of its data set loads images.
+        FileNotFoundError: no such weights.
+    """
+
+    def __init__(
+        self,
+        model: str = "jorder_e_lite",
+        weights: str | Path | None = None,
+        device: str | None = None,
+        tile: int | None = None,
+        when: When = "both",
+        train: bool = False,
+        where: Where = "pipeline",
+    ):
+        for name, value, choices in (("when", when, When), ("where", where, Where)):
+            if value not in get_args(choices):
+                raise ValueError(
+                    f"{name} must be one of {', '.join(get_args(choices))}, got {value!r}"
+                )
+        if where == "batch" and device is not None:
+            raise ValueError(
+                f"with where='batch' the derainer runs where the model does, got device="
+                f"{device!r}; leave device out"
+            )
+        self._stages: set[Stage] = {"val", "test"} if when == "both" else {when}
+        if train:
+            self._stages.add("train")
+        self._transform = JorderDerain(model, weights, device, tile)
+        self._inputs = DerainInputs(model, weights, tile, train=True) if where == "batch" else None
+        self._attached: RemovableHandle | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Set up for training."""
+        self._set_up(runner, "train", runner.train_loop)
+
+    def before_val(self, runner: Runner) -> None:
+        """Set up for validation."""
+        self._set_up(runner, "val", runner.val_loop)
+
+    def before_test(self, runner: Runner) -> None:
+        """Set up for the test."""
+        self._set_up(runner, "test", runner.test_loop)
+
+    # a validation may start between two iterations of training, so batches are derained
+    # iteration by iteration
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Derain the coming batch."""
+        self._attach(runner, "train", runner.train_loop)
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Derain the coming batch."""
+        self._attach(runner, "val", runner.val_loop)
+
+    def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Derain the coming batch."""
+        self._attach(runner, "test", runner.test_loop)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Let go of the model."""
+        self._detach()
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Let go of the model."""
+        self._detach()
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Let go of the model."""
+        self._detach()
+
+    def _set_up(self, runner: Runner, stage: Stage, loop: Any) -> None:
+        if stage not in self._stages:
+            return
+        dataset = loop.dataloader.dataset
+        if derains_inputs(_data_preprocessor(runner.model)):
+            runner.logger.info(f"DerainHook: the data preprocessor derains {stage} already")
+            return
+        if self._inputs is not None:
+            how = "in the pipeline already" if _derains(dataset) else "on the model's device"
+            runner.logger.info(f"DerainHook: {stage} pictures are derained {how}")
+            return
+        outcomes = [insert_derain(steps, self._transform) for steps in _pipelines(dataset)]
+        check_loaders(outcomes, f"the {stage} data set")
+        if Outcome.INSERTED in outcomes:
+            _restart_workers(loop)
+        runner.logger.info(f"DerainHook: {stage} pictures are derained right behind their loader")
+
+    def _attach(self, runner: Runner, stage: Stage, loop: Any) -> None:
+        if self._inputs is None or stage not in self._stages:
+            return
+        host = _data_preprocessor(runner.model)
+        if not derains_inputs(host) and not _derains(loop.dataloader.dataset):
+            self._attached = derain_inputs(host, self._inputs)
+
+    def _detach(self) -> None:
+        if self._attached is not None:
+            self._attached.remove()
+            self._attached = None
+
+
+def _data_preprocessor(model: Any) -> Any:
+    """The one that gets the batches, of a model within wrappers for several GPUs or for TTA."""
+    while hasattr(model, "module"):
+        model = model.module
+    return model.data_preprocessor
+
+
+def _pipelines(dataset: Any) -> Iterator[list[Any]]:
+    """The built pipelines of a data set and of those it wraps."""
+    pipeline = getattr(dataset, "pipeline", None)
+    if pipeline is not None:
+        yield getattr(pipeline, "transforms", pipeline)
+    wrapped = [dataset.dataset] if hasattr(dataset, "dataset") else []
+    for inner in [*wrapped, *getattr(dataset, "datasets", ())]:
+        yield from _pipelines(inner)
+
+
+def _derains(dataset: Any) -> bool:
+    return any("JorderDerain" in type_names(step) for p in _pipelines(dataset) for step in p)
+
+
+def _restart_workers(loop: Any) -> None:
+    """Drop workers that were forked with the pipeline as it was."""
+    loader = loop.dataloader
+    if loader.num_workers == 0:
+        return
+    loader._iterator = None  # of persistent workers
+    # IterBasedTrainLoop of MMEngine 0.10.7 starts its workers before any hook runs
+    endless = getattr(loop, "dataloader_iterator", None)
+    if endless is not None and endless._iterator is not None:
+        if isinstance(loader.sampler, InfiniteSampler):
+            # its one stream of indices ends with the iterator that drew from it
+            loader.sampler.indices = loader.sampler._indices_of_rank()
+        loop.dataloader_iterator = type(endless)(loader)

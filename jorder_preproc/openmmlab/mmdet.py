@@ -1,0 +1,32 @@
+"""The data preprocessor of mmdet, deraining."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmdet.models.data_preprocessors import DetDataPreprocessor
+
+from jorder_preproc.openmmlab.batch import DerainInputs, derain_inputs
+from jorder_preproc.registry import MODELS
+
+
+@MODELS.register_module()
+class DerainDetDataPreprocessor(DetDataPreprocessor):
+    """`DetDataPreprocessor` of mmdet that derains batches first, on the model's device.
+
+    In a config one line over the host's own:
+    `model = dict(data_preprocessor=dict(type='jorder_preproc.DerainDetDataPreprocessor'))`.
+
+    Args:
+        derain: arguments of `DerainInputs`: model, weights, tile, train.
+        **host: arguments of `DetDataPreprocessor`.
+
+    Raises:
+        TypeError: an argument that neither of the two knows.
+        ValueError: unknown model.
+        FileNotFoundError: no such weights.
+    """
+
+    def __init__(self, derain: dict[str, Any] | None = None, **host: Any):
+        super().__init__(**host)
+        derain_inputs(self, DerainInputs(**(derain or {})))

@@ -1,0 +1,81 @@
+"""Pictures as OpenMMLab holds them: BGR, 0 to 255, whether 8-bit or float."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def change_array(
+    image: NDArray[Any], change: Callable[[NDArray[Any]], NDArray[Any]]
+) -> NDArray[Any]:
+    """Apply a change of RGB pictures to a pipeline's image.
+
+    Args:
+        image: uint8 or float in 0 to 255, BGR (H, W, 3), or grey (H, W) or (H, W, 1).
+        change: takes and gives what `jorder_preproc.images` calls a NumPy picture.
+
+    Returns:
+        A new array; pixels that `change` leaves alone are bit-identical.
+
+    Raises:
+        TypeError: not one array, or not numbers.
+        ValueError: floats outside 0 to 255, or another shape.
+    """
+    if not isinstance(image, np.ndarray):
+        raise TypeError(
+            f"results['img'] must be one NumPy array, got {type(image).__name__}; "
+            "put the transform right behind the image loader"
+        )
+    colour = image.ndim == 3 and image.shape[2] == 3
+    given = np.ascontiguousarray(image[..., ::-1] if colour else image)
+    if given.dtype.kind == "f":
+        _check_range(given)
+        scaled = given / given.dtype.type(255)
+        changed = change(scaled)
+        # 255 (x / 255) may miss x by a rounding
+        result = np.where(changed == scaled, given, changed * given.dtype.type(255))
+    else:
+        result = change(given)
+    return np.ascontiguousarray(result[..., ::-1] if colour else result)
+
+
+def change_tensor(images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply a change of RGB pictures to a batch before its normalisation.
+
+    Args:
+        images: uint8 or float in 0 to 255, BGR (N, 3, H, W) or grey (N, 1, H, W).
+        change: takes and gives what `jorder_preproc.images` calls a tensor picture.
+
+    Returns:
+        A new tensor; pixels that `change` leaves alone are bit-identical.
+
+    Raises:
+        TypeError: not numbers.
+        ValueError: floats outside 0 to 255, or another shape.
+    """
+    colour = images.shape[1] == 3
+    given = images.flip(1) if colour else images
+    if given.is_floating_point():
+        _check_range(given)
+        scaled = given / 255
+        changed = change(scaled)
+        result = torch.where(changed == scaled, given, changed * 255)
+    else:
+        result = change(given)
+    return result.flip(1) if colour else result
+
+
+def _check_range(pixels: Any) -> None:
+    low, high = (float(pixels.min()), float(pixels.max())) if len(pixels) else (0.0, 0.0)
+    if not (low >= 0 and high <= 255):  # also catches NaN
+        raise ValueError(
+            f"float pictures must be finite and in 0 to 255, got values from {low:g} to "
+            f"{high:g}; put JorderDerain right behind the image loader, before anything that "
+            "normalises or distorts colours"
+        )

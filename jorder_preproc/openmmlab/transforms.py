@@ -1,0 +1,79 @@
+"""Pipeline transforms: those of `jorder_preproc.transforms`, on BGR `results` dicts.
+
+They belong right behind the image loader, rain before deraining. They change
+`results['img']` alone, which keeps its shape and dtype.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmcv.transforms import BaseTransform
+
+from jorder_preproc import transforms
+from jorder_preproc.models.jorder import Jorder
+from jorder_preproc.openmmlab.pictures import change_array
+from jorder_preproc.rain.presets import RainPreset
+from jorder_preproc.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class JorderDerain(BaseTransform):
+    """Take the rain off `results['img']`; bit-equal to the torchvision transform.
+
+    Args:
+        model: a name of `list_models`, or a network, used as and where it is.
+        weights: a safetensors file for a named network; None takes the shipped ones.
+        device: where a named network runs; None is the CPU. Loaders fork their workers,
+            in which CUDA cannot start: see `DerainHook` with `where='batch'` for GPUs.
+        tile: see `derain`.
+
+    Raises:
+        TypeError: model is neither a name nor a network.
+        ValueError: unknown name, or weights or device given for a ready network.
+        FileNotFoundError: no such weights.
+        RuntimeError: at the first picture, where CUDA was asked for in a forked worker.
+    """
+
+    def __init__(
+        self,
+        model: str | Jorder = "jorder_e_lite",
+        weights: str | Path | None = None,
+        device: str | torch.device | None = None,
+        tile: int | None = None,
+    ):
+        self._change = transforms.JorderDerain(model, weights, device, tile)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Derain `results['img']`."""
+        results["img"] = change_array(results["img"], self._change)
+        return results
+
+    def __repr__(self) -> str:
+        return repr(self._change)
+
+
+@TRANSFORMS.register_module()
+class SynthesizeRain(BaseTransform):
+    """Put rain on `results['img']`; the same as the torchvision transform on the same picture.
+
+    Args:
+        preset: see `synthesize_rain`.
+        seed: >= 0; another one gives every picture other rain.
+
+    Raises:
+        ValueError: unknown preset, or a negative seed.
+    """
+
+    def __init__(self, preset: str | RainPreset = "heavy", seed: int = 0):
+        self._change = transforms.SynthesizeRain(preset, seed)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Put rain on `results['img']`."""
+        results["img"] = change_array(results["img"], self._change)
+        return results
+
+    def __repr__(self) -> str:
+        return repr(self._change)

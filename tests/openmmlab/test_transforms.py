@@ -1,0 +1,158 @@
+"""The pipeline transforms against the torchvision ones."""
+
+import numpy as np
+import pytest
+import torch
+from mmcv.transforms import Compose
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+import jorder_preproc
+from jorder_preproc.models import load_model, save_weights
+from jorder_preproc.openmmlab import JorderDerain, SynthesizeRain
+from tests.openmmlab.stack import DERAIN, photo
+
+
+@pytest.fixture(scope="module")
+def bgr() -> np.ndarray:
+    return photo(33, 46)
+
+
+def change(transform, image):
+    """Checks that nothing but the pixels changes."""
+    before = image.copy()
+    others = {"img_path": "a.jpg", "gt_bboxes": np.ones((1, 4)), "gt_seg_map": np.ones((3, 3))}
+    results = {"img": image, **others}
+    returned = transform(results)
+    assert returned.keys() == results.keys()
+    assert all(returned[key] is value for key, value in others.items())
+    np.testing.assert_array_equal(image, before)
+    assert returned["img"].shape == image.shape and returned["img"].dtype == image.dtype
+    assert returned["img"].flags.c_contiguous
+    return returned["img"]
+
+
+def test_derain_equals_the_torchvision_transform(bgr, weights):
+    picture = Image.fromarray(bgr[..., ::-1].copy())
+    expected = np.array(jorder_preproc.JorderDerain("jorder_e_lite", weights)(picture))
+    actual = change(JorderDerain("jorder_e_lite", weights), bgr)
+    np.testing.assert_array_equal(actual[..., ::-1], expected)
+    assert (actual != bgr).mean() > 0.5
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_derain_of_floats(bgr, weights, dtype):
+    """`LoadImageFromFile(to_float32=True)`, and pictures resized as floats."""
+    image = (bgr * 0.999).astype(dtype)
+    rgb = image[..., ::-1].copy()
+    scaled = jorder_preproc.JorderDerain("jorder_e_lite", weights)(rgb / dtype(255))
+    actual = change(JorderDerain("jorder_e_lite", weights), image)
+    np.testing.assert_array_equal(actual[..., ::-1], scaled * dtype(255))
+    assert np.abs(actual - image).mean() > 5
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_pixels_that_do_not_change_are_bit_identical(bgr, harmless_network, tmp_path, dtype):
+    save_weights(harmless_network, tmp_path / "harmless.safetensors")
+    image = bgr if dtype == np.uint8 else (bgr * 0.7371).astype(dtype)
+    actual = change(JorderDerain(weights=tmp_path / "harmless.safetensors"), image)
+    np.testing.assert_array_equal(actual, image)
+
+
+def test_derain_of_grey(bgr, weights):
+    grey = bgr[..., 0].copy()
+    expected = np.array(jorder_preproc.JorderDerain(weights=weights)(Image.fromarray(grey)))
+    np.testing.assert_array_equal(change(JorderDerain(weights=weights), grey), expected)
+    with_axis = change(JorderDerain(weights=weights), grey[..., None])
+    np.testing.assert_array_equal(with_axis[..., 0], expected)
+
+
+def test_tiles_and_a_ready_network(bgr, weights):
+    network = load_model("jorder_e_lite", weights)
+    whole = change(JorderDerain(network), bgr)
+    np.testing.assert_array_equal(whole, change(JorderDerain(weights=weights), bgr))
+    with pytest.raises(ValueError, match="tile must be at least"):
+        change(JorderDerain(network, tile=8), bgr)
+
+
+@pytest.mark.parametrize("preset", ["light", "storm"])
+def test_rain_equals_the_torchvision_transform(bgr, preset):
+    picture = Image.fromarray(bgr[..., ::-1].copy())
+    expected = np.array(jorder_preproc.SynthesizeRain(preset, seed=3)(picture))
+    actual = change(SynthesizeRain(preset, seed=3), bgr)
+    np.testing.assert_array_equal(actual[..., ::-1], expected)
+    floats = change(SynthesizeRain(preset, seed=3), bgr.astype(np.float32))
+    np.testing.assert_array_equal(np.round(floats), actual)
+    assert not np.array_equal(actual, change(SynthesizeRain(preset, seed=4), bgr))
+
+
+def test_errors_come_early():
+    with pytest.raises(ValueError, match="unknown model 'jorder_x'"):
+        JorderDerain("jorder_x")
+    with pytest.raises(FileNotFoundError, match=r"weights must be a safetensors file"):
+        JorderDerain(weights="missing.safetensors")
+    with pytest.raises(ValueError, match="seed must be >= 0"):
+        SynthesizeRain(seed=-1)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'wieghts'"):
+        Compose([dict(type=DERAIN, wieghts="x")])
+
+
+def test_errors_of_pictures(bgr, weights):
+    transform = JorderDerain(weights=weights)
+    with pytest.raises(ValueError, match=r"in 0 to 255, got values from -.*behind the image load"):
+        transform({"img": (bgr.astype(np.float32) - 120) / 60})
+    with pytest.raises(ValueError, match="must be finite"):
+        transform({"img": np.full((4, 4, 3), np.nan)})
+    with pytest.raises(TypeError, match="one NumPy array, got list"):
+        transform({"img": [bgr, bgr]})
+    with pytest.raises(ValueError, match="drop an alpha channel"):
+        transform({"img": np.zeros((4, 4, 4), np.uint8)})
+
+
+class OnePicture(Dataset):
+    def __init__(self, transform):
+        self.transform = transform
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.transform({"img": photo(20, 20)})
+
+
+def test_cuda_in_a_forked_worker(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    loader = DataLoader(
+        OnePicture(JorderDerain(device="cuda:0")), num_workers=1, multiprocessing_context="fork"
+    )
+    message = r"cuda:0 in forked DataLoader worker 0.*DerainHook\(where='batch'\)"
+    with pytest.raises(RuntimeError, match=message):
+        next(iter(loader))
+
+
+def test_labels_masks_and_boxes_are_bit_identical(det, seg, weights):
+    from mmdet.registry import DATASETS as DET_DATASETS
+    from mmdet.utils import register_all_modules as register_det
+    from mmseg.registry import DATASETS as SEG_DATASETS
+    from mmseg.utils import register_all_modules as register_seg
+
+    step = dict(type=DERAIN, weights=weights)
+    for cfg, registry, register, keys in (
+        (det, DET_DATASETS, register_det, ("gt_bboxes", "gt_bboxes_labels", "gt_ignore_flags")),
+        (seg, SEG_DATASETS, register_seg, ("gt_seg_map",)),
+    ):
+        register()
+        plain = cfg.test_dataloader.dataset
+        plain.pipeline = plain.pipeline[:-1]  # before it is packed
+        before = registry.build(plain)
+        plain.pipeline = [plain.pipeline[0], step, *plain.pipeline[1:]]
+        after = registry.build(plain)
+        for one, other in zip(before, after, strict=True):
+            assert one.keys() == other.keys()
+            assert not np.array_equal(one["img"], other["img"])
+            for key in keys:
+                first, second = (
+                    np.asarray(getattr(r[key], "tensor", r[key])) for r in (one, other)
+                )
+                assert first.dtype == second.dtype and len(first)
+                np.testing.assert_array_equal(first, second)
