@@ -1,6 +1,10 @@
 """The shipped derainer: jorder_e_lite on clean photographs with drawn rain.
 
 python -m training configs/training/jorder_e_lite.py --photos DIR --val-photos DIR
+
+8,000 iterations took 35 minutes on two CPU cores, in bfloat16. The card of the shipped weights
+tells what three such runs, one upon the other, reached: 29.80 dB over `light`, `heavy` and
+`rain800`, from 20.98 dB; a single run alone was not measured.
 """
 
 _base_ = "./_base_/runner.py"

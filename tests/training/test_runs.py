@@ -10,7 +10,9 @@ from skimage import data
 
 from jorder_preproc.models import load_model
 from training.__main__ import build_config, main, parse_args
+from training.data import RainPatches
 from training.export import export
+from training.losses import joint_loss
 from training.model import DerainTraining
 
 CONFIGS = "configs/training"
@@ -70,17 +72,15 @@ def test_the_papers_config_trains(photos, tmp_path):
 
 
 def test_the_loss_falls(photos):
-    """Sixty steps on one batch must take away a good part of the streaks."""
+    """A few steps on one batch must take away a good part of the streaks."""
     torch.manual_seed(0)
-    from training.data import RainPatches
-
     dataset = RainPatches(str(photos), 32, {"heavy": 1.0}, 4, dry=0.0, veiled=0.0)
     items = [dataset[k] for k in range(4)]
     batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
     model = DerainTraining("jorder_e_lite")
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     losses = []
-    for _ in range(60):
+    for _ in range(150):
         terms = model(mode="loss", **batch)
         optimizer.zero_grad()
         sum(terms.values()).backward()
@@ -109,8 +109,6 @@ def test_coarse_to_fine_adds_the_sub_networks(photos):
         "streak_map": torch.rand(1, 3, 16, 16),
         "region": torch.ones(1, 16, 16, dtype=torch.long),
     }
-    from training.losses import joint_loss
-
     expected = sum(
         joint_loss(network(batch["rainy"], paths), batch)["loss_background"]
         for paths in (None, 1, 2)
