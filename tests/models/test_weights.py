@@ -63,7 +63,7 @@ def release_state_dict(blocks=3, channels=32):
 
 
 def release_forward(tensors, rainy):
-    """DESIGN of the release, as plain functions on 0-255 images: the reference."""
+    """The forward pass of the release, as plain functions on 0-255 images: the reference."""
     from torch.nn.functional import conv2d, relu
 
     state = {"mask": 0, "level": 0, "features": [0, 0, 0]}
