@@ -113,7 +113,8 @@ def draw_sheet(results: list[Result]) -> Image.Image:
         top += row[0].height
         before = float(psnr(result.sample.rainy, result.sample.background))
         after = float(psnr(result.derained.background, result.sample.background))
-        text = f"{result.photograph}, {result.preset}: {before:.2f} dB -> {after:.2f} dB"
+        change = f"{after:.2f} dB" if result.preset == DRY else f"{before:.2f} dB -> {after:.2f} dB"
+        text = f"{result.photograph}, {result.preset}: {change}"
         draw.text((4, top + 2), text, "black", font)
         top += caption + GAP_PX
     return sheet
@@ -145,7 +146,7 @@ def main() -> None:
     console.print(table)
 
     SHEET.parent.mkdir(exist_ok=True)
-    draw_sheet([r for r in results if r.preset != DRY]).save(SHEET)
+    draw_sheet(results).save(SHEET)
     console.print(f"{len(results) / seconds:.1f} pictures per second derained on the CPU.")
     console.print(f"clean | rainy | mask | derained: {SHEET.resolve()}", soft_wrap=True)
 
