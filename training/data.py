@@ -18,6 +18,7 @@ from jorder_preproc.rain import PRESETS, add_rain, synthesize_rain
 from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset
 from jorder_preproc.rain.synthesize import VISIBLE
+from training.backgrounds import vary
 from training.bank import LayerBank
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -56,6 +57,7 @@ class RainPatches(Dataset):
         dry: share of patches without rain.
         veiled: share of patches whose background is behind a veil (Eq. 3), which
             streak removal has to leave in place.
+        varied: share of patches whose background `vary` makes another kind of picture of.
 
     Raises:
         ValueError: no photographs, or none as large as a patch.
@@ -71,11 +73,13 @@ class RainPatches(Dataset):
         pairs_weight: float = 0.0,
         dry: float = 0.1,
         veiled: float = 0.15,
+        varied: float = 0.0,
         seed: int = 0,
     ):
         self.patch = patch
         self.dry = dry
         self.veiled = veiled
+        self.varied = varied
         pixels = (read_photo(path) for path in list_photos(photos))
         self.photos = [photo for photo in pixels if min(photo.shape[:2]) >= patch]
         if not self.photos:
@@ -106,8 +110,12 @@ class RainPatches(Dataset):
         photo = self.photos[rng.integers(len(self.photos))]
         largest = min(photo.shape[:2])
         window = self.patch
-        if rng.random() < 0.4:  # finer texture: a larger window, scaled down
+        varied = rng.random() < self.varied
+        scaled = rng.random()
+        if scaled < 0.4:  # finer texture: a larger window, scaled down
             window = int(rng.integers(self.patch, min(2 * self.patch, largest) + 1))
+        elif varied and scaled < 0.7:  # soft, as after a digital zoom
+            window = int(rng.integers(self.patch // 3, self.patch))
         top = int(rng.integers(photo.shape[0] - window + 1))
         left = int(rng.integers(photo.shape[1] - window + 1))
         pixels = photo[top : top + window, left : left + window]
@@ -115,6 +123,8 @@ class RainPatches(Dataset):
             image = Image.fromarray(pixels)
             size = (self.patch, self.patch)
             pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=1.5))
+        if varied:
+            pixels = vary(pixels, rng)
         pixels = np.rot90(pixels, int(rng.integers(4)))
         if rng.random() < 0.5:
             pixels = pixels[:, ::-1]

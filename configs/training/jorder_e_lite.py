@@ -33,6 +33,7 @@ train_dataloader = dict(
         pairs_weight=0.2,
         dry=0.25,
         veiled=0.15,
+        varied=0.5,
     ),
     collate_fn=dict(type="default_collate"),
 )

@@ -1,0 +1,157 @@
+"""A classifier as MMEngine's Runner tests and trains it, and the pipeline it asks for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS, TRANSFORMS
+from mmengine.structures import BaseDataElement
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from evaluation.checkpoints import read_state
+
+
+def build_network(
+    name: str, classes: int | None = None, checkpoint: str | None = None
+) -> nn.Module:
+    """A classifier with weights.
+
+    Args:
+        name: a model of timm, for example `vgg19.tv_in1k`, or `module:function` of anything
+            importable that gives a network of logits (N, C) from (N, 3, H, W).
+        classes: number of classes; None takes the model's own.
+        checkpoint: file of weights (safetensors, or a pickle of plain tensors); None takes the
+            pretrained ones, which timm downloads, or random ones where `classes` is given.
+
+    Raises:
+        ValueError: no such model, no such function, or weights that do not fit.
+        FileNotFoundError: no such checkpoint.
+    """
+    options = {} if classes is None else {"num_classes": classes}
+    if ":" in name:
+        network = _find_function(name)(**options)
+    else:
+        _check_timm(name)
+        pretrained = checkpoint is None and classes is None
+        network = timm.create_model(name, pretrained=pretrained, **options)
+    if checkpoint is not None:
+        state = read_state(checkpoint)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{checkpoint} does not fit {name}: {error}") from error
+    return network
+
+
+def input_settings(name: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """How a model wants its pictures: what timm's `resolve_data_config` gives.
+
+    Args:
+        name: see `build_network`; a function's network may carry `pretrained_cfg`.
+        overrides: keys of `resolve_data_config`, such as `input_size`, `mean`, `std` (of
+            values in [0, 1]), `crop_pct` and `interpolation`.
+
+    Raises:
+        ValueError: no such model or function.
+    """
+    if ":" in name:
+        found = getattr(_find_function(name)(), "pretrained_cfg", {})
+    else:
+        _check_timm(name)
+        found = timm.get_pretrained_cfg(name).to_dict()
+    return dict(timm.data.resolve_data_config(dict(overrides or {}), pretrained_cfg=dict(found)))
+
+
+@MODELS.register_module()
+class Classifier(BaseModel):
+    """A classifier with the mean and deviation it wants.
+
+    Args:
+        name, classes, checkpoint: see `build_network`.
+        settings: see `input_settings`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        classes: int | None = None,
+        checkpoint: str | None = None,
+    ):
+        super().__init__(
+            dict(
+                type="ImgDataPreprocessor",
+                mean=[255 * value for value in settings["mean"]],
+                std=[255 * value for value in settings["std"]],
+                bgr_to_rgb=True,
+            )
+        )
+        self.network = build_network(name, classes, checkpoint)
+
+    def forward(
+        self, inputs: Tensor, data_samples: list[BaseDataElement], mode: str = "tensor"
+    ) -> Any:
+        """`loss`: dict of losses; `predict`: the samples with `scores`, (C,); else the logits."""
+        logits = self.network(inputs)
+        if mode == "loss":
+            targets = torch.tensor([sample.target for sample in data_samples], device=logits.device)
+            return {"loss": cross_entropy(logits, targets)}
+        if mode == "predict":
+            for sample, scores in zip(data_samples, logits.float().softmax(1), strict=True):
+                sample.scores = scores
+            return data_samples
+        return logits
+
+
+@TRANSFORMS.register_module()
+class LoadPillowImage:
+    """Read `img_path` with Pillow, as timm does: `img`, uint8 BGR (H, W, 3)."""
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        with Image.open(results["img_path"]) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        return {**results, "img": np.ascontiguousarray(pixels[..., ::-1])}
+
+
+@TRANSFORMS.register_module()
+class ResizeAndPack:
+    """Resize and crop with timm's transform and pack; the model normalises.
+
+    Args:
+        settings: see `input_settings`.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]):
+        self._change = timm.data.create_transform(**settings, normalize=False)
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        image = self._change(Image.fromarray(results["img"][..., ::-1]))
+        meta = {"img_path": results["img_path"]}
+        sample = BaseDataElement(metainfo=meta, target=int(results["target"]))
+        return {"inputs": image.flip(0), "data_samples": sample}
+
+
+def _check_timm(name: str) -> None:
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('.')[0]}*")[:5]
+        raise ValueError(
+            f"timm {timm.__version__} has no model {name!r}; "
+            + (f"near it: {', '.join(close)}" if close else "see timm.list_models()")
+        )
+
+
+def _find_function(name: str) -> Any:
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"expected module:function of a network, got {name!r}: {error}") from error

@@ -1,0 +1,68 @@
+"""Other kinds of dry pictures, made from photographs: what rain must not be mistaken for.
+
+A network that has met the photographs of one camera alone takes the grain of wood, film or
+JPEG blocks of others for rain.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+
+def vary(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Lay grain of parallel lines over a picture, sharpen it, add noise, compress it.
+
+    Each with a chance of its own, in the order in which it happens to a picture.
+
+    Args:
+        pixels: uint8 RGB (H, W, 3).
+        rng: source of all randomness.
+
+    Returns:
+        uint8 RGB of the same shape.
+    """
+    height, width = pixels.shape[:2]
+    if rng.random() < 0.4:
+        colour = 1 + rng.uniform(-0.3, 0.3, 3)
+        grain = parallel_grain((height, width), rng)[..., None] * colour
+        pixels = _to_pixels(pixels * (1 + rng.uniform(0.03, 0.25) * grain))
+    if rng.random() < 0.4:
+        unsharp = ImageFilter.UnsharpMask(rng.uniform(0.6, 2.5), int(rng.integers(50, 250)), 0)
+        pixels = np.asarray(Image.fromarray(pixels).filter(unsharp))
+    if rng.random() < 0.3:
+        noise = rng.normal(0, rng.uniform(1, 12), (height, width, 3))
+        if rng.random() < 0.5:  # of film: the same in all channels
+            noise = noise[..., :1]
+        pixels = _to_pixels(pixels + noise)
+    if rng.random() < 0.5:
+        file = BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=int(rng.integers(25, 96)))
+        pixels = np.asarray(Image.open(file))
+    return pixels
+
+
+def parallel_grain(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Lines of one direction, as of wood or brushed metal: (H, W), mean 0 and deviation 1.
+
+    White noise under a Gaussian blur that is long along the lines and short across them,
+    in the frequency domain; in half of the cases with its light or its dark lines alone.
+    """
+    height, width = shape
+    angle = rng.uniform(0, np.pi)
+    along_px, across_px = rng.uniform(4, 40), rng.uniform(0.4, 2)
+    vertical, horizontal = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
+    along = horizontal * np.cos(angle) + vertical * np.sin(angle)
+    across = vertical * np.cos(angle) - horizontal * np.sin(angle)
+    response = np.exp(-2 * np.pi**2 * ((along_px * along) ** 2 + (across_px * across) ** 2))
+    grain = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(shape)) * response, shape)
+    grain /= grain.std() + 1e-12
+    if rng.random() < 0.5:
+        grain = np.maximum(grain * rng.choice([-1, 1]), 0) * rng.choice([-1, 1])
+    return (grain - grain.mean()) / (grain.std() + 1e-12)
+
+
+def _to_pixels(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
