@@ -43,5 +43,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
 def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
