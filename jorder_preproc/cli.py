@@ -17,17 +17,7 @@ import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
-from rich.text import Text
 
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.batch import Job, plan_jobs
@@ -41,6 +31,7 @@ from jorder_preproc.models.weights import (
     shipped_sha256,
 )
 from jorder_preproc.picture_files import PictureError, read_picture, write_picture, write_png
+from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset, synthesize_rain
 
 MAX_RAIN_PIXELS = 40_000_000
@@ -287,14 +278,6 @@ def _plan(inputs: Sequence[str], out: Path, extras: Mapping[str, str]) -> list[J
     return jobs
 
 
-class _Rate(ProgressColumn):
-    """Pictures per second since the start."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.2f} images/s")
-
-
 def _run(title: str, jobs: Sequence[Job], work: Callable[[Job], None], overwrite: bool) -> None:
     """Work on every job, report those that fail, and end with a summary.
 
@@ -304,14 +287,7 @@ def _run(title: str, jobs: Sequence[Job], work: Callable[[Job], None], overwrite
     pending = [job for job in jobs if overwrite or not job.done]
     failed = 0
     start = time.perf_counter()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=_stderr, disable=not pending) as progress:
+    with progress_bar(_stderr, disable=not pending) as progress:
         for job in progress.track(pending, description=title):
             try:
                 job.target.parent.mkdir(parents=True, exist_ok=True)

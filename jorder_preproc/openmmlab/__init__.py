@@ -7,13 +7,11 @@ data preprocessor. `docs/openmmlab.md` says which to take.
 """
 
 try:
-    import mmcv  # noqa: F401
     import mmengine  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        f"jorder_preproc.openmmlab needs MMEngine and mmcv ({error}); install MMEngine, mmdet "
-        "and mmseg with: pip install 'jorder-preproc[openmmlab]', and mmcv with its ops as "
-        "docs/openmmlab.md says"
+        f"jorder_preproc.openmmlab needs MMEngine ({error}); install it with mmdet and mmseg: "
+        "pip install 'jorder-preproc[openmmlab]', and mmcv with its ops as docs/openmmlab.md says"
     ) from error
 
 from jorder_preproc.openmmlab.config import config_path, patch_config

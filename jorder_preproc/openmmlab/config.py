@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mmengine.config import ConfigDict
 
-from jorder_preproc.openmmlab.pipelines import check_loaders, insert_derain, type_names
+from jorder_preproc.openmmlab.pipelines import (
+    check_loaders,
+    dataset_pipelines,
+    insert_derain,
+    type_names,
+)
 from jorder_preproc.openmmlab.transforms import JorderDerain
 
 # in the wheel; in a checkout
@@ -61,13 +65,15 @@ def patch_config(
         "tile": tile,
     }
     step = {key: value for key, value in arguments.items() if value is not None}
-    if _derains_inputs(cfg):
+    if derains_inputs(cfg):
         return cfg
     seen = []
     for stage in ("test", "val", "train") if train else ("test", "val"):
         loader = cfg.get(f"{stage}_dataloader")
         if loader:
-            outcomes = [insert_derain(p, ConfigDict(step)) for p in _pipelines(loader["dataset"])]
+            outcomes = [
+                insert_derain(p, ConfigDict(step)) for p in dataset_pipelines(loader["dataset"])
+            ]
             check_loaders(outcomes, f"{stage}_dataloader")
             seen += outcomes
     for name in ("test", "val", "tta", "train") if train else ("test", "val", "tta"):
@@ -100,16 +106,7 @@ def config_path(name: str) -> str:
     return str(path)
 
 
-def _pipelines(dataset: MutableMapping[str, Any]) -> Iterator[list[Any]]:
-    """The pipelines in the config of a data set and of those it wraps."""
-    pipeline = dataset.get("pipeline")
-    if pipeline is not None:
-        yield pipeline
-    wrapped = [dataset["dataset"]] if isinstance(dataset.get("dataset"), Mapping) else []
-    for inner in [*wrapped, *dataset.get("datasets", ())]:
-        yield from _pipelines(inner)
-
-
-def _derains_inputs(cfg: Any) -> bool:
+def derains_inputs(cfg: Any) -> bool:
+    """True if the data preprocessor of a config derains."""
     preprocessor = (cfg.get("model") or {}).get("data_preprocessor") or {}
     return bool(type_names(preprocessor) & _PREPROCESSORS)

@@ -1,9 +1,9 @@
-"""Where the derain transform goes in a pipeline, built or as a config: behind the loader."""
+"""Where rain and deraining go in a pipeline, built or as a config: behind the loader."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from enum import Enum
 from typing import Any
 
@@ -11,10 +11,10 @@ _LOADER = re.compile(r"Load.*Image.*|InferencerLoader")
 
 
 class Outcome(Enum):
-    """What `insert_derain` did to a pipeline."""
+    """What `insert_derain` or `insert_rain` did to a pipeline."""
 
     INSERTED = "inserted"
-    PRESENT = "it derains already"
+    PRESENT = "it is there already"
     NO_LOADER = "it loads no image"
 
 
@@ -28,16 +28,35 @@ def insert_derain(pipeline: list[Any], derain: Any) -> Outcome:
         pipeline: transforms, or configs of transforms; changed in place.
         derain: what to insert.
     """
+    return _insert(pipeline, derain, "JorderDerain")
+
+
+def insert_rain(pipeline: list[Any], rain: Any) -> Outcome:
+    """Insert `rain` right behind the image loader; otherwise as `insert_derain`."""
+    return _insert(pipeline, rain, "SynthesizeRain")
+
+
+def dataset_pipelines(dataset: MutableMapping[str, Any]) -> Iterator[list[Any]]:
+    """The pipelines in the config of a data set and of those it wraps."""
+    pipeline = dataset.get("pipeline")
+    if pipeline is not None:
+        yield pipeline
+    wrapped = [dataset["dataset"]] if isinstance(dataset.get("dataset"), Mapping) else []
+    for inner in [*wrapped, *dataset.get("datasets", ())]:
+        yield from dataset_pipelines(inner)
+
+
+def _insert(pipeline: list[Any], step: Any, kind: str) -> Outcome:
     names = [type_names(step) for step in pipeline]
     loader = next((i for i, kinds in enumerate(names) if any(map(_LOADER.fullmatch, kinds))), None)
     if loader is None:
         return Outcome.NO_LOADER
-    if any("JorderDerain" in kinds for kinds in names):
+    if any(kind in kinds for kinds in names):
         return Outcome.PRESENT
     position = loader + 1
-    while position < len(names) and "SynthesizeRain" in names[position]:
+    while kind == "JorderDerain" and position < len(names) and "SynthesizeRain" in names[position]:
         position += 1
-    pipeline.insert(position, derain)
+    pipeline.insert(position, step)
     return Outcome.INSERTED
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmcv.transforms import BaseTransform
 
 from jorder_preproc import transforms
 from jorder_preproc.models.jorder import Jorder
@@ -20,7 +19,7 @@ from jorder_preproc.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
-class JorderDerain(BaseTransform):
+class JorderDerain:
     """Take the rain off `results['img']`; bit-equal to the torchvision transform.
 
     Args:
@@ -46,7 +45,7 @@ class JorderDerain(BaseTransform):
     ):
         self._change = transforms.JorderDerain(model, weights, device, tile)
 
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Derain `results['img']`."""
         results["img"] = change_array(results["img"], self._change)
         return results
@@ -56,7 +55,7 @@ class JorderDerain(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class SynthesizeRain(BaseTransform):
+class SynthesizeRain:
     """Put rain on `results['img']`; the same as the torchvision transform on the same picture.
 
     Args:
@@ -70,7 +69,7 @@ class SynthesizeRain(BaseTransform):
     def __init__(self, preset: str | RainPreset = "heavy", seed: int = 0):
         self._change = transforms.SynthesizeRain(preset, seed)
 
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Put rain on `results['img']`."""
         results["img"] = change_array(results["img"], self._change)
         return results
