@@ -1,0 +1,64 @@
+"""Derained pictures kept on disk, so that a second run on the same pictures need not wait."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.registry import TRANSFORMS
+
+from jorder_preproc.atomic import atomic_path
+from jorder_preproc.models.weights import find_weights
+from jorder_preproc.openmmlab.transforms import JorderDerain
+
+_LAYOUT = b"1"  # another number makes all that is cached stale
+
+
+@TRANSFORMS.register_module()
+class CachedJorderDerain(JorderDerain):
+    """`JorderDerain` that looks for its result in a folder first, and puts it there.
+
+    The key is a digest of the pixels, of the network's name and of its weights, so that
+    nothing stale is ever found. Pictures are kept as PNG, without loss.
+
+    Args:
+        cache: folder; several processes may share it.
+        model, weights: see `JorderDerain`.
+    """
+
+    def __init__(self, cache: str, model: str = "jorder_e_lite", weights: str | Path | None = None):
+        super().__init__(model, weights)
+        self._cache = Path(cache)
+        content = find_weights(model if weights is None else weights).read_bytes()
+        self._settings = _LAYOUT + model.encode() + hashlib.sha256(content).digest()
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Derain `results['img']`, uint8 BGR (H, W, 3).
+
+        Raises:
+            TypeError: pixels of another kind, which a PNG would not keep.
+        """
+        image = results["img"]
+        if image.dtype != np.uint8 or image.ndim != 3:
+            raise TypeError(
+                f"the cache keeps uint8 pictures (H, W, 3), got {image.dtype} "
+                f"{image.shape}; load without to_float32, or leave the cache out"
+            )
+        digest = hashlib.sha256(self._settings)
+        digest.update(repr(image.shape).encode())
+        digest.update(np.ascontiguousarray(image))
+        name = digest.hexdigest()
+        path = self._cache / name[:2] / f"{name[2:]}.png"
+        kept = cv2.imread(str(path)) if path.is_file() else None
+        if kept is not None:
+            results["img"] = kept
+            return results
+        results = super().__call__(results)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        encoded = cv2.imencode(".png", results["img"], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(encoded.tobytes())
+        return results

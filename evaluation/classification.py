@@ -1,0 +1,123 @@
+"""Image classification (Table 4): any timm model on ImageNet's validation set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+
+import evaluation.classifier  # noqa: F401  (registers its classes)
+from evaluation.classifier import input_settings
+from evaluation.engine import Subject
+from evaluation.layouts import find_images
+from evaluation.records import Record
+
+_KEPT = 10  # labels of a record: top-10 is the widest that the paper has
+
+
+@DATASETS.register_module()
+class ImageNetValidation(BaseDataset):
+    """Pictures with their class indices; see `find_images` for the layouts.
+
+    Args:
+        root: folder.
+        labels: file of labels, for a flat folder.
+        classes: file that names all classes in the order of the model's outputs.
+        **options: of MMEngine's BaseDataset.
+    """
+
+    def __init__(
+        self, root: str, labels: str | None = None, classes: str | None = None, **options: Any
+    ):
+        self._images = find_images(root, labels=labels, classes=classes)
+        super().__init__(metainfo={"classes": tuple(self._images.classes)}, **options)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """One dict for each picture: `img_path` and `target`."""
+        paths, targets = self._images.paths, self._images.targets
+        return [
+            {"img_path": str(path), "target": int(target)}
+            for path, target in zip(paths, targets, strict=True)
+        ]
+
+
+def make_subject(
+    data: str,
+    model: str,
+    checkpoint: str | None = None,
+    *,
+    outputs: int | None = None,
+    labels: str | None = None,
+    classes: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    batch_size: int = 16,
+) -> Subject:
+    """A classifier on pictures with labels.
+
+    Args:
+        data, labels, classes: see `find_images`.
+        model, checkpoint: see `build_network`.
+        outputs: number of classes of the model, where it is not the model's own.
+        overrides: see `input_settings`.
+        batch_size: pictures at once.
+
+    Raises:
+        ValueError: unknown model, or a data set in none of the layouts.
+    """
+    settings = input_settings(model, overrides)
+    arguments = dict(name=model, settings=settings, classes=outputs, checkpoint=checkpoint)
+    pipeline = [dict(type="LoadPillowImage"), dict(type="ResizeAndPack", settings=settings)]
+    cfg = Config(
+        dict(
+            default_scope="mmengine",
+            model=dict(type="Classifier", **arguments),
+            test_dataloader=dict(
+                batch_size=batch_size,
+                num_workers=0,
+                dataset=dict(
+                    type="ImageNetValidation",
+                    root=data,
+                    labels=labels,
+                    classes=classes,
+                    pipeline=pipeline,
+                    test_mode=True,
+                ),
+            ),
+        )
+    )
+    return Subject(cfg, checkpoint, record, loads_itself=True)
+
+
+def record(sample: Any, classes: Sequence[str]) -> Record:
+    """The likeliest labels of one picture, and the right one."""
+    if len(sample.scores) < len(classes):
+        raise ValueError(
+            f"the model has {len(sample.scores)} outputs, the data set {len(classes)} classes; "
+            "give --classes a file with one line for each output of the model, in their order"
+        )
+    scores, labels = torch.topk(sample.scores, min(_KEPT, len(sample.scores)))
+    return {
+        "target": np.array(sample.target, np.int64),
+        "labels": labels.cpu().numpy().astype(np.int64),
+        "scores": scores.cpu().numpy().astype(np.float32),
+    }
+
+
+def truth(record: Record, classes: Sequence[str]) -> str:
+    """The right class, in words."""
+    return classes[int(record["target"])]
+
+
+def said(record: Record, classes: Sequence[str]) -> str:
+    """The likeliest class, in words."""
+    return classes[int(record["labels"][0])]
+
+
+def draw(image: np.ndarray, record: Record, classes: Sequence[str]) -> np.ndarray:
+    """The picture as it is: all that the model says is one word."""
+    return image

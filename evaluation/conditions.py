@@ -1,0 +1,112 @@
+"""The four conditions under which a model is tested: rain and deraining put into its pipeline.
+
+Nothing else of a config differs between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mmengine.config import Config, ConfigDict
+
+import evaluation.cache  # noqa: F401  (registers its class)
+from jorder_preproc.openmmlab.config import derains_inputs
+from jorder_preproc.openmmlab.pipelines import (
+    check_loaders,
+    dataset_pipelines,
+    insert_derain,
+    insert_rain,
+    type_names,
+)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Whether it rains, and whether the pictures are derained."""
+
+    rain: bool
+    derain: bool
+
+
+CONDITIONS: Mapping[str, Condition] = {
+    "clean": Condition(rain=False, derain=False),
+    "rainy": Condition(rain=True, derain=False),
+    "derained": Condition(rain=True, derain=True),
+    "clean_derained": Condition(rain=False, derain=True),
+}
+"""In the order in which they are tested and shown; the last one measures harm."""
+
+
+@dataclass(frozen=True)
+class Rain:
+    """The rain to put on: see `synthesize_rain`."""
+
+    preset: str = "heavy"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Derainer:
+    """The derainer to put in.
+
+    Attributes:
+        model: a name of `list_models`.
+        weights: a safetensors file; None takes the shipped ones.
+        where: `pipeline`, behind the loader at the pictures' own size, on the CPU; or
+            `batch`, at the size the pipeline gives, where the model runs.
+        cache: folder for derained pictures, with `pipeline`; None keeps none.
+    """
+
+    model: str = "jorder_e_lite"
+    weights: str | None = None
+    where: Literal["pipeline", "batch"] = "pipeline"
+    cache: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.where not in ("pipeline", "batch"):
+            raise ValueError(f"where must be pipeline or batch, got {self.where!r}")
+        if self.cache is not None and self.where == "batch":
+            raise ValueError("the cache holds pictures of pipelines: leave it out with batch")
+
+
+def apply_condition(cfg: Config, condition: Condition, rain: Rain, derainer: Derainer) -> None:
+    """Put rain and deraining into the test pipelines of a config, in place.
+
+    Raises:
+        ValueError: the config rains or derains by itself, or loads no images.
+    """
+    dataset = cfg.test_dataloader["dataset"]
+    _check_untouched(cfg)
+    if condition.rain:
+        step = {"type": "jorder_preproc.SynthesizeRain", "preset": rain.preset, "seed": rain.seed}
+        outcomes = [insert_rain(p, ConfigDict(step)) for p in dataset_pipelines(dataset)]
+        check_loaders(outcomes, "test_dataloader")
+    if not condition.derain:
+        return
+    arguments = {"model": derainer.model, "weights": derainer.weights}
+    if derainer.where == "batch":
+        hook = ConfigDict(type="jorder_preproc.DerainHook", where="batch", **arguments)
+        cfg.default_hooks = ConfigDict({**(cfg.get("default_hooks") or {}), "derain": hook})
+        return
+    kind = "jorder_preproc.JorderDerain"
+    if derainer.cache is not None:
+        kind = "CachedJorderDerain"
+        arguments |= {"cache": derainer.cache}
+    step = ConfigDict(type=kind, **arguments)
+    outcomes = [insert_derain(p, step) for p in dataset_pipelines(dataset)]
+    check_loaders(outcomes, "test_dataloader")
+
+
+def _check_untouched(cfg: Config) -> None:
+    hooks = [*(cfg.get("default_hooks") or {}).values(), *(cfg.get("custom_hooks") or [])]
+    kinds = [type_names(hook) for hook in hooks if hook]
+    for pipeline in dataset_pipelines(cfg.test_dataloader["dataset"]):
+        kinds += [type_names(step) for step in pipeline]
+    found = set().union(*kinds) & {"JorderDerain", "SynthesizeRain", "DerainHook"}
+    if found or derains_inputs(cfg):
+        raise ValueError(
+            f"the config has {', '.join(sorted(found)) or 'a deraining data preprocessor'} "
+            "already: give it without, rain and deraining are put in for each condition"
+        )

@@ -1,0 +1,260 @@
+"""Tests a model under one condition with MMEngine's Runner, and keeps what it says.
+
+Images whose records are on disk already are left out, so that a run that was killed goes on
+where it stopped; and each process of several does its own share of the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import barrier, get_dist_info, is_main_process
+from mmengine.registry import DATASETS, init_default_scope
+from mmengine.runner import BaseLoop, Runner
+from rich.console import Console
+from torch.utils.data import Dataset, Sampler
+
+from evaluation.checkpoints import file_sha256, read_state
+from evaluation.conditions import CONDITIONS, Derainer, Rain, apply_condition
+from evaluation.records import Record, RecordStore
+from jorder_preproc.atomic import atomic_path
+from jorder_preproc.models.weights import find_weights
+from jorder_preproc.progress import progress_bar
+
+Recorder = Callable[[Any, Sequence[str]], Record]
+"""Makes a record of one data sample, given the names of the classes."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and a data set to test it on.
+
+    Attributes:
+        cfg: MMEngine config with `model`, `test_dataloader` and `default_scope`.
+        checkpoint: file of the model's weights; None where there is none.
+        record: see `Recorder`.
+        loads_itself: the model reads the checkpoint as it is built.
+    """
+
+    cfg: Config
+    checkpoint: str | None
+    record: Recorder
+    loads_itself: bool = False
+
+
+class UnreadableImage(RuntimeError):
+    """An image of the data set cannot be used; the message names it."""
+
+
+def build_dataset(cfg: Config) -> Dataset:
+    """The data set of the test."""
+    init_default_scope(cfg.get("default_scope", "mmengine"))
+    dataset = DATASETS.build(cfg.test_dataloader["dataset"])
+    dataset.full_init()
+    return dataset
+
+
+def test_condition(
+    subject: Subject,
+    condition: str,
+    rain: Rain,
+    derainer: Derainer,
+    indices: Sequence[int],
+    out: Path,
+    console: Console,
+) -> RecordStore:
+    """Test under one condition, as far as the records are not there yet.
+
+    Args:
+        subject: what to test.
+        condition: a key of `CONDITIONS`.
+        rain, derainer: what the conditions put in.
+        indices: images of the data set to do.
+        out: folder for records and logs, of all conditions.
+        console: for the bar.
+
+    Returns:
+        The records of all images.
+
+    Raises:
+        UnreadableImage: one cannot be loaded.
+        ValueError: the checkpoint does not fit, or the config rains or derains by itself.
+    """
+    cfg = subject.cfg.copy()
+    apply_condition(cfg, CONDITIONS[condition], rain, derainer)
+    settings = _settings(subject, condition, rain, derainer)
+    store = RecordStore(out / "records" / f"{condition}-{settings['digest'][:12]}")
+    barrier()  # all look for records before any adds to them
+    todo = sorted(set(indices) - store.done)
+    if todo:
+        if is_main_process():
+            with atomic_path(store.folder / "settings.json") as temporary:
+                temporary.write_text(json.dumps(settings, indent=2) + "\n")
+        cfg.work_dir = str(out / "logs" / condition)
+        runner = _build_runner(cfg)
+        if subject.checkpoint is not None and not subject.loads_itself:
+            _load(runner, subject.checkpoint)
+        loop = _RecordingLoop(runner, cfg.test_dataloader, subject.record, store, todo)
+        loop.title, loop.console = condition, console
+        runner._test_loop = loop  # `runner.test()` takes a loop that is built already
+        runner.test()
+        logging.getLogger("mmengine").setLevel(logging.WARNING)
+    barrier()
+    store.refresh()
+    return store
+
+
+class _RecordingLoop(BaseLoop):
+    """MMEngine's TestLoop with records in place of an evaluator."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: dict[str, Any],
+        record: Recorder,
+        store: RecordStore,
+        todo: Sequence[int],
+    ):
+        rank, processes = get_dist_info()
+        self.total = len(todo)
+        self.processes = processes
+        self.mine = list(todo)[rank::processes]
+        self.record = record
+        self.store = store
+        self.title = ""
+        self.console = Console(stderr=True)
+        dataset = _Named(build_dataset(runner.cfg))
+        settings = {key: dataloader[key] for key in dataloader if key not in ("dataset", "sampler")}
+        super().__init__(runner, {**settings, "dataset": dataset, "sampler": _Listed(self.mine)})
+        self.classes = dataset.metainfo["classes"]
+
+    @torch.no_grad()
+    def run(self) -> dict[str, float]:
+        """Test on all that is left; the metrics are computed from the records later."""
+        self.runner.call_hook("before_test")
+        self.runner.call_hook("before_test_epoch")
+        self.runner.model.eval()
+        left = iter(self.mine)
+        self.store.start()
+        with progress_bar(self.console, disable=not is_main_process()) as progress:
+            task = progress.add_task(self.title, total=self.total)
+            for number, batch in enumerate(self.dataloader):
+                self.runner.call_hook("before_test_iter", batch_idx=number, data_batch=batch)
+                outputs = self.runner.model.test_step(batch)
+                self.runner.call_hook(
+                    "after_test_iter", batch_idx=number, data_batch=batch, outputs=outputs
+                )
+                for output in outputs:
+                    self.store.add(next(left), self.record(output, self.classes))
+                progress.advance(task, len(outputs) * self.processes)
+        self.store.flush()
+        self.runner.call_hook("after_test_epoch", metrics={})
+        self.runner.call_hook("after_test")
+        return {}
+
+
+class _Listed(Sampler[int]):
+    """These indices, in this order, and none twice."""
+
+    def __init__(self, indices: Sequence[int]):
+        self.indices = indices
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class _Named(Dataset):
+    """A data set whose errors name the image."""
+
+    def __init__(self, dataset: Any):
+        self.dataset = dataset
+        self.metainfo = dataset.metainfo
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.dataset[index]
+        except Exception as error:
+            raise UnreadableImage(
+                f"{image_path(self.dataset, index)} cannot be used "
+                f"({type(error).__name__}: {error}); replace it, or count such images and go on "
+                "with --skip-unreadable"
+            ) from error
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+def image_path(dataset: Any, index: int) -> str:
+    """The file of an image of a data set."""
+    return str(dataset.get_data_info(index)["img_path"])
+
+
+def _build_runner(cfg: Config) -> Runner:
+    """A runner that only tests: silent, and with the model unwrapped, as nothing is trained."""
+    stages = ("train", "val", "test")
+    for key in [f"{stage}_{part}" for stage in stages for part in ("dataloader", "cfg")]:
+        if not key.startswith("test_d"):
+            cfg[key] = None
+    loader = cfg.pop("test_dataloader")
+    for key in ("optim_wrapper", "val_evaluator", "test_evaluator", "load_from"):
+        cfg[key] = None
+    cfg.param_scheduler = None
+    cfg.resume = False
+    cfg.launcher = "none"  # the processes know each other already
+    cfg.log_level = "WARNING"
+    hooks = cfg.get("default_hooks") or {}
+    cfg.default_hooks = {**hooks, "logger": None, "checkpoint": None, "timer": None}
+    cfg.experiment_name = hashlib.sha256(repr(cfg.work_dir).encode()).hexdigest()
+    runner = Runner.from_cfg(cfg)
+    runner.cfg.test_dataloader = loader
+    cfg.test_dataloader = loader
+    return runner
+
+
+def _load(runner: Runner, checkpoint: str) -> None:
+    state = read_state(checkpoint)
+    # hooks with a copy of the model, such as EMAHook, take their share
+    runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": state})
+    try:
+        missing = runner.model.load_state_dict(state, strict=False).missing_keys
+    except RuntimeError as error:
+        raise ValueError(f"{checkpoint} does not fit the config: {error}") from error
+    if missing:
+        raise ValueError(
+            f"{checkpoint} does not fit the config: {len(missing)} weights are missing in it, "
+            f"such as {missing[0]}; give the checkpoint of this very config"
+        )
+
+
+def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) -> dict[str, Any]:
+    """All that the records depend on, and its digest."""
+    chosen = CONDITIONS[condition]
+    settings: dict[str, Any] = {
+        "condition": condition,
+        "model": subject.cfg.model.to_dict(),
+        "dataset": subject.cfg.test_dataloader["dataset"].to_dict(),
+        "batch_size": subject.cfg.test_dataloader["batch_size"],
+        "checkpoint": None if subject.checkpoint is None else file_sha256(subject.checkpoint),
+    }
+    if chosen.rain:
+        settings["rain"] = asdict(rain)
+    if chosen.derain:
+        weights = find_weights(derainer.weights or derainer.model)
+        settings["derainer"] = {
+            "model": derainer.model,
+            "sha256": file_sha256(weights),
+            "where": derainer.where,
+        }
+    text = json.dumps(settings, sort_keys=True, default=repr)
+    return {"digest": hashlib.sha256(text.encode()).hexdigest(), **json.loads(text)}

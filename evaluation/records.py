@@ -1,0 +1,121 @@
+"""What a model said of each picture, on disk: shards that are there whole or not at all."""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jorder_preproc.atomic import atomic_path
+
+Record = dict[str, NDArray[Any]]
+"""Arrays by name. Classification: `target` int64 (), `labels` int64 (k,) from the likeliest on,
+`scores` float32 (k,). Segmentation: `areas` int64 (4, C), pixels of intersection, union,
+prediction and label of each class, and `map`, the predicted labels as a PNG file, uint8 (n,).
+Detection: `boxes` float32 (n, 4) as x1 y1 x2 y2, `scores` float32 (n,), `labels` int64 (n,), and
+the truth: `true_boxes`, `true_labels`, `true_ignored` bool."""
+
+_SHARD = 64
+_LONGEST_SECONDS = 30.0
+
+
+class RecordStore:
+    """The records of one model under one condition.
+
+    Several processes may write into one folder, as long as none of them does an image that
+    another one does.
+
+    Args:
+        folder: made if it is not there.
+
+    Raises:
+        ValueError: a file in the folder is damaged.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._where: dict[int, Path] = {}
+        self._pending: dict[int, Record] = {}
+        self._seconds = 0.0
+        self._since = time.monotonic()
+        self._speed = [0, 0.0]
+        self.refresh()
+
+    @property
+    def done(self) -> set[int]:
+        """Indices of the images whose records are on disk."""
+        return set(self._where)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Over all shards, of one process; None before the first."""
+        images, seconds = self._speed
+        return images / seconds if seconds > 0 else None
+
+    def refresh(self) -> None:
+        """Look for shards, other processes' among them."""
+        self._where, self._speed = {}, [0, 0.0]
+        for path in sorted(self.folder.glob("*.npz")):
+            with _open(path) as shard:
+                indices = shard["indices"].tolist()
+                self._speed[0] += len(indices)
+                self._speed[1] += float(shard["seconds"])
+            self._where.update(dict.fromkeys(indices, path))
+
+    def add(self, index: int, record: Mapping[str, NDArray[Any]]) -> None:
+        """Keep a record; every now and then those at hand are written."""
+        self._pending[index] = dict(record)
+        if len(self._pending) >= _SHARD or time.monotonic() - self._since > _LONGEST_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is at hand."""
+        now = time.monotonic()
+        if self._pending:
+            indices = sorted(self._pending)
+            arrays = {
+                f"{index}.{name}": values
+                for index in indices
+                for name, values in self._pending[index].items()
+            }
+            path = self.folder / f"{indices[0]:08}-{len(indices)}.npz"
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, indices=indices, seconds=now - self._since, **arrays)
+            self._where.update(dict.fromkeys(indices, path))
+            self._pending = {}
+        self._since = now
+
+    def start(self) -> None:
+        """Set the clock, as the first image is on its way."""
+        self._since = time.monotonic()
+
+    def load(self, indices: list[int]) -> list[Record]:
+        """The records of these images, in this order.
+
+        Raises:
+            ValueError: one is missing, or a file is damaged.
+        """
+        missing = [index for index in indices if index not in self._where]
+        if missing:
+            raise ValueError(f"{self.folder} has no record of {len(missing)} images: run it again")
+        found: dict[int, Record] = {index: {} for index in indices}
+        for path in sorted({self._where[index] for index in indices}):
+            with _open(path) as shard:
+                for key in shard.files:
+                    number, _, name = key.partition(".")
+                    if name and self._where.get(int(number)) == path and int(number) in found:
+                        found[int(number)][name] = shard[key]
+        return [found[index] for index in indices]
+
+
+def _open(path: Path) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it and run again") from error
