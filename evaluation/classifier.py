@@ -127,10 +127,12 @@ class ResizeAndPack:
 
     Args:
         settings: see `input_settings`.
+        augment: options of timm's transform for training; None takes the one for tests.
     """
 
-    def __init__(self, settings: Mapping[str, Any]):
-        self._change = timm.data.create_transform(**settings, normalize=False)
+    def __init__(self, settings: Mapping[str, Any], augment: Mapping[str, Any] | None = None):
+        options = {} if augment is None else {"is_training": True, **augment}
+        self._change = timm.data.create_transform(**settings, **options, normalize=False)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         image = self._change(Image.fromarray(results["img"][..., ::-1]))

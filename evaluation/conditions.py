@@ -48,7 +48,7 @@ class Rain:
 
 
 @dataclass(frozen=True)
-class Derainer:
+class Derain:
     """The derainer to put in.
 
     Attributes:
@@ -71,7 +71,7 @@ class Derainer:
             raise ValueError("the cache holds pictures of pipelines: leave it out with batch")
 
 
-def apply_condition(cfg: Config, condition: Condition, rain: Rain, derainer: Derainer) -> None:
+def apply_condition(cfg: Config, condition: Condition, rain: Rain, derain: Derain) -> None:
     """Put rain and deraining into the test pipelines of a config, in place.
 
     Raises:
@@ -85,15 +85,15 @@ def apply_condition(cfg: Config, condition: Condition, rain: Rain, derainer: Der
         check_loaders(outcomes, "test_dataloader")
     if not condition.derain:
         return
-    arguments = {"model": derainer.model, "weights": derainer.weights}
-    if derainer.where == "batch":
+    arguments = {"model": derain.model, "weights": derain.weights}
+    if derain.where == "batch":
         hook = ConfigDict(type="jorder_preproc.DerainHook", where="batch", **arguments)
         cfg.default_hooks = ConfigDict({**(cfg.get("default_hooks") or {}), "derain": hook})
         return
     kind = "jorder_preproc.JorderDerain"
-    if derainer.cache is not None:
+    if derain.cache is not None:
         kind = "CachedJorderDerain"
-        arguments |= {"cache": derainer.cache}
+        arguments |= {"cache": derain.cache}
     step = ConfigDict(type=kind, **arguments)
     outcomes = [insert_derain(p, step) for p in dataset_pipelines(dataset)]
     check_loaders(outcomes, "test_dataloader")

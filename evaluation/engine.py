@@ -23,7 +23,7 @@ from rich.console import Console
 from torch.utils.data import Dataset, Sampler
 
 from evaluation.checkpoints import file_sha256, read_state
-from evaluation.conditions import CONDITIONS, Derainer, Rain, apply_condition
+from evaluation.conditions import CONDITIONS, Derain, Rain, apply_condition
 from evaluation.records import Record, RecordStore
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.models.weights import find_weights
@@ -66,7 +66,7 @@ def test_condition(
     subject: Subject,
     condition: str,
     rain: Rain,
-    derainer: Derainer,
+    derain: Derain,
     indices: Sequence[int],
     out: Path,
     console: Console,
@@ -76,7 +76,7 @@ def test_condition(
     Args:
         subject: what to test.
         condition: a key of `CONDITIONS`.
-        rain, derainer: what the conditions put in.
+        rain, derain: what the conditions put in.
         indices: images of the data set to do.
         out: folder for records and logs, of all conditions.
         console: for the bar.
@@ -89,8 +89,8 @@ def test_condition(
         ValueError: the checkpoint does not fit, or the config rains or derains by itself.
     """
     cfg = subject.cfg.copy()
-    apply_condition(cfg, CONDITIONS[condition], rain, derainer)
-    settings = _settings(subject, condition, rain, derainer)
+    apply_condition(cfg, CONDITIONS[condition], rain, derain)
+    settings = _settings(subject, condition, rain, derain)
     store = RecordStore(out / "records" / f"{condition}-{settings['digest'][:12]}")
     barrier()  # all look for records before any adds to them
     todo = sorted(set(indices) - store.done)
@@ -237,7 +237,7 @@ def _load(runner: Runner, checkpoint: str) -> None:
         )
 
 
-def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) -> dict[str, Any]:
+def _settings(subject: Subject, condition: str, rain: Rain, derain: Derain) -> dict[str, Any]:
     """All that the records depend on, and its digest."""
     chosen = CONDITIONS[condition]
     settings: dict[str, Any] = {
@@ -250,11 +250,11 @@ def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) 
     if chosen.rain:
         settings["rain"] = asdict(rain)
     if chosen.derain:
-        weights = find_weights(derainer.weights or derainer.model)
-        settings["derainer"] = {
-            "model": derainer.model,
+        weights = find_weights(derain.weights or derain.model)
+        settings["derain"] = {
+            "model": derain.model,
             "sha256": file_sha256(weights),
-            "where": derainer.where,
+            "where": derain.where,
         }
     text = json.dumps(settings, sort_keys=True, default=repr)
     return {"digest": hashlib.sha256(text.encode()).hexdigest(), **json.loads(text)}

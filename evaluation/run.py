@@ -1,0 +1,281 @@
+"""From a model and a data set to the table: all conditions, the statistics, the samples."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_world_size
+from PIL import Image
+from rich.console import Console
+
+from evaluation import results as table
+from evaluation.checkpoints import file_sha256
+from evaluation.conditions import CONDITIONS, Derain, Rain
+from evaluation.engine import Subject, build_dataset, find_unreadable, image_path, test_condition
+from evaluation.paper import paper_rows
+from evaluation.records import Record, RecordStore
+from evaluation.reference import check_clean, is_whole
+from evaluation.scores import SCORE, Scores
+from evaluation.scores.classification import correct
+from evaluation.scores.coco import coco_ap
+from evaluation.statistics import bootstrap, mcnemar, recovery
+from jorder_preproc.atomic import atomic_path
+from jorder_preproc.models import load_model
+from jorder_preproc.models.weights import find_weights
+from jorder_preproc.transforms import derain_image, rain_image
+
+_PACKAGES = (
+    "jorder-preproc",
+    "torch",
+    "torchvision",
+    "numpy",
+    "pillow",
+    "timm",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmdetection",
+    "onedl-mmsegmentation",
+    "mmengine",
+    "mmcv",
+    "mmdet",
+    "mmsegmentation",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do with a subject, besides testing it.
+
+    Attributes:
+        task: `classification`, `segmentation` or `detection`.
+        title: of the table.
+        model: name of the model, as `check_clean` knows it.
+        data: name of the data set.
+        root: its folder.
+        command: what was typed.
+        out: folder for everything.
+        rain, derain: see `evaluation.conditions`.
+        limit: at most so many images, evenly spread over the data set; None takes all.
+        skip_unreadable: count images that cannot be read and leave them out everywhere.
+        check_clean: stop where a known model misses its published clean score.
+        samples: pictures to show, evenly spread.
+        coco: for detection, COCO's AP too.
+    """
+
+    task: str
+    title: str
+    model: str
+    data: str
+    root: str
+    command: str
+    out: Path
+    rain: Rain
+    derain: Derain
+    limit: int | None = None
+    skip_unreadable: bool = False
+    check_clean: bool = True
+    samples: int = 6
+    coco: bool = False
+
+
+def evaluate(subject: Subject, plan: Plan, module: ModuleType, console: Console) -> table.Results:
+    """Test under all conditions and put the table together.
+
+    Every process of a launcher calls this and gets the same results.
+
+    Args:
+        subject: model and data set.
+        plan: see there.
+        module: of the task, with `truth`, `said` and `draw`.
+        console: for progress.
+
+    Raises:
+        CleanScoreError: see `check_clean`.
+        UnreadableImage: an image cannot be loaded, and they are not to be skipped.
+        ValueError: see `test_condition`.
+    """
+    dataset = build_dataset(subject.cfg)
+    classes = tuple(dataset.metainfo["classes"])
+    indices = spread(len(dataset), plan.limit)
+    unreadable = find_unreadable(dataset, indices, console) if plan.skip_unreadable else {}
+    indices = [index for index in indices if index not in unreadable]
+    if not indices:
+        raise ValueError(f"{plan.root} has no image that can be read")
+    stores: dict[str, RecordStore] = {}
+    records: dict[str, list[Record]] = {}
+    scores: dict[str, Scores] = {}
+    for condition in CONDITIONS:
+        store = test_condition(
+            subject, condition, plan.rain, plan.derain, indices, plan.out, console
+        )
+        stores[condition] = store
+        records[condition] = store.load(indices)
+        scores[condition] = SCORE[plan.task](records[condition], len(classes))
+        if hasattr(module, "check_with_host"):
+            module.check_with_host(records[condition], scores[condition], classes)
+        if condition == "clean" and plan.check_clean:
+            check_clean(plan.task, plan.model, len(indices), scores["clean"].metrics)
+    metrics = {name: _metric(name, scores, len(indices)) for name in scores["clean"].metrics}
+    if plan.coco:
+        found = {name: coco_ap(records[name], len(classes)) for name in CONDITIONS}
+        metrics |= {name: _plain_metric(name, found) for name in found["clean"]}
+    shown = [indices[k] for k in spread(len(indices), plan.samples)]
+    return table.Results(
+        task=plan.task,
+        title=plan.title,
+        command=plan.command,
+        dataset=table.Dataset(
+            name=plan.data,
+            root=plan.root,
+            images=len(indices),
+            whole=len(indices) == len(dataset) and is_whole(plan.task, plan.data, len(dataset)),
+            unreadable=[image_path(dataset, index) for index in sorted(unreadable)],
+        ),
+        model=table.Model(
+            name=plan.model,
+            checkpoint=subject.checkpoint,
+            sha256=None if subject.checkpoint is None else file_sha256(subject.checkpoint),
+        ),
+        rain=table.Rain(plan.rain.preset, plan.rain.seed),
+        derain=table.Derainer(
+            model=plan.derain.model,
+            weights=plan.derain.weights,
+            sha256=file_sha256(find_weights(plan.derain.weights or plan.derain.model)),
+            where=plan.derain.where,
+        ),
+        metrics=metrics,
+        classes=_classes(classes, scores),
+        mcnemar=_mcnemar(records) if plan.task == "classification" else None,
+        images_per_second={
+            name: store.images_per_second * get_world_size()
+            for name, store in stores.items()
+            if store.images_per_second is not None
+        },
+        paper=paper_rows(plan.task),
+        samples=_samples(dataset, shown, dict(zip(indices, range(len(indices)), strict=True)),
+                         records, plan, module, classes),
+        provenance=_provenance(),
+    )
+
+
+def spread(total: int, limit: int | None) -> list[int]:
+    """At most `limit` of the numbers below `total`, evenly spread; None takes all."""
+    if limit is None or limit >= total:
+        return list(range(total))
+    return [number * total // limit for number in range(limit)]
+
+
+def _metric(name: str, scores: Mapping[str, Scores], images: int) -> table.Metric:
+    values = {condition: scores[condition].metrics[name] for condition in CONDITIONS}
+    measures = {condition: scores[condition].measures[name] for condition in CONDITIONS}
+    sampled = bootstrap(measures, images)
+    return table.Metric(
+        **values,
+        recovery=recovery(values["clean"], values["rainy"], values["derained"]),
+        interval=sampled.recovery or table.UNDEFINED,
+        intervals={key: value or table.UNDEFINED for key, value in sampled.conditions.items()},
+        harm=values["clean_derained"] - values["clean"],
+        harm_interval=sampled.harm or table.UNDEFINED,
+    )
+
+
+def _plain_metric(name: str, found: Mapping[str, Mapping[str, float]]) -> table.Metric:
+    """A metric without a bootstrap: COCO's evaluation is too slow to be repeated."""
+    values = {condition: found[condition][name] for condition in CONDITIONS}
+    return table.Metric(
+        **values,
+        recovery=recovery(values["clean"], values["rainy"], values["derained"]),
+        interval=table.UNDEFINED,
+        intervals={},
+        harm=values["clean_derained"] - values["clean"],
+        harm_interval=table.UNDEFINED,
+    )
+
+
+def _classes(classes: Sequence[str], scores: Mapping[str, Scores]) -> table.Classes:
+    columns = [scores[condition].class_values for condition in CONDITIONS]
+    rows = [
+        table.ClassRow(name, *(float(column[number]) for column in columns))
+        for number, name in enumerate(classes)
+        if not np.isnan(columns[0][number])
+    ]
+    return table.Classes(metric=scores["clean"].class_metric, rows=rows)
+
+
+def _mcnemar(records: Mapping[str, Sequence[Record]]) -> table.PairedTest:
+    test = mcnemar(correct(records["derained"]), correct(records["rainy"]))
+    return table.PairedTest(test.only_first, test.only_second, test.p_value)
+
+
+def _samples(
+    dataset: Any,
+    shown: Sequence[int],
+    positions: Mapping[int, int],
+    records: Mapping[str, Sequence[Record]],
+    plan: Plan,
+    module: ModuleType,
+    classes: Sequence[str],
+) -> list[table.Sample]:
+    """Some images under each condition, with what the model said, as files in `samples/`."""
+    network = load_model(plan.derain.model, plan.derain.weights)
+    folder = plan.out / "samples"
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = []
+    for index in shown:
+        said = {name: records[name][positions[index]] for name in CONDITIONS}
+        clean = _load_image(dataset, index)
+        rainy = rain_image(clean, plan.rain.preset, plan.rain.seed)
+        pictures = {"clean": clean, "rainy": rainy, "derained": derain_image(rainy, network)}
+        files = {}
+        for name, picture in pictures.items():
+            files[name] = f"samples/{index:06}_{name}.png"
+            with atomic_path(plan.out / files[name]) as temporary:
+                Image.fromarray(module.draw(picture, said[name], classes)).save(temporary, "PNG")
+        samples.append(
+            table.Sample(
+                image=Path(image_path(dataset, index)).name,
+                truth=module.truth(said["clean"], classes),
+                pictures=files,
+                said={name: module.said(record, classes) for name, record in said.items()},
+            )
+        )
+    return samples
+
+
+def _load_image(dataset: Any, index: int) -> np.ndarray:
+    """What the loader of the data set's pipeline gives, uint8 RGB (H, W, 3)."""
+    results = dataset.get_data_info(index)
+    for step in dataset.pipeline.transforms:
+        results = step(results)
+        if "img" in results:
+            return np.ascontiguousarray(results["img"][..., ::-1]).astype(np.uint8)
+    raise ValueError("the pipeline loads no image")
+
+
+def _provenance() -> dict[str, Any]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return {
+        "versions": versions,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": {
+            "system": platform.platform(),
+            "device": device,
+            "threads": torch.get_num_threads(),
+            "processes": get_world_size(),
+        },
+    }
