@@ -1,0 +1,1 @@
+"""Without rain, with rain, rain removed: what a model scores. Run from a checkout."""
