@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,10 @@ from tests.evaluation.records import random_detections
 
 def slow_iou(a, b):
     """By counting pixels; corners are inside."""
-    pixels = [{(x, y) for x in range(x1, x2 + 1) for y in range(y1, y2 + 1)}
-              for x1, y1, x2, y2 in (map(int, box) for box in (a, b))]  # fmt: skip
+    pixels = []
+    for box in (a, b):
+        x1, y1, x2, y2 = map(int, box)
+        pixels.append(set(itertools.product(range(x1, x2 + 1), range(y1, y2 + 1))))
     return len(pixels[0] & pixels[1]) / len(pixels[0] | pixels[1])
 
 
