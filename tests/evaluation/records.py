@@ -1,6 +1,8 @@
-"""Random records of detection."""
+"""Records of detection."""
 
 import numpy as np
+
+BOX, OTHER = [0, 0, 9, 9], [50, 50, 59, 59]
 
 
 def random_boxes(rng, count):
@@ -38,3 +40,15 @@ def random_detections(rng, images, classes, scores=None):
             }
         )
     return records
+
+
+def one_image(boxes, scores, true_boxes, ignored=None):
+    """Of one class."""
+    return {
+        "boxes": np.array(boxes, np.float32).reshape(-1, 4),
+        "scores": np.array(scores, np.float32),
+        "labels": np.zeros(len(boxes), int),
+        "true_boxes": np.array(true_boxes, np.float32).reshape(-1, 4),
+        "true_labels": np.zeros(len(true_boxes), int),
+        "true_ignored": np.array(ignored or [False] * len(true_boxes), bool),
+    }

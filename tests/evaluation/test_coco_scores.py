@@ -4,7 +4,7 @@ import pytest
 pytest.importorskip("pycocotools", reason="pycocotools, which comes with mmdet, is not installed")
 
 from evaluation.scores.coco import coco_ap
-from tests.evaluation.test_detection_scores import BOX, OTHER, one_image
+from tests.evaluation.records import BOX, OTHER, one_image
 
 
 def test_by_hand(capsys):

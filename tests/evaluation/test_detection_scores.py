@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.scores import SCORE, detection
-from tests.evaluation.records import random_detections
+from tests.evaluation.records import BOX, OTHER, one_image, random_detections
 
 
 def slow_iou(a, b):
@@ -80,20 +80,6 @@ def test_resamples_match_repeated_records(monkeypatch):
     np.testing.assert_allclose(measure(counts), expected, rtol=1e-12)
     monkeypatch.setattr(detection, "_ELEMENTS_AT_ONCE", 100)
     np.testing.assert_allclose(measure(counts), expected, rtol=1e-12)
-
-
-def one_image(boxes, scores, true_boxes, ignored=None):
-    return {
-        "boxes": np.array(boxes, np.float32).reshape(-1, 4),
-        "scores": np.array(scores, np.float32),
-        "labels": np.zeros(len(boxes), int),
-        "true_boxes": np.array(true_boxes, np.float32).reshape(-1, 4),
-        "true_labels": np.zeros(len(true_boxes), int),
-        "true_ignored": np.array(ignored or [False] * len(true_boxes), bool),
-    }
-
-
-BOX, OTHER = [0, 0, 9, 9], [50, 50, 59, 59]
 
 
 @pytest.mark.parametrize(
