@@ -1,0 +1,107 @@
+"""Published scores on clean pictures, which must come out before other rows mean anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+SET_SIZES = {"classification": 50_000, "segmentation": 2_000, "detection": 4_952}
+"""Images in ImageNet's validation set, ADE20K's validation set and VOC 2007's test set."""
+
+TOLERANCE = 0.003
+"""How far a score may be from the published one: 0.3 points."""
+
+_ROUNDING = 1e-9
+
+
+class Reference(NamedTuple):
+    """Published scores of a model on the whole set of its task.
+
+    Attributes:
+        model: name in timm, or stem of the file name of the config in mmdet or mmseg.
+        metrics: by name, as fractions.
+        source: who published them.
+    """
+
+    task: str
+    model: str
+    metrics: Mapping[str, float]
+    source: str
+
+
+REFERENCES = (
+    Reference("classification", "vgg19.tv_in1k", {"top-1": 0.72400, "top-5": 0.90878}, "timm"),
+    Reference("segmentation", "pspnet_r50-d8_4xb4-80k_ade20k-512x512", {"mIoU": 0.4113}, "mmseg"),
+    Reference(
+        "segmentation", "segformer_mit-b0_8xb2-160k_ade20k-512x512", {"mIoU": 0.3741}, "mmseg"
+    ),
+    Reference("detection", "faster-rcnn_r50_fpn_1x_voc0712", {"mAP": 0.795}, "mmdet"),
+    Reference("detection", "ssd300_voc0712", {"mAP": 0.765}, "mmdet"),
+)
+
+_CAUSES = {
+    "classification": (
+        "numbers of the classes that are not in the order of the sorted wnids (the development "
+        "kit's are not); another resize, crop or interpolation, or other means, than the model's "
+        "own; weights of another training"
+    ),
+    "segmentation": (
+        "reduce_zero_label missing, or applied to maps that were reduced before; maps that were "
+        "resized with the pictures; another scale or crop than the config's; a checkpoint of "
+        "another schedule or of another config"
+    ),
+    "detection": (
+        "difficult boxes counted, or their flags missing; average precision by area in place of "
+        "11 points; another test set than VOC 2007's; BGR and RGB swapped, or another scale than "
+        "the config's; a checkpoint of another config"
+    ),
+}
+
+
+class CleanScoreError(RuntimeError):
+    """A known model misses its published score on clean pictures."""
+
+
+def find_reference(task: str, model: str) -> Reference | None:
+    """Published scores of a model, by its exact name; None if it is not in the table."""
+    for reference in REFERENCES:
+        if (reference.task, reference.model) == (task, model):
+            return reference
+    return None
+
+
+def check_clean(task: str, model: str, images: int, metrics: Mapping[str, float]) -> None:
+    """Stop if the clean row of a known model on the whole set is not the published one.
+
+    Unknown models, and parts of a set, pass.
+
+    Args:
+        task: `classification`, `segmentation` or `detection`.
+        model: name in timm, or stem of the file name of the config.
+        images: how many were scored.
+        metrics: their scores by name, as fractions.
+
+    Raises:
+        CleanScoreError: a score is more than `TOLERANCE` from the published one, to either
+            side, or is not there; the message says what usually causes it.
+    """
+    reference = find_reference(task, model)
+    if reference is None or images != SET_SIZES[task]:
+        return
+    missed = {
+        name: value
+        for name, value in reference.metrics.items()
+        # also true of NaN
+        if not abs(metrics.get(name, float("nan")) - value) <= TOLERANCE + _ROUNDING
+    }
+    if not missed:
+        return
+    scores = "; ".join(
+        f"{name} is {100 * metrics.get(name, float('nan')):.2f} %, published {100 * value:.2f} %"
+        for name, value in missed.items()
+    )
+    raise CleanScoreError(
+        f"{model} on clean pictures: {scores} ({reference.source}, {images:,} images). More than "
+        f"{100 * TOLERANCE:.1f} points apart, so no other row can be trusted. What usually causes "
+        f"it: {_CAUSES[task]}. `python -m evaluation doctor` checks the data set"
+    )

@@ -1,0 +1,136 @@
+"""How much of what rain took comes back, and how sure that is: paired over images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+CONDITIONS = ("clean", "rainy", "derained", "clean_derained")
+
+Measure = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""Takes counts (R, N), how often each of N images is in each of R resamples; gives the metric
+of each resample (R,), NaN where it is not defined. Counts of ones give the metric itself."""
+
+Interval = tuple[float, float]
+
+LEVEL = 0.95
+_TAIL = (1 - LEVEL) / 2
+_COUNTS_AT_ONCE = 1 << 22
+
+
+class Bootstrap(NamedTuple):
+    """Percentile intervals of one metric, 95 %; None where it is not defined.
+
+    An interval is not defined where the value is not in more than 2.5 % of the resamples.
+    For `recovery` that means that the loss to rain cannot be told from none, and then no
+    finite interval holds the ratio.
+
+    Attributes:
+        conditions: of the metric under each condition.
+        recovery: see `recovery`.
+        harm: of clean_derained - clean.
+    """
+
+    conditions: dict[str, Interval | None]
+    recovery: Interval | None
+    harm: Interval | None
+
+
+class McNemar(NamedTuple):
+    """Images that only one of two runs has right, and the exact p-value, two-sided."""
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def recovery(clean: ArrayLike, rainy: ArrayLike, derained: ArrayLike) -> Any:
+    """The share of the loss to rain that deraining brings back.
+
+    (derained - rainy) / (clean - rainy): 1 is all of it, below 0 it made things worse.
+
+    Args:
+        clean, rainy, derained: a metric under these conditions; floats or arrays.
+
+    Returns:
+        float or float64 array; NaN where rain took nothing (clean <= rainy).
+    """
+    clean, rainy, derained = (np.asarray(x, np.float64) for x in (clean, rainy, derained))
+    loss = clean - rainy
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(loss > 0, (derained - rainy) / loss, np.nan)
+    return ratio if ratio.ndim else float(ratio)
+
+
+def bootstrap(
+    measures: Mapping[str, Measure], images: int, repeats: int = 2000, seed: int = 0
+) -> Bootstrap:
+    """Intervals of a metric by resampling whole images, the same ones for all conditions.
+
+    Args:
+        measures: of each of `CONDITIONS`, over the same images in the same order.
+        images: N, how many.
+        repeats: R, number of resamples.
+        seed: of the resamples; they depend on it and on N alone, not on the metric.
+
+    Raises:
+        ValueError: other conditions, no images, no repeats.
+    """
+    if set(measures) != set(CONDITIONS):
+        raise ValueError(f"measures must be of {list(CONDITIONS)}, got {sorted(measures)}")
+    if images < 1 or repeats < 1:
+        raise ValueError(f"images and repeats must be at least 1, got {images} and {repeats}")
+    rng = np.random.default_rng(seed)
+    values = {condition: np.empty(repeats) for condition in CONDITIONS}
+    at_once = max(1, min(_COUNTS_AT_ONCE // images, repeats))
+    for start in range(0, repeats, at_once):
+        counts = np.empty((min(at_once, repeats - start), images), np.int64)
+        for row in counts:
+            row[:] = np.bincount(rng.integers(images, size=images), minlength=images)
+        for condition, measure in measures.items():
+            values[condition][start : start + len(counts)] = measure(counts)
+    return Bootstrap(
+        conditions={condition: _interval(values[condition]) for condition in CONDITIONS},
+        recovery=_interval(recovery(*(values[condition] for condition in CONDITIONS[:3]))),
+        harm=_interval(values["clean_derained"] - values["clean"]),
+    )
+
+
+def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
+    """McNemar's exact test: are two runs right equally often on the same images?
+
+    Under the null hypothesis each image that only one has right is either's with
+    probability 1/2. The p-value is twice the smaller binomial tail, at most 1.
+
+    Args:
+        first, second: bool (N,), whether each run has each image right.
+
+    Raises:
+        ValueError: not bool (N,) of the same length.
+    """
+    first, second = np.asarray(first), np.asarray(second)
+    bools = first.dtype == second.dtype == bool
+    if not bools or first.ndim != 1 or first.shape != second.shape:
+        raise ValueError(
+            "first and second must be bool (N,) of the same images, got "
+            f"{first.dtype} {first.shape} and {second.dtype} {second.shape}"
+        )
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    total = only_first + only_second
+    # in integers, hence exact for any N; each binomial coefficient from the one before
+    tail, ways = 0, 1
+    for k in range(min(only_first, only_second) + 1):
+        tail += ways
+        ways = ways * (total - k) // (k + 1)
+    return McNemar(only_first, only_second, min(1.0, 2 * tail / 2**total))
+
+
+def _interval(values: NDArray[np.float64]) -> Interval | None:
+    defined = values[~np.isnan(values)]
+    if len(defined) < (1 - _TAIL) * len(values):
+        return None
+    low, high = np.quantile(defined, (_TAIL, 1 - _TAIL))
+    return float(low), float(high)
