@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS
 import evaluation.classifier  # noqa: F401  (registers its classes)
 from evaluation.classifier import input_settings
 from evaluation.engine import Subject
-from evaluation.layouts import find_images
+from evaluation.layouts.imagenet import list_imagenet
 from evaluation.records import Record
 
 _KEPT = 10  # labels of a record: top-10 is the widest that the paper has
@@ -22,27 +22,33 @@ _KEPT = 10  # labels of a record: top-10 is the widest that the paper has
 
 @DATASETS.register_module()
 class ImageNetValidation(BaseDataset):
-    """Pictures with their class indices; see `find_images` for the layouts.
+    """Pictures with their class indices; see `list_imagenet` for the layouts.
 
     Args:
         root: folder.
         labels: file of labels, for a flat folder.
         classes: file that names all classes in the order of the model's outputs.
+        outputs: of the model.
         **options: of MMEngine's BaseDataset.
     """
 
     def __init__(
-        self, root: str, labels: str | None = None, classes: str | None = None, **options: Any
+        self,
+        root: str,
+        labels: str | None = None,
+        classes: str | None = None,
+        outputs: int | None = None,
+        **options: Any,
     ):
-        self._images = find_images(root, labels=labels, classes=classes)
-        super().__init__(metainfo={"classes": tuple(self._images.classes)}, **options)
+        self._images = list_imagenet(root, labels, classes, outputs)
+        super().__init__(metainfo={"classes": self._images.names}, **options)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One dict for each picture: `img_path` and `target`."""
-        paths, targets = self._images.paths, self._images.targets
+        images = self._images
         return [
-            {"img_path": str(path), "target": int(target)}
-            for path, target in zip(paths, targets, strict=True)
+            {"img_path": str(images.root / path), "target": target}
+            for path, target in zip(images.paths, images.targets, strict=True)
         ]
 
 
@@ -60,7 +66,7 @@ def make_subject(
     """A classifier on pictures with labels.
 
     Args:
-        data, labels, classes: see `find_images`.
+        data, labels, classes: see `list_imagenet`.
         model, checkpoint: see `build_network`.
         outputs: number of classes of the model, where it is not the model's own.
         overrides: see `input_settings`.
@@ -95,7 +101,7 @@ def make_subject(
 
 def record(sample: Any, classes: Sequence[str]) -> Record:
     """The likeliest labels of one picture, and the right one."""
-    if len(sample.scores) < len(classes):
+    if len(sample.scores) != len(classes):
         raise ValueError(
             f"the model has {len(sample.scores)} outputs, the data set {len(classes)} classes; "
             "give --classes a file with one line for each output of the model, in their order"

@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, get_dist_info, is_main_process
+from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import BaseLoop, Runner
+from PIL import Image
 from rich.console import Console
 from torch.utils.data import Dataset, Sampler
 
@@ -193,6 +194,27 @@ class _Named(Dataset):
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+
+def find_unreadable(
+    dataset: Any, indices: Sequence[int], console: Console
+) -> dict[int, str]:
+    """Images that cannot be decoded, and why; each is decoded once, without rain.
+
+    The shares of the processes of a launcher are put together.
+    """
+    rank, processes = get_dist_info()
+    mine = list(indices)[rank::processes]
+    found: dict[int, str] = {}
+    with progress_bar(console, disable=not is_main_process()) as progress:
+        for index in progress.track(mine, description="reading"):
+            try:
+                with Image.open(image_path(dataset, index)) as image:
+                    image.load()
+            except (OSError, ValueError, SyntaxError) as error:
+                found[index] = str(error)
+    shares = all_gather_object(found)
+    return {index: reason for share in shares for index, reason in share.items()}
 
 
 def image_path(dataset: Any, index: int) -> str:

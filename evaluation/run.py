@@ -23,7 +23,7 @@ from evaluation.conditions import CONDITIONS, Derain, Rain
 from evaluation.engine import Subject, build_dataset, find_unreadable, image_path, test_condition
 from evaluation.paper import paper_rows
 from evaluation.records import Record, RecordStore
-from evaluation.reference import check_clean, is_whole
+from evaluation.reference import check_clean
 from evaluation.scores import SCORE, Scores
 from evaluation.scores.classification import correct
 from evaluation.scores.coco import coco_ap
@@ -61,6 +61,7 @@ class Plan:
         model: name of the model, as `check_clean` knows it.
         data: name of the data set.
         root: its folder.
+        whole: images of the whole of it; None where that is not known.
         command: what was typed.
         out: folder for everything.
         rain, derain: see `evaluation.conditions`.
@@ -76,6 +77,7 @@ class Plan:
     model: str
     data: str
     root: str
+    whole: int | None
     command: str
     out: Path
     rain: Rain
@@ -137,7 +139,7 @@ def evaluate(subject: Subject, plan: Plan, module: ModuleType, console: Console)
             name=plan.data,
             root=plan.root,
             images=len(indices),
-            whole=len(indices) == len(dataset) and is_whole(plan.task, plan.data, len(dataset)),
+            whole=len(indices) == len(dataset) == (plan.whole or len(dataset)),
             unreadable=[image_path(dataset, index) for index in sorted(unreadable)],
         ),
         model=table.Model(

@@ -1,0 +1,460 @@
+"""`python -m evaluation`: what a model scores without rain, with rain, and with rain removed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, NoReturn
+
+import torch
+import typer
+from mmengine.dist import barrier, get_rank, init_dist, is_main_process
+from rich.console import Console
+
+from evaluation import classification, doctor
+from evaluation.conditions import Derain, Rain
+from evaluation.embedded import SIZES, write_dataset
+from evaluation.engine import Subject, UnreadableImage
+from evaluation.reference import SET_SIZES, CleanScoreError
+from evaluation.report import write_report
+from evaluation.results import Results, from_json
+from evaluation.run import Plan, evaluate
+from evaluation.tables import terminal_table
+from jorder_preproc.models.weights import find_weights
+from jorder_preproc.progress import progress_bar
+from jorder_preproc.rain import PRESETS, get_preset
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="What a model scores without rain, with rain, and with rain removed.",
+)
+_stdout = Console()
+_stderr = Console(stderr=True)
+_ROOT = Path(__file__).parents[1]
+_DATA_NAMES = {
+    "classification": "ImageNet validation",
+    "segmentation": "ADE20K validation",
+    "detection": "VOC 2007 test",
+}
+_BUILT_IN = "the built-in scenes"
+
+
+class Launcher(str, Enum):
+    """How the processes of a run find each other."""
+
+    none = "none"
+    pytorch = "pytorch"
+    slurm = "slurm"
+    mpi = "mpi"
+
+
+class Where(str, Enum):
+    """Where pictures are derained."""
+
+    pipeline = "pipeline"
+    batch = "batch"
+
+
+_Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder; default: evaluation_output/TASK.")]
+_Preset = Annotated[str, typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}.")]
+_Severity = Annotated[
+    int | None, typer.Option(min=1, max=5, help="In place of a preset: severity_1 to severity_5.")
+]
+_Seed = Annotated[int, typer.Option(min=0, help="Of the rain; same seed and picture, same rain.")]
+_Derainer = Annotated[str, typer.Option(help="Derainer; `jorder models` lists them.")]
+_Weights = Annotated[
+    Path | None, typer.Option(help="Weights of the derainer (safetensors) in place of the shipped.")
+]
+_WhereOption = Annotated[
+    Where,
+    typer.Option(help="Derain in the pipeline, at the pictures' own size, or batches on the device."),
+]
+_Cache = Annotated[
+    Path | None, typer.Option(help="Folder that keeps derained pictures for the next run.")
+]
+_Limit = Annotated[
+    int | None, typer.Option(min=1, help="At most so many images, evenly spread over the data set.")
+]
+_Workers = Annotated[
+    int | None, typer.Option(min=0, help="Processes that load and derain; default: one per core.")
+]
+_Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda or cuda:N for the model; default: the GPU if any.")
+]
+_LauncherOption = Annotated[
+    Launcher, typer.Option(help="For several processes: pytorch (torchrun), slurm or mpi.")
+]
+_Samples = Annotated[int, typer.Option(min=0, help="Pictures that the report shows.")]
+_Skip = Annotated[
+    bool,
+    typer.Option("--skip-unreadable", help="Count images that cannot be read, and leave them out."),
+]
+_AnyClean = Annotated[
+    bool,
+    typer.Option("--any-clean-score", help="Go on where a known model misses its published score."),
+]
+_Data = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Options of all three tables."""
+
+    out: Path
+    rain: Rain
+    derain: Derain
+    limit: int | None
+    workers: int
+    samples: int
+    skip_unreadable: bool
+    check_clean: bool
+    coco: bool = False
+
+
+@app.command("classification")
+def classification_command(
+    data: _Data = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="timm model, or module:function; default: vgg19.tv_in1k."),
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights of the model.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="File of labels, for a flat folder.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="File with all classes in the order of the model's outputs.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    input_size: Annotated[int | None, typer.Option(help="px; default: the model's own.")] = None,
+    crop_pct: Annotated[float | None, typer.Option(help="Default: the model's own.")] = None,
+    interpolation: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
+    mean: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="RGB, in [0, 1]; default: its own.")
+    ] = None,
+    std: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="RGB, in [0, 1]; default: its own.")
+    ] = None,
+    preset: _Preset = "heavy",
+    severity: _Severity = None,
+    seed: _Seed = 0,
+    derainer: _Derainer = "jorder_e_lite",
+    weights: _Weights = None,
+    where: _WhereOption = Where.pipeline,
+    cache: _Cache = None,
+    limit: _Limit = None,
+    workers: _Workers = None,
+    device: _Device = None,
+    launcher: _LauncherOption = Launcher.none,
+    samples: _Samples = 6,
+    skip_unreadable: _Skip = False,
+    any_clean_score: _AnyClean = False,
+    out: _Out = None,
+) -> None:
+    """Top-1, top-5 and top-10 of an image classifier (Table 4); ImageNet's validation set.
+
+    Without --data: the built-in scenes and their classifier.
+    """
+    _start(launcher, device)
+    shared = _shared("classification", locals())
+    if data is None and (model is not None or checkpoint is not None):
+        _fail("--model and --checkpoint need --data; the built-in scenes have a model of their own")
+    with _errors():
+        if data is None:
+            _finish([_built_in("classification", shared)], shared.out)
+            return
+        overrides = {
+            "input_size": None if input_size is None else (3, input_size, input_size),
+            "crop_pct": crop_pct,
+            "interpolation": interpolation,
+            "mean": mean,
+            "std": std,
+        }
+        name = model or "vgg19.tv_in1k"
+        subject = classification.make_subject(
+            str(data),
+            name,
+            _text(checkpoint),
+            labels=_text(labels),
+            classes=_text(classes),
+            overrides={key: value for key, value in overrides.items() if value is not None},
+            batch_size=batch_size,
+        )
+        _finish([_table("classification", subject, shared, name, str(data))], shared.out)
+
+
+@app.command()
+def segmentation(
+    config: Annotated[Path | None, typer.Argument(help="Config of mmseg.")] = None,
+    checkpoint: Annotated[Path | None, typer.Argument(help="Its weights.")] = None,
+    data: _Data = None,
+    preset: _Preset = "heavy",
+    severity: _Severity = None,
+    seed: _Seed = 0,
+    derainer: _Derainer = "jorder_e_lite",
+    weights: _Weights = None,
+    where: _WhereOption = Where.pipeline,
+    cache: _Cache = None,
+    limit: _Limit = None,
+    workers: _Workers = None,
+    device: _Device = None,
+    launcher: _LauncherOption = Launcher.none,
+    samples: _Samples = 6,
+    skip_unreadable: _Skip = False,
+    any_clean_score: _AnyClean = False,
+    out: _Out = None,
+) -> None:
+    """Mean IoU and accuracy of a segmenter of mmseg (Table 5); ADE20K for one.
+
+    Without a config: the built-in scenes and their segmenter.
+    """
+    _start(launcher, device)
+    _host("segmentation", config, checkpoint, data, _shared("segmentation", locals()))
+
+
+@app.command()
+def detection(
+    config: Annotated[Path | None, typer.Argument(help="Config of mmdet.")] = None,
+    checkpoint: Annotated[Path | None, typer.Argument(help="Its weights.")] = None,
+    data: _Data = None,
+    coco: Annotated[bool, typer.Option("--coco", help="COCO-style AP, too.")] = False,
+    preset: _Preset = "heavy",
+    severity: _Severity = None,
+    seed: _Seed = 0,
+    derainer: _Derainer = "jorder_e_lite",
+    weights: _Weights = None,
+    where: _WhereOption = Where.pipeline,
+    cache: _Cache = None,
+    limit: _Limit = None,
+    workers: _Workers = None,
+    device: _Device = None,
+    launcher: _LauncherOption = Launcher.none,
+    samples: _Samples = 6,
+    skip_unreadable: _Skip = False,
+    any_clean_score: _AnyClean = False,
+    out: _Out = None,
+) -> None:
+    """VOC 2007's mAP of a detector of mmdet (Table 5).
+
+    Without a config: the built-in scenes and their detector.
+    """
+    _start(launcher, device)
+    _host("detection", config, checkpoint, data, _shared("detection", locals()))
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that tables were written to.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report of them all.")],
+) -> None:
+    """Put the tables of several runs into one report."""
+    with _errors():
+        results = []
+        for folder in folders:
+            try:
+                text = (folder / "results.json").read_text()
+            except OSError as error:
+                _fail(f"{folder} has no results.json ({error.strerror}); run the table first")
+            results += from_json(text)
+        write_report(results, out, [folder for folder in folders])
+    _stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+@app.command("doctor")
+def doctor_command(
+    task: Annotated[str, typer.Argument(help="classification, segmentation or detection.")],
+    data: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    labels: Annotated[Path | None, typer.Option(help="File of labels, for a flat folder.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="File with all classes in the order of the model's outputs.")
+    ] = None,
+    outputs: Annotated[int | None, typer.Option(min=1, help="Number of the model's.")] = None,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Open every picture.")] = False,
+) -> None:
+    """Check a data set before an hour is spent on it."""
+    with _errors():
+        findings = doctor.examine(
+            task, data, labels=labels, classes=classes, outputs=outputs, thorough=thorough
+        )
+    colours = {"ok": "green", "warning": "yellow", "error": "red"}
+    for finding in findings:
+        _stdout.print(
+            f"[{colours[finding.level]}]{finding.level:>7}[/] {finding.what}: {finding.detail}",
+            soft_wrap=True,
+            highlight=False,
+        )
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _start(launcher: Launcher, device: str | None) -> None:
+    """Choose the device and meet the other processes, before anything touches a GPU."""
+    if device is not None:
+        kind, _, number = device.partition(":")
+        if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+            _fail(f"--device must be cpu, cuda or cuda:N, got {device}")
+        if kind == "cpu":
+            os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        elif number:
+            os.environ["CUDA_VISIBLE_DEVICES"] = number
+        if kind == "cuda" and not torch.cuda.is_available():
+            _fail("--device: no CUDA device is there; leave the option out for the CPU")
+    if launcher is not Launcher.none:
+        if launcher is Launcher.pytorch and "RANK" not in os.environ:
+            _fail(
+                "--launcher pytorch is for torchrun: "
+                "torchrun --nproc-per-node N -m evaluation TASK --launcher pytorch"
+            )
+        init_dist(launcher.value, backend="nccl" if torch.cuda.is_available() else "gloo")
+
+
+def _shared(task: str, options: dict[str, Any]) -> Shared:
+    preset, severity = options["preset"], options["severity"]
+    if severity is not None:
+        if preset != "heavy":
+            _fail("give --preset or --severity, not both")
+        preset = f"severity_{severity}"
+    workers = options["workers"]
+    with _errors():
+        get_preset(preset)
+        find_weights(options["weights"] or options["derainer"])
+        return Shared(
+            out=options["out"] or Path("evaluation_output") / task,
+            rain=Rain(preset, options["seed"]),
+            derain=Derain(
+                options["derainer"],
+                _text(options["weights"]),
+                options["where"].value,
+                _text(options["cache"]),
+            ),
+            limit=options["limit"],
+            workers=(os.cpu_count() or 1) if workers is None else workers,
+            samples=options["samples"],
+            skip_unreadable=options["skip_unreadable"],
+            check_clean=not options["any_clean_score"],
+            coco=options.get("coco", False),
+        )
+
+
+def _host(
+    task: str, config: Path | None, checkpoint: Path | None, data: Path | None, shared: Shared
+) -> None:
+    if config is None:
+        if data is not None:
+            _fail("--data needs a config and a checkpoint; the built-in scenes have their own")
+        with _errors():
+            _finish([_built_in(task, shared)], shared.out)
+        return
+    if checkpoint is None:
+        _fail("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
+    with _errors():
+        module = _module(task)
+        subject = module.make_subject(str(config), str(checkpoint), _text(data))
+        root = subject.cfg.test_dataloader["dataset"].get("data_root", "")
+        _finish([_table(task, subject, shared, config.stem, str(data or root))], shared.out)
+
+
+def _built_in(task: str, shared: Shared) -> Results:
+    """The table of the built-in scenes."""
+    root = shared.out / "scenes"
+    if is_main_process():
+        with progress_bar(_stderr, disable=root.exists()) as progress:
+            bar = progress.add_task("drawing scenes", total=SIZES[task])
+            processes = os.cpu_count() or 1
+            write_dataset(
+                task, root, processes=processes, advance=lambda: progress.advance(bar)
+            )
+    barrier()
+    checkpoint = str(_ROOT / f"evaluation/weights/scenes_{task}.safetensors")
+    if task == "classification":
+        model, outputs = "test_resnet", 12
+        subject = classification.make_subject(str(root), model, checkpoint, outputs=outputs)
+    else:
+        config = _ROOT / f"configs/scenes/{task}.py"
+        model = f"scenes/{task}"
+        subject = _module(task).make_subject(str(config), checkpoint, str(root))
+    return _table(task, subject, shared, model, str(root), built_in=True)
+
+
+def _table(
+    task: str, subject: Subject, shared: Shared, model: str, root: str, built_in: bool = False
+) -> Results:
+    subject.cfg.test_dataloader["num_workers"] = shared.workers
+    data = _BUILT_IN if built_in else _DATA_NAMES[task]
+    plan = Plan(
+        task=task,
+        title=f"{model} on {data}",
+        model=model,
+        data=data,
+        root=root,
+        whole=None if built_in else SET_SIZES[task],
+        command=shlex.join(["python", "-m", "evaluation", *sys.argv[1:]]),
+        out=shared.out,
+        rain=shared.rain,
+        derain=shared.derain,
+        limit=shared.limit,
+        skip_unreadable=shared.skip_unreadable,
+        check_clean=shared.check_clean,
+        samples=shared.samples,
+        coco=shared.coco,
+    )
+    return evaluate(subject, plan, _module(task), _stderr)
+
+
+def _module(task: str) -> ModuleType:
+    if task == "classification":
+        return classification
+    try:
+        if task == "segmentation":
+            import mmseg  # noqa: F401
+
+            from evaluation import segmentation as module
+        else:
+            import mmdet  # noqa: F401
+
+            from evaluation import detection as module
+    except ImportError as error:
+        _fail(
+            f"{task} needs {'mmseg' if task == 'segmentation' else 'mmdet'} ({error}): "
+            "docs/openmmlab.md says how to install it, or run `make test` once"
+        )
+    return module
+
+
+def _finish(results: Sequence[Results], out: Path) -> None:
+    """Write the report and print the table."""
+    if get_rank() != 0:
+        return
+    write_report(results, out)
+    _stdout.print(terminal_table(results))
+    _stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+class _errors:
+    """Turns what a user can mend into one line and exit status 2."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, ValueError | OSError | UnreadableImage | CleanScoreError):
+            _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    _stderr.print(f"[red]error:[/red] {message}", soft_wrap=True, highlight=False, markup=True)
+    raise typer.Exit(2)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+if __name__ == "__main__":
+    app()
