@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
@@ -63,7 +63,9 @@ class Where(str, Enum):
     batch = "batch"
 
 
-_Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder; default: evaluation_output/TASK.")]
+_Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Folder; default: evaluation_output/TASK.")
+]
 _Preset = Annotated[str, typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}.")]
 _Severity = Annotated[
     int | None, typer.Option(min=1, max=5, help="In place of a preset: severity_1 to severity_5.")
@@ -75,7 +77,9 @@ _Weights = Annotated[
 ]
 _WhereOption = Annotated[
     Where,
-    typer.Option(help="Derain in the pipeline, at the pictures' own size, or batches on the device."),
+    typer.Option(
+        help="Derain in the pipeline, at the pictures' own size, or batches on the device."
+    ),
 ]
 _Cache = Annotated[
     Path | None, typer.Option(help="Folder that keeps derained pictures for the next run.")
@@ -255,14 +259,20 @@ def report(
 ) -> None:
     """Put the tables of several runs into one report."""
     with _errors():
-        results = []
+        results: list[Results] = []
         for folder in folders:
             try:
                 text = (folder / "results.json").read_text()
             except OSError as error:
                 _fail(f"{folder} has no results.json ({error.strerror}); run the table first")
-            results += from_json(text)
-        write_report(results, out, [folder for folder in folders])
+            away = Path(os.path.relpath(folder, out))
+            for result in from_json(text):
+                moved = [
+                    replace(s, pictures={key: str(away / p) for key, p in s.pictures.items()})
+                    for s in result.samples
+                ]
+                results.append(replace(result, samples=moved))
+        write_report(results, out)
     _stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
 
 
@@ -354,7 +364,7 @@ def _host(
     if checkpoint is None:
         _fail("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
     with _errors():
-        module = _module(task)
+        module = _find_module(task)
         subject = module.make_subject(str(config), str(checkpoint), _text(data))
         root = subject.cfg.test_dataloader["dataset"].get("data_root", "")
         _finish([_table(task, subject, shared, config.stem, str(data or root))], shared.out)
@@ -367,9 +377,7 @@ def _built_in(task: str, shared: Shared) -> Results:
         with progress_bar(_stderr, disable=root.exists()) as progress:
             bar = progress.add_task("drawing scenes", total=SIZES[task])
             processes = os.cpu_count() or 1
-            write_dataset(
-                task, root, processes=processes, advance=lambda: progress.advance(bar)
-            )
+            write_dataset(task, root, processes=processes, advance=lambda: progress.advance(bar))
     barrier()
     checkpoint = str(_ROOT / f"evaluation/weights/scenes_{task}.safetensors")
     if task == "classification":
@@ -378,7 +386,7 @@ def _built_in(task: str, shared: Shared) -> Results:
     else:
         config = _ROOT / f"configs/scenes/{task}.py"
         model = f"scenes/{task}"
-        subject = _module(task).make_subject(str(config), checkpoint, str(root))
+        subject = _find_module(task).make_subject(str(config), checkpoint, str(root))
     return _table(task, subject, shared, model, str(root), built_in=True)
 
 
@@ -404,10 +412,10 @@ def _table(
         samples=shared.samples,
         coco=shared.coco,
     )
-    return evaluate(subject, plan, _module(task), _stderr)
+    return evaluate(subject, plan, _find_module(task), _stderr)
 
 
-def _module(task: str) -> ModuleType:
+def _find_module(task: str) -> ModuleType:
     if task == "classification":
         return classification
     try:

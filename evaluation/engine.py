@@ -6,6 +6,7 @@ where it stopped; and each process of several does its own share of the rest.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -89,7 +90,7 @@ def test_condition(
         UnreadableImage: one cannot be loaded.
         ValueError: the checkpoint does not fit, or the config rains or derains by itself.
     """
-    cfg = subject.cfg.copy()
+    cfg = copy.deepcopy(subject.cfg)
     apply_condition(cfg, CONDITIONS[condition], rain, derain)
     settings = _settings(subject, condition, rain, derain)
     store = RecordStore(out / "records" / f"{condition}-{settings['digest'][:12]}")
@@ -196,9 +197,7 @@ class _Named(Dataset):
         return len(self.dataset)
 
 
-def find_unreadable(
-    dataset: Any, indices: Sequence[int], console: Console
-) -> dict[int, str]:
+def find_unreadable(dataset: Any, indices: Sequence[int], console: Console) -> dict[int, str]:
     """Images that cannot be decoded, and why; each is decoded once, without rain.
 
     The shares of the processes of a launcher are put together.

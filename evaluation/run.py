@@ -163,8 +163,15 @@ def evaluate(subject: Subject, plan: Plan, module: ModuleType, console: Console)
             if store.images_per_second is not None
         },
         paper=paper_rows(plan.task),
-        samples=_samples(dataset, shown, dict(zip(indices, range(len(indices)), strict=True)),
-                         records, plan, module, classes),
+        samples=_samples(
+            dataset,
+            shown,
+            dict(zip(indices, range(len(indices)), strict=True)),
+            records,
+            plan,
+            module,
+            classes,
+        ),
         provenance=_provenance(),
     )
 

@@ -110,7 +110,9 @@ def main(arguments: list[str] | None = None) -> int:
     runner.train()
     (best,) = work_dir.glob("best_*.pth")
     export(best, work_dir / "best.safetensors")
-    print(f"{work_dir / 'best.safetensors'}: {(work_dir / 'best.safetensors').stat().st_size} bytes")
+    print(
+        f"{work_dir / 'best.safetensors'}: {(work_dir / 'best.safetensors').stat().st_size} bytes"
+    )
     return 0
 
 
