@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
 import sys
@@ -418,21 +419,15 @@ def _table(
 def _find_module(task: str) -> ModuleType:
     if task == "classification":
         return classification
+    host = "mmseg" if task == "segmentation" else "mmdet"
     try:
-        if task == "segmentation":
-            import mmseg  # noqa: F401
-
-            from evaluation import segmentation as module
-        else:
-            import mmdet  # noqa: F401
-
-            from evaluation import detection as module
+        importlib.import_module(host)
+        return importlib.import_module(f"evaluation.{task}")
     except ImportError as error:
         _fail(
-            f"{task} needs {'mmseg' if task == 'segmentation' else 'mmdet'} ({error}): "
-            "docs/openmmlab.md says how to install it, or run `make test` once"
+            f"{task} needs {host} ({error}): docs/openmmlab.md says how to install it, or run "
+            "`make test` once"
         )
-    return module
 
 
 def _finish(results: Sequence[Results], out: Path) -> None:

@@ -49,7 +49,7 @@ class CachedJorderDerain(JorderDerain):
             )
         digest = hashlib.sha256(self._settings)
         digest.update(repr(image.shape).encode())
-        digest.update(np.ascontiguousarray(image))
+        digest.update(np.ascontiguousarray(image).data)
         name = digest.hexdigest()
         path = self._cache / name[:2] / f"{name[2:]}.png"
         kept = cv2.imread(str(path)) if path.is_file() else None

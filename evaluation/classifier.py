@@ -35,7 +35,7 @@ def build_network(
         ValueError: no such model, no such function, or weights that do not fit.
         FileNotFoundError: no such checkpoint.
     """
-    options = {} if classes is None else {"num_classes": classes}
+    options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
     if ":" in name:
         network = _find_function(name)(**options)
     else:
@@ -66,7 +66,8 @@ def input_settings(name: str, overrides: Mapping[str, Any] | None = None) -> dic
         found = getattr(_find_function(name)(), "pretrained_cfg", {})
     else:
         _check_timm(name)
-        found = timm.get_pretrained_cfg(name).to_dict()
+        config = timm.get_pretrained_cfg(name)
+        found = {} if config is None else config.to_dict()
     return dict(timm.data.resolve_data_config(dict(overrides or {}), pretrained_cfg=dict(found)))
 
 

@@ -56,7 +56,7 @@ class UnreadableImage(RuntimeError):
     """An image of the data set cannot be used; the message names it."""
 
 
-def build_dataset(cfg: Config) -> Dataset:
+def build_dataset(cfg: Config) -> Any:
     """The data set of the test."""
     init_default_scope(cfg.get("default_scope", "mmengine"))
     dataset = DATASETS.build(cfg.test_dataloader["dataset"])

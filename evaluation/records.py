@@ -79,7 +79,7 @@ class RecordStore:
         now = time.monotonic()
         if self._pending:
             indices = sorted(self._pending)
-            arrays = {
+            arrays: dict[str, Any] = {
                 f"{index}.{name}": values
                 for index in indices
                 for name, values in self._pending[index].items()

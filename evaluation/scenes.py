@@ -333,7 +333,9 @@ def _wall(rng: Rng, shape: tuple[int, int]) -> Pixels:
 
 def _pick(rng: Rng, colours: Sequence[tuple[float, float, float]], spread: float) -> Colour:
     """One of the colours, changed a little."""
-    return np.clip(np.array(colours[rng.integers(len(colours))]) + rng.normal(0, spread, 3), 0, 1)
+    return np.clip(
+        np.array(colours[int(rng.integers(len(colours)))]) + rng.normal(0, spread, 3), 0, 1
+    )
 
 
 def _paint(rng: Rng) -> Colour:
