@@ -122,6 +122,8 @@ def provenance(results: Results) -> Iterator[tuple[str, str]]:
     data, model, rain, derainer = results.dataset, results.model, results.rain, results.derain
     yield "Data", f"{data.name}, {data.images:,} images" + ("" if data.whole else ", not the whole")
     yield "Data folder", data.root
+    if data.unreadable:
+        yield "Images that could not be read", ", ".join(data.unreadable)
     yield "Model", model.name
     yield "Model checkpoint", model.checkpoint or "the library's own"
     yield "Model sha256", model.sha256 or "not recorded"

@@ -61,11 +61,13 @@ def paper_of(results: Results, metric: str) -> PaperRow | None:
 
 def describe_rain(results: Results) -> str:
     """What was put on the pictures and what took it off, in one line."""
+    unreadable = results.dataset.unreadable
     return (
         f"Rain: {results.rain.preset}, seed {results.rain.seed}. Derainer: "
         f"{results.derain.model}, in the {results.derain.where}. "
         f"{results.dataset.images:,} images of {results.dataset.name}"
-        + ("." if results.dataset.whole else ", not the whole set.")
+        + ("" if results.dataset.whole else ", not the whole set")
+        + (f"; {len(unreadable)} more could not be read." if unreadable else ".")
     )
 
 
