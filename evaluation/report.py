@@ -1,0 +1,181 @@
+"""Write the report: `results.json`, `table.md`, `table.csv`, and `report.html`, one page alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from PIL import Image
+
+from evaluation import tables
+from evaluation.paper import NOTE
+from evaluation.results import CONDITIONS, ClassRow, Results, to_json
+from evaluation.tables import terminal_table
+from jorder_preproc.atomic import atomic_path
+
+__all__ = ["terminal_table", "write_report"]
+
+PICTURE_WIDTH_PX = 640
+"""Pictures of the page are at most this wide."""
+
+JPEG_QUALITY = 88
+
+CLASSES_SHOWN = 30
+"""Classes of the page's table; the others are folded."""
+
+
+def write_report(results: Sequence[Results], out: Path) -> None:
+    """Write the four files of the report into a folder, each whole or not at all.
+
+    The page needs nothing beside it and no network; pictures are inside it. It is written
+    last, so that the numbers are safe if a picture is missing.
+
+    Args:
+        results: one or several tables, in the order of the page.
+        out: the folder; made where it is missing. The samples' pictures lie in it.
+
+    Raises:
+        ValueError: no results, or a picture that cannot be read.
+    """
+    out = Path(out)
+    document = to_json(results)
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / "results.json", document)
+    _write(out / "table.md", tables.markdown(results))
+    _write(out / "table.csv", tables.comma_separated(results))
+    _write(out / "report.html", render_page(results, out))
+
+
+def render_page(results: Sequence[Results], folder: Path) -> str:
+    """The text of `report.html`; the samples' pictures are read from `folder`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (
+        tables.percent,
+        tables.points,
+        tables.percent_interval,
+        tables.points_interval,
+    ):
+        environment.filters[function.__name__] = _typeset(function)
+    return environment.get_template("report.html.j2").render(
+        results=results,
+        conditions=CONDITIONS,
+        titles=tables.TITLES,
+        note=NOTE,
+        shown=CLASSES_SHOWN,
+        paper_of=tables.paper_of,
+        describe_rain=tables.describe_rain,
+        describe_test=tables.describe_test,
+        rows_by_loss=rows_by_loss,
+        axis=recovery_axis,
+        mark=mark,
+        provenance=provenance,
+        picture=lambda path: _data_uri(folder / path),
+        isnan=math.isnan,
+    )
+
+
+def rows_by_loss(rows: Sequence[ClassRow]) -> list[ClassRow]:
+    """The classes by what rain took, most first; those without a value last."""
+
+    def loss(row: ClassRow) -> float:
+        lost = row.clean - row.rainy
+        return math.inf if math.isnan(lost) else -lost
+
+    return sorted(rows, key=loss)
+
+
+def recovery_axis(results: Results) -> tuple[float, float]:
+    """Ends of an axis on which each recovery fits with its interval: 0 to 1 or wider."""
+    values = [0.0, 1.0]
+    for name, metric in results.metrics.items():
+        paper = tables.paper_of(results, name)
+        values += [metric.recovery, *metric.interval, paper.recovery if paper else math.nan]
+    defined = [value for value in values if not math.isnan(value)]
+    return min(defined), max(defined)
+
+
+def mark(task: str, said: str, truth: str) -> str:
+    """`right` or `wrong`, or nothing where words alone do not tell.
+
+    A classifier that does not say the truth is wrong; for the other tasks what was said is a
+    summary, which is right where it is the truth and open where it is not.
+    """
+    if said == truth:
+        return "right"
+    return "wrong" if task == "classification" else ""
+
+
+def provenance(results: Results) -> Iterator[tuple[str, str]]:
+    """All that is needed to do it again, as names and values."""
+    yield "Command", results.command
+    data, model, rain, derainer = results.dataset, results.model, results.rain, results.derain
+    yield "Data", f"{data.name}, {data.images:,} images" + ("" if data.whole else ", not the whole")
+    yield "Data folder", data.root
+    if data.unreadable:
+        yield "Images that could not be read", ", ".join(data.unreadable)
+    yield "Model", model.name
+    yield "Model checkpoint", model.checkpoint or "the library's own"
+    yield "Model sha256", model.sha256 or "not recorded"
+    yield "Rain preset", rain.preset
+    yield "Rain seed", str(rain.seed)
+    yield "Derainer", derainer.model
+    yield "Derainer weights", derainer.weights or "shipped with the package"
+    yield "Derainer sha256", derainer.sha256
+    yield "Where it derains", derainer.where
+    for condition, speed in results.images_per_second.items():
+        yield f"Images per second, {tables.TITLES[condition].lower()}", f"{speed:.4g}"
+    yield from _flatten(results.provenance)
+
+
+def _flatten(values: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        name = f"{head}, {key}" if head else key[:1].upper() + key[1:]
+        if isinstance(value, Mapping):
+            yield from _flatten(value, name)
+        elif isinstance(value, list | tuple):
+            yield name, ", ".join(map(str, value))
+        else:
+            yield name, "none" if value is None else str(value)
+
+
+def _typeset(show: Callable[..., str]) -> Callable[..., str]:
+    """With a true minus sign, and a dash where there is no value."""
+
+    def typeset(*arguments: Any) -> str:
+        text = show(*arguments)
+        return "\u2013" if text == tables.MISSING else text.replace("-", "\u2212")
+
+    return typeset
+
+
+def _data_uri(path: Path) -> str:
+    try:
+        with Image.open(path) as file:
+            picture = file.convert("RGB")
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"the page needs the sample {path}, which cannot be read ({error}); "
+            "run the evaluation again to write it"
+        ) from error
+    if picture.width > PICTURE_WIDTH_PX:
+        height = max(1, round(picture.height * PICTURE_WIDTH_PX / picture.width))
+        picture = picture.resize((PICTURE_WIDTH_PX, height), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
