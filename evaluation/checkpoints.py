@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ from torch import Tensor
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """Named tensors of a checkpoint: safetensors, or a pickle of PyTorch, read as plain data.
+    """Named tensors of a checkpoint: safetensors, or a pickle of PyTorch.
 
     Within a pickle they are looked for under `state_dict` and `model`, as OpenMMLab and
-    others write them; the prefix `module.` of wrapped models is dropped.
+    others write them; the prefix `module.` of wrapped models is dropped. What else is in it,
+    such as MMEngine's logs, is passed over: objects of no class but tensors come to life.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no checkpoint, or a pickle with more than plain data in it.
+        ValueError: no checkpoint, or one that cannot be read that way.
     """
     path = Path(path)
     if not path.is_file():
@@ -27,7 +29,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_file(path)
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load_plain(path)
     except Exception as error:
         raise ValueError(
             f"{path} cannot be read as plain tensors ({error}); load it where you trust it and "
@@ -39,6 +41,30 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"{path} holds no state_dict: expected named tensors")
     return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+class _Inert:
+    """Stands for an object that is no plain data: takes anything, does nothing."""
+
+    def __new__(cls, *_: Any, **__: Any) -> _Inert:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _load_plain(path: Path) -> Any:
+    """What `torch.load` gives with `weights_only`, with all that it refuses made inert."""
+    stand_ins = []
+    if zipfile.is_zipfile(path):  # what torch.save wrote before 1.6 cannot be looked through
+        for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
+            module, _, last = name.rpartition(".")
+            stand_ins.append(type(last, (_Inert,), {"__module__": module}))
+    with torch.serialization.safe_globals(stand_ins):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def file_sha256(path: str | Path) -> str:

@@ -7,6 +7,7 @@ No rain is in any of them.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -56,6 +57,9 @@ def build_config(task: str, work_dir: Path, images: int, epochs: int | None) -> 
         cfg[key] = None
     if epochs is not None:
         cfg.param_scheduler[1].T_max = cfg.train_cfg.max_epochs = epochs
+    steps = cfg.train_cfg.max_epochs * math.ceil(images / cfg.train_dataloader.batch_size)
+    for part, key in ((cfg.param_scheduler[0], "end"), (cfg.custom_hooks[0], "begin_iter")):
+        part[key] = min(part[key], math.ceil(steps / 5))  # a short run warms up for less long
     return cfg
 
 

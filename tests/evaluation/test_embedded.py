@@ -21,7 +21,9 @@ def read_all(root):
 
 
 def pictures(root):
-    return {key: value for key, value in read_all(root).items() if key.lower()[-4:] in ("jpeg", ".jpg")}
+    return {
+        key: value for key, value in read_all(root).items() if key.lower()[-4:] in ("jpeg", ".jpg")
+    }
 
 
 @pytest.mark.parametrize("task", TASKS)
