@@ -22,7 +22,8 @@ from mmengine.runner import Runner
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import evaluation.classification  # noqa: F401  (registers its data set and model)
+import evaluation.classification  # noqa: F401  (registers its classes, as the next does)
+import training.camera  # noqa: F401
 from evaluation.checkpoints import read_state
 from evaluation.embedded import SIZES, write_dataset
 from jorder_preproc.atomic import atomic_path

@@ -14,7 +14,7 @@ settings = dict(
     crop_pct=0.95,
     crop_mode="center",
 )
-augment = dict(scale=(0.35, 1.0), color_jitter=0.4, gaussian_blur_prob=0.2)
+augment = dict(scale=(0.35, 1.0), color_jitter=0.4)
 
 model = dict(type="Classifier", name="test_resnet", settings=settings, classes=12)
 
@@ -27,6 +27,7 @@ train_dataloader = dict(
         root=data_root,
         pipeline=[
             dict(type="LoadPillowImage"),
+            dict(type="CameraEffects"),
             dict(type="ResizeAndPack", settings=settings, augment=augment),
         ],
     ),

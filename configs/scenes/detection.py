@@ -78,6 +78,7 @@ train_pipeline = [
     dict(type="RandomCrop", crop_size=(192, 256), allow_negative_crop=True),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PhotoMetricDistortion"),
+    dict(type="CameraEffects"),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [

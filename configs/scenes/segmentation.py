@@ -61,6 +61,7 @@ train_pipeline = [
     dict(type="RandomCrop", crop_size=(192, 256), cat_max_ratio=0.9),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PhotoMetricDistortion"),
+    dict(type="CameraEffects"),
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [
