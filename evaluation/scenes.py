@@ -37,11 +37,12 @@ OBJECTS = (
 LABELS = STUFF + OBJECTS
 """Classes of the label maps; the value of the first is 1, 0 stands for none of them."""
 
-_OVERSAMPLING = 3
+_OVERSAMPLING = 2
 _LEAST_VISIBLE = 0.25  # of an object's pixels, or it is not annotated
-_LEAST_SIDE_PX = 6
 _DIFFICULT_VISIBLE = 0.5
-_DIFFICULT_SIDE_PX = 12
+# in heights of the picture
+_LEAST_SIDE = 0.03
+_DIFFICULT_SIDE = 0.06
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class _Part:
     roughness: float = 0.05
 
 
-def draw_scene(rng: Rng, size: tuple[int, int] = (192, 256), count: int | None = None) -> Scene:
+def draw_scene(rng: Rng, size: tuple[int, int] = (384, 512), count: int | None = None) -> Scene:
     """Draw a street with several objects.
 
     Args:
@@ -99,7 +100,7 @@ def draw_scene(rng: Rng, size: tuple[int, int] = (192, 256), count: int | None =
     return canvas.finish()
 
 
-def draw_portrait(rng: Rng, kind: int, size: tuple[int, int] = (168, 168)) -> Scene:
+def draw_portrait(rng: Rng, kind: int, size: tuple[int, int] = (336, 336)) -> Scene:
     """Draw a street with one large object and smaller ones of other classes behind it.
 
     Args:
@@ -112,7 +113,7 @@ def draw_portrait(rng: Rng, kind: int, size: tuple[int, int] = (168, 168)) -> Sc
     for _ in range(int(rng.integers(0, 3))):
         other = int(rng.integers(len(OBJECTS)))
         side = height * rng.uniform(0.1, 0.22)
-        canvas.place(other, side, rng.uniform(0, 1) * width, canvas.horizon + rng.uniform(0, 20))
+        canvas.place(other, side, rng.uniform(0, 1) * width, canvas.horizon + height * rng.uniform(0, 0.12))
     side = height * rng.uniform(0.4, 0.85)
     bottom = height * rng.uniform(0.8, 1.02)
     if OBJECTS[kind] == "balloon":
@@ -157,7 +158,7 @@ class _Canvas:
             rows = slice(max(int(self.horizon - high), 0), int(self.horizon) + 1)
             area = self.image[rows, columns]
             if area.size:
-                area[:] = _wall(rng, area.shape[:2])
+                area[:] = _wall(rng, area.shape[:2], self.height)
                 self.labels[rows, columns] = 1 + LABELS.index("wall")
             left += wide * rng.uniform(0.9, 1.6)
 
@@ -172,7 +173,8 @@ class _Canvas:
         if rng.random() < 0.5:  # markings of a lane, towards the vanishing point
             mark = Image.new("L", (shape[1], shape[0]))
             vanishing, foot = rng.uniform(0, 1, 2) * self.width
-            points = [(vanishing, 0), (foot - 5, shape[0]), (foot + 7, shape[0])]
+            half = 0.03 * self.height
+            points = [(vanishing, 0), (foot - half, shape[0]), (foot + half, shape[0])]
             ImageDraw.Draw(mark).polygon(points, fill=200)
             opacity = np.asarray(mark, np.float32)[..., None] / 255
             ground = ground * (1 - opacity) + 0.85 * opacity
@@ -242,12 +244,12 @@ class _Canvas:
                 continue
             box = (columns.min(), rows.min(), columns.max(), rows.max())
             shortest = min(box[2] - box[0], box[3] - box[1]) + 1
-            if shortest < _LEAST_SIDE_PX:
+            if shortest < _LEAST_SIDE * self.height:
                 continue
             boxes.append(box)
             classes.append(kind)
             hidden = len(rows) < _DIFFICULT_VISIBLE * total
-            difficult.append(hidden or shortest < _DIFFICULT_SIDE_PX)
+            difficult.append(hidden or shortest < _DIFFICULT_SIDE * self.height)
         return Scene(
             image=pixels,
             labels=self.labels,
@@ -311,7 +313,7 @@ def _noise(rng: Rng, shape: tuple[int, int], cells: int, octaves: int) -> Pixels
     return total
 
 
-def _wall(rng: Rng, shape: tuple[int, int]) -> Pixels:
+def _wall(rng: Rng, shape: tuple[int, int], picture_height: int) -> Pixels:
     """A front: plaster or bricks, with rows of windows, (H, W, 3)."""
     height, width = shape
     colours = [(0.7, 0.65, 0.55), (0.55, 0.32, 0.25), (0.5, 0.52, 0.55), (0.8, 0.78, 0.7)]
@@ -320,11 +322,12 @@ def _wall(rng: Rng, shape: tuple[int, int]) -> Pixels:
     wall = wall * (1 + 0.1 * _noise(rng, shape, 5, 3))[..., None].astype(np.float32)
     rows, columns = np.arange(height)[:, None], np.arange(width)[None]
     if rng.random() < 0.4:
-        brick = int(rng.integers(4, 8))
+        brick = round(picture_height * rng.uniform(0.022, 0.04))
         offset = (rows // brick % 2) * brick
-        joints = (rows % brick == 0) | ((columns + offset) % (2 * brick) == 0)
+        thick = max(brick // 5, 1)
+        joints = (rows % brick < thick) | ((columns + offset) % (2 * brick) < thick)
         wall[joints] *= 0.8
-    pitch_x, pitch_y = rng.uniform(14, 30), rng.uniform(16, 30)
+    pitch_x, pitch_y = picture_height * rng.uniform(0.075, 0.155, 2)
     across, down = (columns / pitch_x) % 1, (rows / pitch_y) % 1
     windows = (across > 0.3) & (across < 0.75) & (down > 0.25) & (down < 0.75)
     wall[windows] = _pick(rng, [(0.2, 0.25, 0.32), (0.85, 0.8, 0.55), (0.45, 0.55, 0.65)], 0.05)

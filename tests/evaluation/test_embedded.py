@@ -56,7 +56,7 @@ def test_layout_of_imagenet(tmp_path):
     assert images.names == OBJECTS and len(images.paths) == 26
     assert sorted(images.targets) == sorted([*range(12), *range(12), 0, 1])
     with Image.open(root / images.paths[0]) as image:
-        assert image.size == (168, 168) and image.format == "JPEG"
+        assert image.size == (336, 336) and image.format == "JPEG"
         assert get_sampling(image) == 0  # 4:4:4
 
 
@@ -68,7 +68,7 @@ def test_layout_of_ade20k(tmp_path):
         labels = np.array(Image.open(found.annotation(stem)))
         assert labels.dtype == np.uint8 and labels.shape == (192, 256)
         assert labels.max() <= len(LABELS)
-        assert Image.open(found.picture(stem)).size == (256, 192)
+        assert Image.open(found.picture(stem)).size == (512, 384)
 
 
 def test_layout_of_voc(tmp_path):
@@ -78,7 +78,7 @@ def test_layout_of_voc(tmp_path):
     corners = []
     for name in found.names:
         tree = ElementTree.parse(found.annotation(name))
-        assert [int(tree.findtext(f"size/{key}")) for key in ("width", "height")] == [256, 192]
+        assert [int(tree.findtext(f"size/{key}")) for key in ("width", "height")] == [512, 384]
         for item in tree.findall("object"):
             assert item.findtext("name") in OBJECTS and item.findtext("difficult") in ("0", "1")
             box = [int(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
