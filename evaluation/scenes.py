@@ -113,7 +113,9 @@ def draw_portrait(rng: Rng, kind: int, size: tuple[int, int] = (336, 336)) -> Sc
     for _ in range(int(rng.integers(0, 3))):
         other = int(rng.integers(len(OBJECTS)))
         side = height * rng.uniform(0.1, 0.22)
-        canvas.place(other, side, rng.uniform(0, 1) * width, canvas.horizon + height * rng.uniform(0, 0.12))
+        canvas.place(
+            other, side, rng.uniform(0, 1) * width, canvas.horizon + height * rng.uniform(0, 0.12)
+        )
     side = height * rng.uniform(0.4, 0.85)
     bottom = height * rng.uniform(0.8, 1.02)
     if OBJECTS[kind] == "balloon":

@@ -66,7 +66,7 @@ def test_layout_of_ade20k(tmp_path):
     assert len(found.stems) == 3
     for stem in found.stems:
         labels = np.array(Image.open(found.annotation(stem)))
-        assert labels.dtype == np.uint8 and labels.shape == (192, 256)
+        assert labels.dtype == np.uint8 and labels.shape == (384, 512)
         assert labels.max() <= len(LABELS)
         assert Image.open(found.picture(stem)).size == (512, 384)
 
@@ -85,9 +85,9 @@ def test_layout_of_voc(tmp_path):
             corners.append(box)
     corners = np.array(corners)
     assert len(corners) > 10 and (corners[:, 2:] > corners[:, :2]).all()
-    # counted from 1: the first and the last column are 1 and 256
-    assert corners.min() == 1 and (corners <= [256, 192, 256, 192]).all()
-    assert corners[:, 0].min() == 1 and corners[:, 2].max() == 256
+    # counted from 1: the first and the last column are 1 and 512
+    assert corners.min() == 1 and (corners <= [512, 384, 512, 384]).all()
+    assert corners[:, 0].min() == 1 and corners[:, 2].max() == 512
 
 
 def test_a_complete_folder_is_used_as_it_is(tmp_path):

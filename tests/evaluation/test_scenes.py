@@ -41,7 +41,7 @@ def test_every_class_is_drawn_large_in_its_portrait():
     for kind, name in enumerate(OBJECTS):
         for seed in range(3):
             scene = draw_portrait(np.random.default_rng([seed, kind]), kind)
-            assert scene.image.shape == (168, 168, 3) and scene.image.dtype == np.uint8
+            assert scene.image.shape == (336, 336, 3) and scene.image.dtype == np.uint8
             areas = np.prod(scene.boxes[:, 2:] - scene.boxes[:, :2], axis=1)
             assert scene.classes[areas.argmax()] == kind, name
             assert not scene.difficult[areas.argmax()], name
@@ -53,7 +53,7 @@ def test_scenes_show_every_class():
     seen, labels, difficult = set(), set(), []
     for seed in range(40):
         scene = draw_scene(np.random.default_rng(seed))
-        assert scene.image.shape == (192, 256, 3) and scene.labels.shape == (192, 256)
+        assert scene.image.shape == (384, 512, 3) and scene.labels.shape == (384, 512)
         seen |= set(scene.classes.tolist())
         labels |= set(np.unique(scene.labels).tolist())
         difficult += scene.difficult.tolist()
@@ -71,10 +71,10 @@ def test_boxes_are_what_pillow_finds_of_each_object(canvases):
         for number, (kind, total) in enumerate(drawn.objects):
             mask = drawn.instances == number
             left, top, right, bottom = Image.fromarray(mask).getbbox() or (0, 0, 0, 0)
-            if mask.sum() < 0.25 * total or min(right - left, bottom - top) < 6:
+            if mask.sum() < 0.25 * total or min(right - left, bottom - top) < 0.03 * SIZE[0]:
                 hidden += 1
                 continue
-            difficult = mask.sum() < 0.5 * total or min(right - left, bottom - top) < 12
+            difficult = mask.sum() < 0.5 * total or min(right - left, bottom - top) < 0.06 * SIZE[0]
             expected.append((left, top, right - 1, bottom - 1, kind, difficult))
             assert (scene.labels[mask] == 1 + LABELS.index(OBJECTS[kind])).all()
         actual = np.column_stack([scene.boxes, scene.classes, scene.difficult])
@@ -90,7 +90,7 @@ def test_labels_are_where_the_picture_changes(kind):
     drawn.light.shadow = 0.0
     drawn.image[:] = 100.0  # no colour of an object is near
     drawn.place(kind, 60, 64, 85)
-    painted = drawn.image[..., 0] < 50  # more than half covered
+    painted = drawn.image[..., 0] < 51  # at least half covered
     labelled = drawn.labels == 1 + LABELS.index(OBJECTS[kind])
     # edges may be off: two parts that meet cover a pixel twice
     assert (painted & labelled).sum() > 0.97 * (painted | labelled).sum()
@@ -119,7 +119,7 @@ def test_mostly_hidden_objects_are_difficult(seen, expected):
     assert all(box[2] == first - 1 for box in scene.boxes)
 
 
-@pytest.mark.parametrize(("side", "expected"), [(9, [True]), (24, [False]), (4, [])])
+@pytest.mark.parametrize(("side", "expected"), [(5, [True]), (24, [False]), (2, [])])
 def test_small_objects_are_difficult(side, expected):
     drawn = canvas()
     drawn.place(CAR, side, 64, 80)
