@@ -37,6 +37,9 @@ OBJECTS = (
 LABELS = STUFF + OBJECTS
 """Classes of the label maps; the value of the first is 1, 0 stands for none of them."""
 
+SCENE_SIZE = (384, 512)
+PORTRAIT_SIZE = (336, 336)
+
 _OVERSAMPLING = 2
 _LEAST_VISIBLE = 0.25  # of an object's pixels, or it is not annotated
 _DIFFICULT_VISIBLE = 0.5
@@ -75,7 +78,7 @@ class _Part:
     roughness: float = 0.05
 
 
-def draw_scene(rng: Rng, size: tuple[int, int] = (384, 512), count: int | None = None) -> Scene:
+def draw_scene(rng: Rng, size: tuple[int, int] = SCENE_SIZE, count: int | None = None) -> Scene:
     """Draw a street with several objects.
 
     Args:
@@ -100,7 +103,7 @@ def draw_scene(rng: Rng, size: tuple[int, int] = (384, 512), count: int | None =
     return canvas.finish()
 
 
-def draw_portrait(rng: Rng, kind: int, size: tuple[int, int] = (336, 336)) -> Scene:
+def draw_portrait(rng: Rng, kind: int, size: tuple[int, int] = PORTRAIT_SIZE) -> Scene:
     """Draw a street with one large object and smaller ones of other classes behind it.
 
     Args:

@@ -49,9 +49,12 @@ def build_config(task: str, work_dir: Path, images: int, epochs: int | None) -> 
     cfg = Config.fromfile(CONFIGS / f"{task}.py")
     cfg.work_dir = str(work_dir)
     processes = os.cpu_count() or 1
-    for stage, split, count in (("train", "training", images), ("val", "tuning", TUNING[task])):
+    for stage, split, count, scale in (
+        ("train", "training", images, 0.5),
+        ("val", "tuning", TUNING[task], 1.0),
+    ):
         folder = work_dir / f"scenes_{split}_{count}"
-        write_dataset(task, folder, count, split=split, processes=processes)
+        write_dataset(task, folder, count, split=split, scale=scale, processes=processes)
         dataset = cfg[f"{stage}_dataloader"]["dataset"]
         dataset["root" if task == "classification" else "data_root"] = str(folder.resolve())
     for key in ("test_dataloader", "test_cfg", "test_evaluator"):
