@@ -71,11 +71,13 @@ def draw_boxes(
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
     limits = np.array([width, height, width, height]) - 1
+    placed = np.clip(corners.round(), 0, limits).tolist()
+    colours = [_COLOURS[zlib.crc32(name.encode()) % len(_COLOURS)] for name in names]
     for i in order:
-        x1, y1, x2, y2 = np.clip(corners[i].round(), 0, limits).tolist()
-        colour = _COLOURS[zlib.crc32(names[i].encode()) % len(_COLOURS)]
-        draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=line)
-        _draw_caption(draw, captions[i], (x1, y1), (width, height), colour, font)
+        x1, y1, x2, y2 = placed[i]
+        draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colours[i], width=line)
+    for i in order:  # after all boxes, so that none runs through a name
+        _draw_caption(draw, captions[i], placed[i][:2], (width, height), colours[i], font)
     return np.asarray(picture)
 
 
@@ -123,7 +125,7 @@ def draw_labels(
 def _draw_caption(
     draw: ImageDraw.ImageDraw,
     text: str,
-    corner: tuple[float, float],
+    corner: Sequence[float],
     size: tuple[int, int],
     colour: tuple[int, int, int],
     font: Any,

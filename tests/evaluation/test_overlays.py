@@ -58,6 +58,13 @@ def test_the_best_score_is_on_top(image):
     np.testing.assert_array_equal(draw_boxes(image, boxes, names, [0.9, 0.2])[50, 60], dog)
 
 
+def test_no_box_runs_through_a_name(image):
+    both = draw_boxes(image, [[20, 30, 70, 50], [25, 5, 80, 24]], ["dog", "cat"], [0.4, 0.9])
+    with_score = draw_boxes(image, [[20, 30, 70, 50]], ["dog"], [0.4])
+    np.testing.assert_array_equal(both[18:29, 20:35], with_score[18:29, 20:35])
+    assert (both[24, 40:78] != image[24, 40:78]).any()  # the other box is there
+
+
 def test_boxes_may_stick_out_be_empty_or_none(image):
     drawn = draw_boxes(image, [[-30, -30, 200, 300], [85, 58, 85, 58]], ["a", "b" * 80])
     assert drawn.shape == image.shape
