@@ -27,7 +27,7 @@ def drawn(task, number, seed=0):
 
 
 def load(task, root):
-    """The test set of the config, before it is packed."""
+    """The test set of the config, as loaded: neither resized nor packed."""
     if task == "segmentation":
         from mmseg.registry import DATASETS
         from mmseg.utils import register_all_modules
@@ -38,7 +38,7 @@ def load(task, root):
     register_all_modules(init_default_scope=True)
     dataset = cfg.test_dataloader.dataset
     dataset.data_root = str(root)
-    dataset.pipeline = dataset.pipeline[:-1]
+    dataset.pipeline = [step for step in dataset.pipeline if step.type.startswith("Load")]
     return DATASETS.build(dataset)
 
 
