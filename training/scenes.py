@@ -68,20 +68,32 @@ def build_config(task: str, work_dir: Path, images: int, epochs: int | None) -> 
 
 
 def speed_up(model: Any) -> None:
-    """Run the part of a model that takes the time in bfloat16, its losses in float32."""
+    """Run all of a model but its losses in bfloat16, channels last."""
     model.to(memory_format=torch.channels_last)
-    part: nn.Module = model.network if hasattr(model, "network") else model.backbone
+    for name in ("network", "backbone", "neck", "decode_head", "bbox_head"):
+        if getattr(model, name, None) is not None:
+            _run_in_bfloat16(getattr(model, name))
+
+
+def _run_in_bfloat16(part: nn.Module) -> None:
     forward: Callable[..., Any] = part.forward
 
-    def in_bfloat16(images: Tensor) -> Any:
-        images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=part.training):
-            outputs = forward(images)
-        if isinstance(outputs, Tensor):
-            return outputs.float()
-        return tuple(output.float() for output in outputs)
+    def in_bfloat16(inputs: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16, enabled=part.training):
+            return _change(forward(_change(inputs, _channels_last)), Tensor.float)
 
     part.forward = in_bfloat16  # type: ignore[method-assign]
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _change(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The tensors in a nest of lists and tuples, changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    return type(value)(_change(item, change) for item in value)
 
 
 def export(checkpoint: Path, out: Path) -> None:
@@ -104,6 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--work-dir", type=Path, help="default: work_dirs/scenes_TASK")
     parser.add_argument("--images", type=int, help=f"to learn from; default: {IMAGES}")
     parser.add_argument("--epochs", type=int, help="instead of the config's")
+    parser.add_argument("--weights", help="checkpoint of an earlier run to start from")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     args = parser.parse_args(arguments)
     work_dir = args.work_dir or Path("work_dirs") / f"scenes_{args.task}"
@@ -114,6 +127,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if args.weights is not None:
+        runner.model.load_state_dict(read_state(args.weights))
     speed_up(runner.model)
     runner.train()
     (best,) = work_dir.glob("best_*.pth")
