@@ -6,7 +6,6 @@ import importlib
 import os
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import torch
 import typer
-from mmengine.dist import barrier, get_rank, init_dist, is_main_process
+from mmengine.dist import barrier, init_dist, is_main_process
 from rich.console import Console
 
 from evaluation import classification, doctor
@@ -172,7 +171,7 @@ def classification_command(
         _fail("--model and --checkpoint need --data; the built-in scenes have a model of their own")
     with _errors():
         if data is None:
-            _finish([_built_in("classification", shared)], shared.out)
+            _finish(_built_in("classification", shared), shared.out)
             return
         overrides = {
             "input_size": None if input_size is None else (3, input_size, input_size),
@@ -191,7 +190,7 @@ def classification_command(
             overrides={key: value for key, value in overrides.items() if value is not None},
             batch_size=batch_size,
         )
-        _finish([_table("classification", subject, shared, name, str(data))], shared.out)
+        _finish(_table("classification", subject, shared, name, str(data)), shared.out)
 
 
 @app.command()
@@ -360,7 +359,7 @@ def _host(
         if data is not None:
             _fail("--data needs a config and a checkpoint; the built-in scenes have their own")
         with _errors():
-            _finish([_built_in(task, shared)], shared.out)
+            _finish(_built_in(task, shared), shared.out)
         return
     if checkpoint is None:
         _fail("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
@@ -368,10 +367,10 @@ def _host(
         module = _find_module(task)
         subject = module.make_subject(str(config), str(checkpoint), _text(data))
         root = subject.cfg.test_dataloader["dataset"].get("data_root", "")
-        _finish([_table(task, subject, shared, config.stem, str(data or root))], shared.out)
+        _finish(_table(task, subject, shared, config.stem, str(data or root)), shared.out)
 
 
-def _built_in(task: str, shared: Shared) -> Results:
+def _built_in(task: str, shared: Shared) -> Results | None:
     """The table of the built-in scenes."""
     root = shared.out / "scenes"
     if is_main_process():
@@ -393,7 +392,7 @@ def _built_in(task: str, shared: Shared) -> Results:
 
 def _table(
     task: str, subject: Subject, shared: Shared, model: str, root: str, built_in: bool = False
-) -> Results:
+) -> Results | None:
     subject.cfg.test_dataloader["num_workers"] = shared.workers
     data = _BUILT_IN if built_in else _DATA_NAMES[task]
     plan = Plan(
@@ -430,12 +429,12 @@ def _find_module(task: str) -> ModuleType:
         )
 
 
-def _finish(results: Sequence[Results], out: Path) -> None:
-    """Write the report and print the table."""
-    if get_rank() != 0:
+def _finish(results: Results | None, out: Path) -> None:
+    """Write the report and print the table, in the first process."""
+    if results is None:
         return
-    write_report(results, out)
-    _stdout.print(terminal_table(results))
+    write_report([results], out)
+    _stdout.print(terminal_table([results]))
     _stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
 
 

@@ -58,7 +58,7 @@ class _Inert:
 
 def _load_plain(path: Path) -> Any:
     """What `torch.load` gives with `weights_only`, with all that it refuses made inert."""
-    stand_ins = []
+    stand_ins: list[Any] = []
     if zipfile.is_zipfile(path):  # what torch.save wrote before 1.6 cannot be looked through
         for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
             module, _, last = name.rpartition(".")

@@ -64,7 +64,7 @@ def build_dataset(cfg: Config) -> Any:
     return dataset
 
 
-def test_condition(
+def run_condition(
     subject: Subject,
     condition: str,
     rain: Rain,

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import get_world_size
+from mmengine.dist import get_world_size, is_main_process
 from PIL import Image
 from rich.console import Console
 
 from evaluation import results as table
 from evaluation.checkpoints import file_sha256
 from evaluation.conditions import CONDITIONS, Derain, Rain
-from evaluation.engine import Subject, build_dataset, find_unreadable, image_path, test_condition
+from evaluation.engine import Subject, build_dataset, find_unreadable, image_path, run_condition
 from evaluation.paper import paper_rows
 from evaluation.records import Record, RecordStore
 from evaluation.reference import check_clean
@@ -89,10 +89,12 @@ class Plan:
     coco: bool = False
 
 
-def evaluate(subject: Subject, plan: Plan, module: ModuleType, console: Console) -> table.Results:
+def evaluate(
+    subject: Subject, plan: Plan, module: ModuleType, console: Console
+) -> table.Results | None:
     """Test under all conditions and put the table together.
 
-    Every process of a launcher calls this and gets the same results.
+    Every process of a launcher calls this; the first one gets the results, the others None.
 
     Args:
         subject: model and data set.
@@ -103,7 +105,7 @@ def evaluate(subject: Subject, plan: Plan, module: ModuleType, console: Console)
     Raises:
         CleanScoreError: see `check_clean`.
         UnreadableImage: an image cannot be loaded, and they are not to be skipped.
-        ValueError: see `test_condition`.
+        ValueError: see `run_condition`.
     """
     dataset = build_dataset(subject.cfg)
     classes = tuple(dataset.metainfo["classes"])
@@ -116,7 +118,7 @@ def evaluate(subject: Subject, plan: Plan, module: ModuleType, console: Console)
     records: dict[str, list[Record]] = {}
     scores: dict[str, Scores] = {}
     for condition in CONDITIONS:
-        store = test_condition(
+        store = run_condition(
             subject, condition, plan.rain, plan.derain, indices, plan.out, console
         )
         stores[condition] = store
@@ -126,7 +128,10 @@ def evaluate(subject: Subject, plan: Plan, module: ModuleType, console: Console)
             module.check_with_host(records[condition], scores[condition], classes)
         if condition == "clean" and plan.check_clean:
             check_clean(plan.task, plan.model, len(indices), scores["clean"].metrics)
-    metrics = {name: _metric(name, scores, len(indices)) for name in scores["clean"].metrics}
+    if not is_main_process():
+        return None
+    with console.status("resampling"):
+        metrics = {name: _metric(name, scores, len(indices)) for name in scores["clean"].metrics}
     if plan.coco:
         found = {name: coco_ap(records[name], len(classes)) for name in CONDITIONS}
         metrics |= {name: _plain_metric(name, found) for name in found["clean"]}
