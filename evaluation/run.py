@@ -135,7 +135,6 @@ def evaluate(
     if plan.coco:
         found = {name: coco_ap(records[name], len(classes)) for name in CONDITIONS}
         metrics |= {name: _plain_metric(name, found) for name in found["clean"]}
-    shown = [indices[k] for k in spread(len(indices), plan.samples)]
     return table.Results(
         task=plan.task,
         title=plan.title,
@@ -168,15 +167,7 @@ def evaluate(
             if store.images_per_second is not None
         },
         paper=paper_rows(plan.task),
-        samples=_samples(
-            dataset,
-            shown,
-            dict(zip(indices, range(len(indices)), strict=True)),
-            records,
-            plan,
-            module,
-            classes,
-        ),
+        samples=_samples(dataset, indices, records, plan, module, classes),
         provenance=_provenance(),
     )
 
@@ -232,8 +223,7 @@ def _mcnemar(records: Mapping[str, Sequence[Record]]) -> table.PairedTest:
 
 def _samples(
     dataset: Any,
-    shown: Sequence[int],
-    positions: Mapping[int, int],
+    indices: Sequence[int],
     records: Mapping[str, Sequence[Record]],
     plan: Plan,
     module: ModuleType,
@@ -244,8 +234,9 @@ def _samples(
     folder = plan.out / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     samples = []
-    for index in shown:
-        said = {name: records[name][positions[index]] for name in CONDITIONS}
+    for position in spread(len(indices), plan.samples):
+        index = indices[position]
+        said = {name: records[name][position] for name in CONDITIONS}
         clean = _load_image(dataset, index)
         rainy = rain_image(clean, plan.rain.preset, plan.rain.seed)
         pictures = {"clean": clean, "rainy": rainy, "derained": derain_image(rainy, network)}
