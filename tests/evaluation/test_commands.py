@@ -1,0 +1,279 @@
+"""`python -m evaluation classification`, as a user runs it, on a tiny model and data set."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from sklearn.metrics import top_k_accuracy_score
+from typer.testing import CliRunner
+
+from evaluation import records, reference
+from evaluation.__main__ import app
+from evaluation.embedded import write_dataset
+from evaluation.records import RecordStore
+from evaluation.results import from_json
+from evaluation.scenes import OBJECTS
+from jorder_preproc import JorderDerain, SynthesizeRain
+from tests.evaluation.tiny import classifier
+
+ROOT = Path(__file__).parents[2]
+MODEL = "tests.evaluation.tiny:classifier"
+IMAGES = 24
+# records are written after every second image, so that a run can be killed between two
+FEW_AT_ONCE = """
+import runpy, sys
+import evaluation.records
+evaluation.records._SHARD = 2
+sys.argv[0] = "evaluation"
+runpy.run_module("evaluation", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "scenes"
+    return write_dataset("classification", root, IMAGES, seed=5, scale=0.25)
+
+
+def options(data: Path, out: Path, *more: str) -> list[str]:
+    command = ["classification", "--data", str(data), "--model", MODEL, "--out", str(out)]
+    return [*command, "--workers", "0", "--samples", "2", "--batch-size", "1", *more]
+
+
+def run(data: Path, out: Path, *more: str):
+    result = CliRunner().invoke(app, options(data, out, *more))
+    assert result.exit_code == 0, result.output
+    return from_json((out / "results.json").read_text())[0]
+
+
+def table(out: Path) -> str:
+    return (out / "table.csv").read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory) -> Path:
+    """Folder of an uninterrupted run in one process."""
+    out = tmp_path_factory.mktemp("whole")
+    run(data, out)
+    return out
+
+
+def environment() -> dict[str, str]:
+    # one thread, as torchrun has: several may round differently
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def test_scores_are_those_of_pictures_changed_by_hand(data, whole):
+    (results,) = from_json((whole / "results.json").read_text())
+    network = classifier()
+    settings = timm.data.resolve_data_config(pretrained_cfg=network.pretrained_cfg)
+    transform = timm.data.create_transform(**settings)
+    rain, derain = SynthesizeRain("heavy", 0), JorderDerain()
+    changes = {
+        "clean": lambda image: image,
+        "rainy": rain,
+        "derained": lambda image: derain(rain(image)),
+        "clean_derained": derain,
+    }
+    files = [path for name in OBJECTS for path in sorted((data / name).glob("*.JPEG"))]
+    targets = [OBJECTS.index(path.parent.name) for path in files]
+    for condition, change in changes.items():
+        with torch.no_grad():
+            pictures = [transform(change(Image.open(path))) for path in files]
+            logits = np.stack([network(picture[None])[0].numpy() for picture in pictures])
+        for k in (1, 5, 10):
+            expected = top_k_accuracy_score(targets, logits, k=k, labels=range(len(OBJECTS)))
+            assert getattr(results.metrics[f"top-{k}"], condition) == pytest.approx(expected)
+
+
+def test_rain_and_deraining_change_what_the_model_says(whole):
+    """Or the comparison above would compare nothing."""
+    said = {}
+    for folder in (whole / "records").iterdir():
+        loaded = RecordStore(folder).load(list(range(IMAGES)))
+        said[folder.name.rsplit("-", 1)[0]] = np.stack([record["scores"] for record in loaded])
+    names = list(said)
+    assert sorted(names) == ["clean", "clean_derained", "derained", "rainy"]
+    assert not np.array_equal(said["clean"], said["rainy"])
+    assert not np.array_equal(said["rainy"], said["derained"])
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_table(data, whole, tmp_path):
+    command = [sys.executable, "-c", FEW_AT_ONCE, *options(data, tmp_path)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("records/derained-*/*.npz"))) < 3:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (folder,) = tmp_path.glob("records/derained-*")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npz")}
+    assert 0 < len(RecordStore(folder).done) < IMAGES
+    assert not (tmp_path / "results.json").exists()
+
+    run(data, tmp_path)
+    assert table(tmp_path) == table(whole)
+    for name, written in before.items():  # what was there was used, not done again
+        assert (folder / name).stat().st_mtime_ns == written
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_two_processes_give_the_same_table_and_do_no_image_twice(data, whole, tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--standalone", "-m", "evaluation", *options(data, tmp_path)]
+    command += ["--launcher", "pytorch"]
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert table(tmp_path) == table(whole)
+    for folder in (tmp_path / "records").iterdir():
+        shards = [np.load(path)["indices"] for path in folder.glob("*.npz")]
+        assert len(shards) == 2
+        assert sorted(np.concatenate(shards).tolist()) == list(range(IMAGES))
+
+
+def test_a_warm_cache_gives_what_a_cold_one_gives(data, whole, tmp_path):
+    cache = tmp_path / "cache"
+    run(data, tmp_path / "cold", "--cache", str(cache))
+    kept = {path: path.stat().st_mtime_ns for path in cache.rglob("*.png")}
+    assert len(kept) == 2 * IMAGES  # rainy and clean ones
+    run(data, tmp_path / "warm", "--cache", str(cache))
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.png")} == kept
+    assert table(tmp_path / "cold") == table(tmp_path / "warm") == table(whole)
+
+
+def test_limit_takes_images_from_all_of_the_data_set(data, tmp_path):
+    results = run(data, tmp_path, "--limit", "6")
+    assert results.dataset.images == 6 and not results.dataset.whole
+    (folder,) = tmp_path.glob("records/clean-*")
+    assert RecordStore(folder).done == {0, 4, 8, 12, 16, 20}
+
+
+def test_batches_are_derained_after_the_resize(data, whole, tmp_path):
+    results = run(data, tmp_path, "--where", "batch", "--limit", "12")
+    assert results.derain.where == "batch"
+    for condition, same in (("rainy", True), ("derained", False)):
+        scores = []
+        for out in (tmp_path, whole):
+            (folder,) = out.glob(f"records/{condition}-*")
+            loaded = RecordStore(folder).load(list(range(0, IMAGES, 2)))
+            scores.append(np.stack([record["scores"] for record in loaded]))
+        assert np.allclose(*scores, atol=1e-6) is same
+
+
+def test_an_image_that_cannot_be_read(data, tmp_path):
+    copy = tmp_path / "data"
+    (copy / "car").mkdir(parents=True)
+    names = tmp_path / "classes.txt"
+    names.write_text("\n".join(OBJECTS))
+    for path in sorted((data / "car").glob("*.JPEG")):
+        (copy / "car" / path.name).write_bytes(path.read_bytes())
+    (copy / "car/broken.JPEG").write_bytes(b"\xff\xd8\xff nothing")
+    more = ("--classes", str(names))
+    result = CliRunner().invoke(app, options(copy, tmp_path / "stop", *more))
+    assert result.exit_code == 2
+    assert "broken.JPEG cannot be used" in result.output and "--skip-unreadable" in result.output
+
+    results = run(copy, tmp_path / "skip", *more, "--skip-unreadable")
+    assert results.dataset.images == 2 and not results.dataset.whole
+    assert [Path(path).name for path in results.dataset.unreadable] == ["broken.JPEG"]
+
+
+def test_a_known_model_must_reach_its_published_score(data, tmp_path, monkeypatch):
+    known = reference.Reference("classification", MODEL, {"top-1": 0.999}, "nobody")
+    monkeypatch.setattr(reference, "REFERENCES", (known,))
+    monkeypatch.setitem(reference.SET_SIZES, "classification", IMAGES)
+    result = CliRunner().invoke(app, options(data, tmp_path))
+    assert result.exit_code == 2
+    assert "published 99.90 %" in result.output and "doctor" in result.output
+    # nothing was spent on the other conditions
+    assert [path.name.split("-")[0] for path in (tmp_path / "records").iterdir()] == ["clean"]
+    assert run(data, tmp_path, "--any-clean-score").metrics["top-1"].clean < 0.999
+
+
+def test_settings_that_change_the_rain_start_afresh(data, tmp_path):
+    run(data, tmp_path, "--limit", "3", "--severity", "1")
+    results = run(data, tmp_path, "--limit", "3", "--severity", "5", "--seed", "7")
+    assert (results.rain.preset, results.rain.seed) == ("severity_5", 7)
+    assert len(list(tmp_path.glob("records/clean-*"))) == 1
+    assert len(list(tmp_path.glob("records/rainy-*"))) == 2
+
+
+def test_tables_of_several_runs_in_one_report(data, whole, tmp_path):
+    run(data, tmp_path / "light", "--limit", "3", "--preset", "light")
+    folders = [str(whole), str(tmp_path / "light")]
+    result = CliRunner().invoke(app, ["report", *folders, "--out", str(tmp_path / "both")])
+    assert result.exit_code == 0, result.output
+    both = from_json((tmp_path / "both/results.json").read_text())
+    assert [one.rain.preset for one in both] == ["heavy", "light"]
+    assert (tmp_path / "both/report.html").read_text().count("data:image/jpeg") >= 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "resnet18"], "need --data"),
+        (["--data", "DATA", "--model", "resnet1800"], "timm .* has no model 'resnet1800'"),
+        (["--data", "DATA", "--model", "tests.evaluation.tiny:nothing"], "module:function"),
+        (["--data", "NOWHERE", "--model", MODEL], "no folder"),
+        (
+            ["--data", "DATA", "--model", MODEL, "--checkpoint", "none.pth"],
+            "no checkpoint none.pth",
+        ),
+        (["--preset", "drizzle"], "drizzle"),
+        (["--preset", "light", "--severity", "2"], "--preset or --severity"),
+        (["--derainer", "jorder_z"], "jorder_z"),
+        (["--weights", "none.safetensors"], "none.safetensors"),
+        (["--device", "tpu"], "cpu, cuda or cuda:N"),
+        (["--launcher", "pytorch"], "torchrun"),
+        (["--cache", "x", "--where", "batch"], "leave it out with batch"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(data, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(data) if argument == "DATA" else argument for argument in arguments]
+    result = CliRunner().invoke(app, ["classification", *arguments])
+    assert result.exit_code == 2, result.output
+    output = " ".join(result.output.split())
+    assert output.startswith("error:")
+    assert re.search(message, output), output
+    assert not list(tmp_path.rglob("results.json"))
+
+
+def test_outputs_that_do_not_fit_the_classes(data, tmp_path):
+    names = tmp_path / "classes.txt"
+    names.write_text("\n".join([*OBJECTS, "zebra"]))
+    result = CliRunner().invoke(app, options(data, tmp_path / "out", "--classes", str(names)))
+    assert result.exit_code == 2
+    assert "12 outputs" in result.output and "--classes" in result.output
+
+
+def test_doctor(data, tmp_path):
+    result = CliRunner().invoke(app, ["doctor", "classification", str(data)])
+    assert result.exit_code == 0, result.output
+    assert "warning" in result.output  # 24 pictures are not ImageNet
+    result = CliRunner().invoke(app, ["doctor", "detection", str(tmp_path)])
+    assert result.exit_code == 1 and "error" in result.output
+
+
+def test_settings_are_kept_with_the_records(whole):
+    (folder,) = whole.glob("records/derained-*")
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings["rain"]["preset"] == "heavy" and len(settings["derain"]["sha256"]) == 64
+    assert records.RecordStore(folder).images_per_second > 0
