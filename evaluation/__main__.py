@@ -321,7 +321,12 @@ def _start(launcher: Launcher, device: str | None) -> None:
                 "--launcher pytorch is for torchrun: "
                 "torchrun --nproc-per-node N -m evaluation TASK --launcher pytorch"
             )
-        init_dist(launcher.value, backend="nccl" if torch.cuda.is_available() else "gloo")
+        if torch.cuda.is_available():
+            init_dist(launcher.value, backend="nccl")
+        elif launcher is Launcher.pytorch:  # MMEngine's own way wants a GPU
+            torch.distributed.init_process_group("gloo")
+        else:
+            _fail(f"--launcher {launcher.value} needs GPUs; on CPUs use torchrun and pytorch")
 
 
 def _shared(task: str, options: dict[str, Any]) -> Shared:

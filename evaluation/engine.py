@@ -51,6 +51,10 @@ class Subject:
     record: Recorder
     loads_itself: bool = False
 
+    def __post_init__(self) -> None:
+        if self.checkpoint is not None and not Path(self.checkpoint).is_file():
+            raise FileNotFoundError(f"no checkpoint {self.checkpoint}")
+
 
 class UnreadableImage(RuntimeError):
     """An image of the data set cannot be used; the message names it."""

@@ -19,7 +19,7 @@ from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 import evaluation.classification  # noqa: F401  (registers its classes, as the next does)
@@ -106,7 +106,7 @@ def export(checkpoint: Path, out: Path) -> None:
     # a classifier is read by name, without the wrapper of its training
     state = {name.removeprefix("network."): value.contiguous() for name, value in state.items()}
     with atomic_path(out) as temporary:
-        save_file(state, temporary)
+        temporary.write_bytes(save(state))
 
 
 def main(arguments: list[str] | None = None) -> int:

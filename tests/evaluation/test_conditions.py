@@ -1,0 +1,86 @@
+import copy
+
+import pytest
+from mmengine.config import Config
+
+from evaluation.conditions import CONDITIONS, Derain, Rain, apply_condition
+
+LOAD, PACK = dict(type="LoadImageFromFile"), dict(type="PackSegInputs")
+RAIN = dict(type="jorder_preproc.SynthesizeRain", preset="storm", seed=3)
+DERAIN = dict(type="jorder_preproc.JorderDerain", model="jorder_e_lite", weights=None)
+
+
+def config(pipeline=(LOAD, PACK), **more) -> Config:
+    dataset = dict(type="Set", pipeline=[dict(step) for step in pipeline])
+    return Config(dict(model=dict(type="Net"), test_dataloader=dict(dataset=dataset), **more))
+
+
+def changed(condition: str, cfg: Config, **derain) -> Config:
+    cfg = copy.deepcopy(cfg)
+    apply_condition(cfg, CONDITIONS[condition], Rain("storm", 3), Derain(**derain))
+    return cfg
+
+
+@pytest.mark.parametrize(
+    ("condition", "inserted"),
+    [
+        ("clean", []),
+        ("rainy", [RAIN]),
+        ("derained", [RAIN, DERAIN]),
+        ("clean_derained", [DERAIN]),
+    ],
+)
+def test_conditions_differ_in_what_is_behind_the_loader_alone(condition, inserted):
+    cfg = changed(condition, config()).to_dict()
+    assert cfg["test_dataloader"]["dataset"].pop("pipeline") == [LOAD, *inserted, PACK]
+    expected = config().to_dict()
+    del expected["test_dataloader"]["dataset"]["pipeline"]
+    assert cfg == expected
+
+
+def test_batches_are_derained_by_the_hook():
+    cfg = changed("derained", config(default_hooks=dict(timer=dict(type="T"))), where="batch")
+    assert cfg.test_dataloader.dataset.pipeline == [LOAD, RAIN, PACK]
+    assert cfg.default_hooks.timer == dict(type="T")
+    assert cfg.default_hooks.derain.type == "jorder_preproc.DerainHook"
+    assert cfg.default_hooks.derain.where == "batch"
+
+
+def test_the_cache_takes_the_place_of_the_transform():
+    steps = changed("derained", config(), cache="folder").test_dataloader.dataset.pipeline
+    assert steps[2] == {**DERAIN, "type": "CachedJorderDerain", "cache": "folder"}
+
+
+def test_pipelines_within_wrappers():
+    inner = config().test_dataloader.dataset
+    cfg = config()
+    cfg.test_dataloader.dataset = dict(type="Concat", datasets=[inner, copy.deepcopy(inner)])
+    for dataset in changed("derained", cfg).test_dataloader.dataset.datasets:
+        assert dataset.pipeline == [LOAD, RAIN, DERAIN, PACK]
+
+
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        config((LOAD, DERAIN, PACK)),
+        config((LOAD, RAIN, PACK)),
+        config(custom_hooks=[dict(type="jorder_preproc.DerainHook")]),
+        config(default_hooks=dict(derain=dict(type="jorder_preproc.DerainHook"))),
+    ],
+)
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_configs_that_rain_or_derain_are_refused(cfg, condition):
+    with pytest.raises(ValueError, match="already: give it without"):
+        changed(condition, cfg)
+
+
+def test_a_pipeline_without_a_loader_is_refused():
+    with pytest.raises(ValueError, match="image loader"):
+        changed("rainy", config((PACK,)))
+
+
+def test_choices():
+    with pytest.raises(ValueError, match="pipeline or batch"):
+        Derain(where="gpu")
+    with pytest.raises(ValueError, match="leave it out with batch"):
+        Derain(where="batch", cache="folder")

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from evaluation import records
+from evaluation.records import RecordStore
+
+
+def record(number: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(number)
+    return {
+        "boxes": rng.random((number % 3, 4)).astype(np.float32),
+        "labels": rng.integers(0, 9, number % 3),
+        "target": np.array(number),
+    }
+
+
+def fill(store: RecordStore, numbers) -> None:
+    store.start()
+    for number in numbers:
+        store.add(number, record(number))
+    store.flush()
+
+
+def assert_records(store: RecordStore, numbers: list[int]) -> None:
+    for number, found in zip(numbers, store.load(numbers), strict=True):
+        assert set(found) == set(record(number))
+        for name, expected in record(number).items():
+            np.testing.assert_array_equal(found[name], expected)
+            assert found[name].dtype == expected.dtype
+
+
+def test_records_come_back_in_any_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_SHARD", 4)
+    store = RecordStore(tmp_path / "a")
+    fill(store, range(10))
+    assert len(list((tmp_path / "a").glob("*.npz"))) == 3
+    assert store.done == set(range(10))
+    assert_records(RecordStore(tmp_path / "a"), [7, 0, 9, 3])
+
+
+def test_what_is_at_hand_is_written_when_it_is_enough_or_late(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_SHARD", 3)
+    store = RecordStore(tmp_path)
+    store.start()
+    for number in range(2):
+        store.add(number, record(number))
+    assert store.done == set()
+    store.add(2, record(2))
+    assert store.done == {0, 1, 2}
+    monkeypatch.setattr(records, "_LONGEST_SECONDS", -1.0)
+    store.add(3, record(3))
+    assert RecordStore(tmp_path).done == {0, 1, 2, 3}
+
+
+def test_two_stores_share_a_folder(tmp_path):
+    first, second = RecordStore(tmp_path), RecordStore(tmp_path)
+    fill(first, range(0, 10, 2))
+    fill(second, range(1, 10, 2))
+    first.refresh()
+    assert_records(first, list(range(10)))
+
+
+def test_speed_is_that_of_all_shards(tmp_path):
+    np.savez(tmp_path / "a.npz", indices=[0, 1], seconds=1.0)
+    np.savez(tmp_path / "b.npz", indices=[2], seconds=0.5)
+    assert RecordStore(tmp_path).images_per_second == pytest.approx(2.0)
+    assert RecordStore(tmp_path / "none").images_per_second is None
+
+
+def test_missing_records_are_counted(tmp_path):
+    store = RecordStore(tmp_path)
+    fill(store, [1, 2])
+    with pytest.raises(ValueError, match="no record of 2 images"):
+        store.load([0, 1, 3])
+
+
+def test_a_damaged_shard_is_named(tmp_path):
+    fill(RecordStore(tmp_path), [1, 2])
+    (path,) = tmp_path.glob("*.npz")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=rf"{path.name} is damaged.*remove it"):
+        RecordStore(tmp_path)

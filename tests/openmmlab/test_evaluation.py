@@ -1,0 +1,143 @@
+"""`python -m evaluation segmentation | detection` against the stock Runner of the same config."""
+
+import copy
+import shutil
+import uuid
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from typer.testing import CliRunner
+
+from evaluation.__main__ import app
+from evaluation.results import Results, from_json
+from jorder_preproc import SynthesizeRain
+from tests.openmmlab.stack import build_runner, use_hook
+
+METRICS = {
+    "segmentation": {"mIoU": "mIoU", "aAcc": "aAcc", "mAcc": "mAcc"},
+    "detection": {"mAP": "pascal_voc/mAP"},
+}
+
+
+@pytest.fixture(params=["segmentation", "detection"])
+def case(request, seg, det, tmp_path):
+    """Task, config, its file, and a checkpoint with random weights."""
+    cfg = seg if request.param == "segmentation" else det
+    runner, _ = build_runner(cfg)
+    # as far from zero as trained weights are, or all pixels would be of one class
+    torch.manual_seed(0)
+    for parameter in runner.model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    checkpoint = tmp_path / "random.pth"
+    torch.save({"state_dict": runner.model.state_dict(), "meta": {"epoch": 1}}, checkpoint)
+    file = tmp_path / "config.py"
+    cfg.dump(file)
+    return request.param, cfg, file, checkpoint
+
+
+def evaluate(task: str, file: Path, checkpoint: Path, out: Path, *more: str) -> Results:
+    command = [task, str(file), str(checkpoint), "--out", str(out), "--workers", "0", *more]
+    result = CliRunner().invoke(app, [*command, "--samples", "1"])
+    assert result.exit_code == 0, result.output
+    return from_json((out / "results.json").read_text())[0]
+
+
+def stock(cfg: Config, checkpoint: Path) -> dict[str, float]:
+    """What `tools/test.py` prints."""
+    cfg = copy.deepcopy(cfg)
+    cfg.load_from = str(checkpoint)
+    cfg.experiment_name = uuid.uuid4().hex
+    return Runner.from_cfg(cfg).test()
+
+
+def rain_on_files(task: str, root: Path) -> None:
+    """Put the rain into the files, in place of the pipeline."""
+    folder = root / ("images/validation" if task == "segmentation" else "VOC2007/JPEGImages")
+    for path in folder.glob("*.jpg"):
+        rgb = cv2.imread(str(path))[..., ::-1]
+        rainy = SynthesizeRain("heavy", 0)(np.ascontiguousarray(rgb))
+        path.write_bytes(cv2.imencode(".png", rainy[..., ::-1])[1].tobytes())
+
+
+def test_scores_are_those_of_the_stock_runner(case, tmp_path):
+    task, cfg, file, checkpoint = case
+    results = evaluate(task, file, checkpoint, tmp_path / "out")
+    expected = {"clean": stock(cfg, checkpoint), "clean_derained": stock(use_hook(cfg), checkpoint)}
+    dataset = cfg.test_dataloader.dataset
+    copy_of_data = tmp_path / "rainy"
+    shutil.copytree(dataset.data_root, copy_of_data)
+    rain_on_files(task, copy_of_data)
+    rainy = copy.deepcopy(cfg)
+    rainy.test_dataloader.dataset.data_root = str(copy_of_data)
+    expected["rainy"] = stock(rainy, checkpoint)
+    expected["derained"] = stock(use_hook(rainy), checkpoint)
+    scale = 100 if task == "segmentation" else 1
+    for ours, theirs in METRICS[task].items():
+        for condition, metrics in expected.items():
+            value = getattr(results.metrics[ours], condition)
+            # mmseg rounds percentages to two digits
+            assert scale * value == pytest.approx(
+                metrics[theirs], abs=0.0051 if scale > 1 else 1e-6
+            )
+    if task == "segmentation":  # random detectors find too little for their scores to differ
+        assert results.metrics["aAcc"].clean != results.metrics["aAcc"].rainy
+
+
+def test_several_runs_give_one_table(case, tmp_path):
+    """Records of a part of the images, then of all: as after an interruption."""
+    task, _, file, checkpoint = case
+    whole = evaluate(task, file, checkpoint, tmp_path / "whole")
+    evaluate(task, file, checkpoint, tmp_path / "parts", "--limit", "1")
+    parts = evaluate(task, file, checkpoint, tmp_path / "parts")
+    assert parts.metrics == whole.metrics
+    for folder in (tmp_path / "parts/records").iterdir():
+        assert len(list(folder.glob("*.npz"))) == 2
+
+
+def test_coco_ap_beside_voc(det, tmp_path):
+    runner, _ = build_runner(det)
+    checkpoint, file = tmp_path / "random.pth", tmp_path / "config.py"
+    torch.save(runner.model.state_dict(), checkpoint)
+    det.dump(file)
+    results = evaluate("detection", file, checkpoint, tmp_path / "out", "--coco")
+    assert list(results.metrics) == ["mAP", "COCO AP", "COCO AP50"]
+
+
+def fail(arguments: list[str]) -> str:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    return " ".join(result.output.split())
+
+
+def test_a_checkpoint_that_does_not_fit(case, tmp_path):
+    task, _, file, checkpoint = case
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    gone = next(name for name in state if name.startswith("backbone."))
+    del state[gone]
+    torch.save({"state_dict": state}, checkpoint)
+    message = fail([task, str(file), str(checkpoint), "--out", str(tmp_path / "out")])
+    assert f"1 weights are missing in it, such as {gone}" in message
+
+
+def test_a_config_without_annotations(case, tmp_path):
+    task, cfg, file, checkpoint = case
+    dataset = cfg.test_dataloader.dataset
+    dataset.pipeline = [step for step in dataset.pipeline if step.type != "LoadAnnotations"]
+    cfg.dump(file)
+    assert "no LoadAnnotations" in fail([task, str(file), str(checkpoint)])
+
+
+def test_mistakes(tmp_path):
+    init_default_scope("mmengine")
+    assert "needs a checkpoint" in fail(["segmentation", "config.py"])
+    assert "no config nowhere.py" in fail(["detection", "nowhere.py", "x.pth"])
+    assert "--data needs a config" in fail(["detection", "--data", str(tmp_path)])
+    empty = tmp_path / "empty.py"
+    empty.write_text("a = 1\n")
+    assert "no test_dataloader" in fail(["detection", str(empty), "x.pth"])
