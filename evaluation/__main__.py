@@ -6,6 +6,7 @@ import importlib
 import os
 import shlex
 import sys
+import warnings
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -424,6 +425,8 @@ def _find_module(task: str) -> ModuleType:
     if task == "classification":
         return classification
     host = "mmseg" if task == "segmentation" else "mmdet"
+    # what the hosts deprecate is not for the user of a config to mend
+    warnings.filterwarnings("ignore", module=r"mmengine|mmcv|mmdet|mmseg")
     try:
         importlib.import_module(host)
         return importlib.import_module(f"evaluation.{task}")

@@ -106,9 +106,7 @@ def run_condition(
                 temporary.write_text(json.dumps(settings, indent=2) + "\n")
         cfg.work_dir = str(out / "logs" / condition)
         runner = _build_runner(cfg)
-        if subject.checkpoint is not None and not subject.loads_itself:
-            _load(runner, subject.checkpoint)
-        loop = _RecordingLoop(runner, cfg.test_dataloader, subject.record, store, todo)
+        loop = _RecordingLoop(runner, cfg.test_dataloader, subject, store, todo)
         loop.title, loop.console = condition, console
         runner._test_loop = loop  # `runner.test()` takes a loop that is built already
         runner.test()
@@ -125,7 +123,7 @@ class _RecordingLoop(BaseLoop):
         self,
         runner: Runner,
         dataloader: dict[str, Any],
-        record: Recorder,
+        subject: Subject,
         store: RecordStore,
         todo: Sequence[int],
     ):
@@ -133,7 +131,7 @@ class _RecordingLoop(BaseLoop):
         self.total = len(todo)
         self.processes = processes
         self.mine = list(todo)[rank::processes]
-        self.record = record
+        self.subject = subject
         self.store = store
         self.title = ""
         self.console = Console(stderr=True)
@@ -145,6 +143,8 @@ class _RecordingLoop(BaseLoop):
     @torch.no_grad()
     def run(self) -> dict[str, float]:
         """Test on all that is left; the metrics are computed from the records later."""
+        if self.subject.checkpoint is not None and not self.subject.loads_itself:
+            _load(self.runner, self.subject.checkpoint)  # hooks are ready for it now
         self.runner.call_hook("before_test")
         self.runner.call_hook("before_test_epoch")
         self.runner.model.eval()
@@ -159,7 +159,7 @@ class _RecordingLoop(BaseLoop):
                     "after_test_iter", batch_idx=number, data_batch=batch, outputs=outputs
                 )
                 for output in outputs:
-                    self.store.add(next(left), self.record(output, self.classes))
+                    self.store.add(next(left), self.subject.record(output, self.classes))
                 progress.advance(task, len(outputs) * self.processes)
         self.store.flush()
         self.runner.call_hook("after_test_epoch", metrics={})

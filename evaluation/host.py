@@ -34,8 +34,8 @@ def read_config(path: str, data: str | None = None) -> Config:
         cfg.test_dataloader["dataset"]["data_root"] = data
     cfg.test_dataloader["persistent_workers"] = False
     # weights come from the checkpoint; those of a backbone would be downloaded for nothing
-    cfg.model["pretrained"] = None
-    if "backbone" in cfg.model:
-        cfg.model.backbone["init_cfg"] = None
+    for part, key in ((cfg.model, "pretrained"), (cfg.model.get("backbone", {}), "init_cfg")):
+        if key in part:
+            part[key] = None
     init_default_scope(cfg.get("default_scope", "mmengine"))
     return cfg
