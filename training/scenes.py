@@ -123,12 +123,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         cfg = build_config(args.task, work_dir, args.images or IMAGES[args.task], args.epochs)
         cfg.resume = args.resume
+        cfg.load_from = args.weights
         runner = Runner.from_cfg(cfg)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if args.weights is not None:
-        runner.model.load_state_dict(read_state(args.weights))
     speed_up(runner.model)
     runner.train()
     (best,) = work_dir.glob("best_*.pth")

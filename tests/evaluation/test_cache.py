@@ -1,0 +1,67 @@
+import multiprocessing
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from evaluation.cache import CachedJorderDerain
+from jorder_preproc.models import save_weights
+from jorder_preproc.openmmlab import JorderDerain
+from tests.networks import random_network
+
+IMAGE = np.ascontiguousarray(data.chelsea()[100:148, 100:164, ::-1])
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_weights(random_network("jorder_e_lite"), path)
+    return str(path)
+
+
+def derain(folder, weights, image=IMAGE) -> np.ndarray:
+    return CachedJorderDerain(str(folder), weights=weights)({"img": image.copy()})["img"]
+
+
+def test_warm_cold_and_uncached_are_the_same(tmp_path, weights):
+    expected = JorderDerain(weights=weights)({"img": IMAGE.copy()})["img"]
+    assert not np.array_equal(expected, IMAGE)
+    np.testing.assert_array_equal(derain(tmp_path, weights), expected)
+    (path,) = tmp_path.rglob("*.png")
+    np.testing.assert_array_equal(derain(tmp_path, weights), expected)
+    # it is the file that is used
+    cv2.imwrite(str(path), IMAGE)
+    np.testing.assert_array_equal(derain(tmp_path, weights), IMAGE)
+
+
+def test_other_pixels_and_other_weights_are_not_found(tmp_path, weights):
+    derain(tmp_path, weights)
+    other = IMAGE.copy()
+    other[0, 0, 0] ^= 1
+    derain(tmp_path, weights, other)
+    derain(tmp_path, weights, IMAGE.reshape(64, 48, 3))  # the same bytes in another shape
+    assert len(list(tmp_path.rglob("*.png"))) == 3
+    derain(tmp_path, None)
+    assert len(list(tmp_path.rglob("*.png"))) == 4
+
+
+def test_a_damaged_file_is_replaced(tmp_path, weights):
+    expected = derain(tmp_path, weights)
+    (path,) = tmp_path.rglob("*.png")
+    path.write_bytes(path.read_bytes()[:50])
+    np.testing.assert_array_equal(derain(tmp_path, weights), expected)
+    np.testing.assert_array_equal(cv2.imread(str(path)), expected)
+
+
+def test_processes_that_race(tmp_path, weights):
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        results = pool.starmap(derain, [(tmp_path, weights)] * 4, chunksize=1)
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
+    assert len(list(tmp_path.rglob("*"))) == 2  # a folder with one file
+
+
+def test_pixels_that_a_png_would_not_keep(tmp_path, weights):
+    with pytest.raises(TypeError, match="without to_float32"):
+        derain(tmp_path, weights, IMAGE.astype(np.float32))
