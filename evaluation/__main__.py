@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -428,7 +430,8 @@ def _find_module(task: str) -> ModuleType:
     # what the hosts deprecate is not for the user of a config to mend
     warnings.filterwarnings("ignore", module=r"mmengine|mmcv|mmdet|mmseg")
     try:
-        importlib.import_module(host)
+        with contextlib.redirect_stdout(io.StringIO()):  # they print what is optional
+            importlib.import_module(f"{host}.datasets")
         return importlib.import_module(f"evaluation.{task}")
     except ImportError as error:
         _fail(
