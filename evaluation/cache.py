@@ -42,10 +42,10 @@ class CachedJorderDerain(JorderDerain):
             TypeError: pixels of another kind, which a PNG would not keep.
         """
         image = results["img"]
-        if image.dtype != np.uint8 or image.ndim != 3:
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise TypeError(
                 f"the cache keeps uint8 pictures (H, W, 3), got {image.dtype} "
-                f"{image.shape}; load without to_float32, or leave the cache out"
+                f"{image.shape}; load colours without to_float32, or leave the cache out"
             )
         digest = hashlib.sha256(self._settings)
         digest.update(repr(image.shape).encode())

@@ -28,11 +28,11 @@ def record(sample: Any, classes: Sequence[str]) -> Record:
     """Boxes of one picture, found and true."""
     found, true, ignored = sample.pred_instances, sample.gt_instances, sample.ignored_instances
     boxes = [_corners(true.bboxes), _corners(ignored.bboxes)]
-    labels = [np.asarray(part.labels, np.int64).reshape(-1) for part in (true, ignored)]
+    labels = [_whole(part.labels).reshape(-1) for part in (true, ignored)]
     return {
         "boxes": _corners(found.bboxes),
         "scores": found.scores.cpu().numpy().astype(np.float32),
-        "labels": found.labels.cpu().numpy().astype(np.int64),
+        "labels": _whole(found.labels),
         "true_boxes": np.concatenate(boxes),
         "true_labels": np.concatenate(labels),
         "true_ignored": np.repeat([False, True], [len(part) for part in labels]),
@@ -48,8 +48,9 @@ def check_with_host(records: Sequence[Record], scores: Scores, classes: Sequence
     from mmdet.evaluation import VOCMetric
 
     metric = VOCMetric(metric="mAP", eval_mode="11points")
-    metric.dataset_meta = {"classes": tuple(classes), "dataset_type": "VOC2007"}
-    for one in records:
+    # without `dataset_type`, which would call the classes what VOC calls its twenty
+    metric.dataset_meta = {"classes": tuple(classes)}
+    for one, order in zip(records, _ranks(records), strict=True):
         truth = {
             name: {
                 "bboxes": torch.from_numpy(one["true_boxes"][chosen]),
@@ -62,17 +63,26 @@ def check_with_host(records: Sequence[Record], scores: Scores, classes: Sequence
         }
         found = {
             "bboxes": torch.from_numpy(one["boxes"]),
-            "scores": torch.from_numpy(one["scores"]),
+            "scores": torch.from_numpy(order),
             "labels": torch.from_numpy(one["labels"]),
         }
         metric.process({}, [{**truth, "pred_instances": found}])
-    expected = float(metric.evaluate(len(records))["pascal_voc/mAP"])
+    # not `evaluate`, which would put the same records of all processes together
+    expected = float(metric.compute_metrics(metric.results)["mAP"])
     ours = scores.metrics["mAP"]
     if not abs(expected - ours) < _SAME:
         raise RuntimeError(
             f"mmdet's VOCMetric gives an mAP of {expected:.6f}, our own re-scoring {ours:.6f}: "
             "please report this with the folder of the records"
         )
+
+
+def _ranks(records: Sequence[Record]) -> list[np.ndarray]:
+    """Scores with the same order, and none twice: mmdet leaves the order of equal ones open."""
+    scores = [record["scores"] for record in records]
+    ranks = np.empty(sum(map(len, scores)))
+    ranks[np.argsort(-np.concatenate(scores), kind="stable")] = -np.arange(len(ranks))
+    return np.split(ranks, np.cumsum([len(part) for part in scores])[:-1])
 
 
 def truth(record: Record, classes: Sequence[str]) -> str:
@@ -96,6 +106,11 @@ def _corners(boxes: Any) -> np.ndarray:
     """Float32 (n, 4) of a tensor or of mmdet's own type of boxes."""
     tensor = getattr(boxes, "tensor", boxes)
     return np.asarray(torch.as_tensor(tensor).cpu(), np.float32).reshape(-1, 4)
+
+
+def _whole(numbers: Any) -> np.ndarray:
+    """Int64 of a tensor on any device, or of an array."""
+    return np.asarray(torch.as_tensor(numbers).cpu(), np.int64)
 
 
 def _count(labels: np.ndarray, classes: Sequence[str]) -> str:

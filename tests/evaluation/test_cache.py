@@ -62,6 +62,8 @@ def test_processes_that_race(tmp_path, weights):
     assert len(list(tmp_path.rglob("*"))) == 2  # a folder with one file
 
 
-def test_pixels_that_a_png_would_not_keep(tmp_path, weights):
+@pytest.mark.parametrize("image", [IMAGE.astype(np.float32), IMAGE[..., :1], IMAGE[..., 0]])
+def test_pixels_that_a_png_would_not_keep(tmp_path, weights, image):
     with pytest.raises(TypeError, match="without to_float32"):
-        derain(tmp_path, weights, IMAGE.astype(np.float32))
+        derain(tmp_path, weights, image)
+    assert not list(tmp_path.iterdir())

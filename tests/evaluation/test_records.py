@@ -74,9 +74,46 @@ def test_missing_records_are_counted(tmp_path):
         store.load([0, 1, 3])
 
 
-def test_a_damaged_shard_is_named(tmp_path):
-    fill(RecordStore(tmp_path), [1, 2])
+def keep(data: bytes) -> bytes:
+    return data[:100]
+
+
+def empty(data: bytes) -> bytes:
+    return b""
+
+
+def flip(data: bytes) -> bytes:
+    """One bit in the numbers of an array, which only its checksum shows."""
+    at = data.index(np.float32(0.5).tobytes())
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("damage", [keep, empty, flip])
+def test_a_damaged_shard_is_named(tmp_path, damage):
+    store = RecordStore(tmp_path)
+    store.add(1, {"scores": np.full(100, 0.5, np.float32)})
+    store.flush()
     (path,) = tmp_path.glob("*.npz")
-    path.write_bytes(path.read_bytes()[:100])
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=rf"{path.name} is damaged.*remove it"):
+        RecordStore(tmp_path).load([1])
+
+
+def test_a_shard_without_its_parts_is_damaged(tmp_path):
+    np.savez(tmp_path / "a.npz", indices=[1])
+    with pytest.raises(ValueError, match=r"a.npz is damaged.*remove it"):
         RecordStore(tmp_path)
+
+
+def test_what_cannot_be_written_whole_is_not_there(tmp_path, monkeypatch):
+    def fill_the_disk(file, **arrays):
+        file.write(b"PK some of it")
+        raise OSError("no space left")
+
+    store = RecordStore(tmp_path)
+    fill(store, [1])
+    monkeypatch.setattr(records.np, "savez", fill_the_disk)
+    with pytest.raises(OSError, match="no space left"):
+        fill(store, [2])
+    assert RecordStore(tmp_path).done == {1}
+    assert len(list(tmp_path.iterdir())) == 1
