@@ -28,7 +28,7 @@ from evaluation.scenes import (
     draw_scene,
 )
 
-SIZES = {"classification": 600, "segmentation": 200, "detection": 200}
+SIZES = {"classification": 240, "segmentation": 100, "detection": 100}
 """Pictures of the test sets, by task."""
 
 _SPLITS = ("validation", "training", "tuning")  # tuning picks the weights in training
