@@ -15,10 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NoReturn
 
+import mmengine.device.utils
 import torch
 import typer
+from mmengine.device import get_device
 from mmengine.dist import barrier, init_dist, is_main_process
 from rich.console import Console
+from rich.markup import escape
 
 from evaluation import classification, doctor
 from evaluation.conditions import Derain, Rain
@@ -29,7 +32,7 @@ from evaluation.report import write_report
 from evaluation.results import Results, from_json
 from evaluation.run import Plan, evaluate
 from evaluation.tables import terminal_table
-from jorder_preproc.models.weights import find_weights
+from jorder_preproc.models import load_model
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset
 
@@ -170,11 +173,16 @@ def classification_command(
     """
     _start(launcher, device)
     shared = _shared("classification", locals())
-    if data is None and (model is not None or checkpoint is not None):
-        _fail("--model and --checkpoint need --data; the built-in scenes have a model of their own")
+    own: dict[str, Any] = {"--model": model, "--checkpoint": checkpoint}
+    own |= {"--labels": labels, "--classes": classes}
+    own |= {"--input-size": input_size, "--crop-pct": crop_pct, "--interpolation": interpolation}
+    own |= {"--mean": mean, "--std": std}
+    given = [option for option, value in own.items() if value is not None]
+    if data is None and given:
+        _fail(f"{', '.join(given)} need --data; the built-in scenes have a model of their own")
     with _errors():
         if data is None:
-            _finish(_built_in("classification", shared), shared.out)
+            _finish(_built_in("classification", shared, batch_size), shared.out)
             return
         overrides = {
             "input_size": None if input_size is None else (3, input_size, input_size),
@@ -265,11 +273,15 @@ def report(
         results: list[Results] = []
         for folder in folders:
             try:
-                text = (folder / "results.json").read_text()
+                text = (folder / "results.json").read_text(encoding="utf-8")
             except OSError as error:
                 _fail(f"{folder} has no results.json ({error.strerror}); run the table first")
             away = Path(os.path.relpath(folder, out))
-            for result in from_json(text):
+            try:
+                found = from_json(text)
+            except ValueError as error:
+                _fail(f"{folder / 'results.json'}: {error}")
+            for result in found:
                 moved = [
                     replace(s, pictures={key: str(away / p) for key, p in s.pictures.items()})
                     for s in result.samples
@@ -310,21 +322,25 @@ def _start(launcher: Launcher, device: str | None) -> None:
     """Choose the device and meet the other processes, before anything touches a GPU."""
     if device is not None:
         kind, _, number = device.partition(":")
-        if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdecimal())):
             _fail(f"--device must be cpu, cuda or cuda:N, got {device}")
-        if kind == "cpu":
-            os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-        elif number:
-            os.environ["CUDA_VISIBLE_DEVICES"] = number
         if kind == "cuda" and not torch.cuda.is_available():
             _fail("--device: no CUDA device is there; leave the option out for the CPU")
+        if number and launcher is not Launcher.none:
+            _fail(f"--device {device} is for one process; with --launcher each takes its own")
+        if number and int(number) >= torch.cuda.device_count():
+            _fail(f"--device {device}: there are {torch.cuda.device_count()}, counted from 0")
+        if number:
+            torch.cuda.set_device(int(number))
+        # MMEngine made its choice as it was imported, and CUDA read its environment then
+        mmengine.device.utils.DEVICE = kind
     if launcher is not Launcher.none:
         if launcher is Launcher.pytorch and "RANK" not in os.environ:
             _fail(
                 "--launcher pytorch is for torchrun: "
                 "torchrun --nproc-per-node N -m evaluation TASK --launcher pytorch"
             )
-        if torch.cuda.is_available():
+        if get_device() == "cuda":
             init_dist(launcher.value, backend="nccl")
         elif launcher is Launcher.pytorch:  # MMEngine's own way wants a GPU
             torch.distributed.init_process_group("gloo")
@@ -341,7 +357,7 @@ def _shared(task: str, options: dict[str, Any]) -> Shared:
     workers = options["workers"]
     with _errors():
         get_preset(preset)
-        find_weights(options["weights"] or options["derainer"])
+        load_model(options["derainer"], options["weights"])  # before pictures are blamed
         return Shared(
             out=options["out"] or Path("evaluation_output") / task,
             rain=Rain(preset, options["seed"]),
@@ -378,7 +394,7 @@ def _host(
         _finish(_table(task, subject, shared, config.stem, str(data or root)), shared.out)
 
 
-def _built_in(task: str, shared: Shared) -> Results | None:
+def _built_in(task: str, shared: Shared, batch_size: int = 1) -> Results | None:
     """The table of the built-in scenes."""
     root = shared.out / "scenes"
     if is_main_process():
@@ -390,7 +406,9 @@ def _built_in(task: str, shared: Shared) -> Results | None:
     checkpoint = str(_ROOT / f"evaluation/weights/scenes_{task}.safetensors")
     if task == "classification":
         model, outputs = "test_resnet", 12
-        subject = classification.make_subject(str(root), model, checkpoint, outputs=outputs)
+        subject = classification.make_subject(
+            str(root), model, checkpoint, outputs=outputs, batch_size=batch_size
+        )
     else:
         config = _ROOT / f"configs/scenes/{task}.py"
         model = f"scenes/{task}"
@@ -461,7 +479,7 @@ class _errors:
 
 
 def _fail(message: str) -> NoReturn:
-    _stderr.print(f"[red]error:[/red] {message}", soft_wrap=True, highlight=False, markup=True)
+    _stderr.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True, highlight=False)
     raise typer.Exit(2)
 
 

@@ -59,6 +59,10 @@ class Subject:
 class UnreadableImage(RuntimeError):
     """An image of the data set cannot be used; the message names it."""
 
+    def __str__(self) -> str:
+        # loaders put the traceback of their worker in front
+        return super().__str__().rpartition(f"{type(self).__name__}: ")[2].strip()
+
 
 def build_dataset(cfg: Config) -> Any:
     """The data set of the test."""
@@ -68,11 +72,29 @@ def build_dataset(cfg: Config) -> Any:
     return dataset
 
 
+def data_digest(dataset: Any) -> str:
+    """SHA-256 of the entries of a data set: its images by name, and their truth.
+
+    Annotations that are read with the pictures count with the size and the time of their
+    file, so that none of this takes long.
+    """
+    digest = hashlib.sha256()
+    for index in range(len(dataset)):
+        entry = dict(dataset.get_data_info(index))
+        for key, value in list(entry.items()):
+            if key.endswith("_path") and key != "img_path" and Path(str(value)).is_file():
+                status = Path(value).stat()
+                entry[key] = [value, status.st_size, status.st_mtime_ns]
+        digest.update(json.dumps(entry, sort_keys=True, default=repr).encode())
+    return digest.hexdigest()
+
+
 def run_condition(
     subject: Subject,
     condition: str,
     rain: Rain,
     derain: Derain,
+    data: str,
     indices: Sequence[int],
     out: Path,
     console: Console,
@@ -83,6 +105,7 @@ def run_condition(
         subject: what to test.
         condition: a key of `CONDITIONS`.
         rain, derain: what the conditions put in.
+        data: `data_digest` of the data set; records of other entries are not used.
         indices: images of the data set to do.
         out: folder for records and logs, of all conditions.
         console: for the bar.
@@ -96,14 +119,16 @@ def run_condition(
     """
     cfg = copy.deepcopy(subject.cfg)
     apply_condition(cfg, CONDITIONS[condition], rain, derain)
-    settings = _settings(subject, condition, rain, derain)
-    store = RecordStore(out / "records" / f"{condition}-{settings['digest'][:12]}")
+    settings = {"entries": data, **_settings(subject, condition, rain, derain)}
+    text = json.dumps(settings, sort_keys=True, default=repr)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    store = RecordStore(out / "records" / f"{condition}-{digest[:12]}")
     barrier()  # all look for records before any adds to them
     todo = sorted(set(indices) - store.done)
     if todo:
         if is_main_process():
             with atomic_path(store.folder / "settings.json") as temporary:
-                temporary.write_text(json.dumps(settings, indent=2) + "\n")
+                temporary.write_text(json.dumps(settings, indent=2, default=repr) + "\n")
         cfg.work_dir = str(out / "logs" / condition)
         runner = _build_runner(cfg)
         loop = _RecordingLoop(runner, cfg.test_dataloader, subject, store, todo)
@@ -148,7 +173,7 @@ class _RecordingLoop(BaseLoop):
         self.runner.call_hook("before_test")
         self.runner.call_hook("before_test_epoch")
         self.runner.model.eval()
-        left = iter(self.mine)
+        left, done = iter(self.mine), 0
         self.store.start()
         with progress_bar(self.console, disable=not is_main_process()) as progress:
             task = progress.add_task(self.title, total=self.total)
@@ -160,7 +185,8 @@ class _RecordingLoop(BaseLoop):
                 )
                 for output in outputs:
                     self.store.add(next(left), self.subject.record(output, self.classes))
-                progress.advance(task, len(outputs) * self.processes)
+                done += len(outputs) * self.processes
+                progress.update(task, completed=min(done, self.total))
         self.store.flush()
         self.runner.call_hook("after_test_epoch", metrics={})
         self.runner.call_hook("after_test")
@@ -214,7 +240,7 @@ def find_unreadable(dataset: Any, indices: Sequence[int], console: Console) -> d
             try:
                 with Image.open(image_path(dataset, index)) as image:
                     image.load()
-            except (OSError, ValueError, SyntaxError) as error:
+            except Exception as error:  # damaged files fail in any way in their decoders
                 found[index] = str(error)
     shares = all_gather_object(found)
     return {index: reason for share in shares for index, reason in share.items()}
@@ -263,7 +289,7 @@ def _load(runner: Runner, checkpoint: str) -> None:
 
 
 def _settings(subject: Subject, condition: str, rain: Rain, derain: Derain) -> dict[str, Any]:
-    """All that the records depend on, and its digest."""
+    """All that the records depend on, besides the entries of the data set."""
     chosen = CONDITIONS[condition]
     settings: dict[str, Any] = {
         "condition": condition,
@@ -281,5 +307,4 @@ def _settings(subject: Subject, condition: str, rain: Rain, derain: Derain) -> d
             "sha256": file_sha256(weights),
             "where": derain.where,
         }
-    text = json.dumps(settings, sort_keys=True, default=repr)
-    return {"digest": hashlib.sha256(text.encode()).hexdigest(), **json.loads(text)}
+    return settings

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -31,11 +33,25 @@ def read_config(path: str, data: str | None = None) -> Config:
     if data is not None:
         if not Path(data).is_dir():
             raise FileNotFoundError(f"no folder {data}")
-        cfg.test_dataloader["dataset"]["data_root"] = data
+        for dataset in _innermost(cfg.test_dataloader["dataset"]):
+            dataset["data_root"] = data
     cfg.test_dataloader["persistent_workers"] = False
+    # pictures of a batch are padded to one size, so that what is said of one would depend on
+    # its company, and the table on --limit, interruptions and the number of processes
+    cfg.test_dataloader["batch_size"] = 1
     # weights come from the checkpoint; those of a backbone would be downloaded for nothing
     for part, key in ((cfg.model, "pretrained"), (cfg.model.get("backbone", {}), "init_cfg")):
         if key in part:
             part[key] = None
     init_default_scope(cfg.get("default_scope", "mmengine"))
     return cfg
+
+
+def _innermost(dataset: MutableMapping[str, Any]) -> Iterator[MutableMapping[str, Any]]:
+    """The data sets that wrappers hold, or the one that is none."""
+    wrapped = [dataset["dataset"]] if "dataset" in dataset else []
+    wrapped += dataset.get("datasets", [])
+    if not wrapped:
+        yield dataset
+    for inner in wrapped:
+        yield from _innermost(inner)

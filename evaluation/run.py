@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_main_process
 from PIL import Image
 from rich.console import Console
@@ -20,7 +21,14 @@ from rich.console import Console
 from evaluation import results as table
 from evaluation.checkpoints import file_sha256
 from evaluation.conditions import CONDITIONS, Derain, Rain
-from evaluation.engine import Subject, build_dataset, find_unreadable, image_path, run_condition
+from evaluation.engine import (
+    Subject,
+    build_dataset,
+    data_digest,
+    find_unreadable,
+    image_path,
+    run_condition,
+)
 from evaluation.paper import paper_rows
 from evaluation.records import Record, RecordStore
 from evaluation.reference import check_clean
@@ -114,12 +122,13 @@ def evaluate(
     indices = [index for index in indices if index not in unreadable]
     if not indices:
         raise ValueError(f"{plan.root} has no image that can be read")
+    digest = data_digest(dataset)
     stores: dict[str, RecordStore] = {}
     records: dict[str, list[Record]] = {}
     scores: dict[str, Scores] = {}
     for condition in CONDITIONS:
         store = run_condition(
-            subject, condition, plan.rain, plan.derain, indices, plan.out, console
+            subject, condition, plan.rain, plan.derain, digest, indices, plan.out, console
         )
         stores[condition] = store
         records[condition] = store.load(indices)
@@ -259,6 +268,8 @@ def _samples(
 def _load_image(dataset: Any, index: int) -> np.ndarray:
     """What the loader of the data set's pipeline gives, uint8 RGB (H, W, 3)."""
     results = dataset.get_data_info(index)
+    while not hasattr(dataset, "pipeline"):  # a wrapper
+        dataset = dataset.dataset if hasattr(dataset, "dataset") else dataset.datasets[0]
     for step in dataset.pipeline.transforms:
         results = step(results)
         if "img" in results:
@@ -273,7 +284,7 @@ def _provenance() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    device = torch.cuda.get_device_name() if get_device() == "cuda" else "CPU"
     return {
         "versions": versions,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import mmengine.device.utils
 import numpy as np
 import pytest
 import timm
@@ -24,7 +25,9 @@ from evaluation.records import RecordStore
 from evaluation.results import from_json
 from evaluation.scenes import OBJECTS
 from jorder_preproc import JorderDerain, SynthesizeRain
+from jorder_preproc.models import save_weights
 from tests.evaluation.tiny import classifier
+from tests.networks import random_network
 
 ROOT = Path(__file__).parents[2]
 MODEL = "tests.evaluation.tiny:classifier"
@@ -129,7 +132,6 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(data, whole, tmp_path
     assert table(tmp_path) == table(whole)
     for name, written in before.items():  # what was there was used, not done again
         assert (folder / name).stat().st_mtime_ns == written
-    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_two_processes_give_the_same_table_and_do_no_image_twice(data, whole, tmp_path):
@@ -176,7 +178,8 @@ def test_batches_are_derained_after_the_resize(data, whole, tmp_path):
         assert np.allclose(*scores, atol=1e-6) is same
 
 
-def test_an_image_that_cannot_be_read(data, tmp_path):
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_image_that_cannot_be_read(data, tmp_path, workers):
     copy = tmp_path / "data"
     (copy / "car").mkdir(parents=True)
     names = tmp_path / "classes.txt"
@@ -184,10 +187,11 @@ def test_an_image_that_cannot_be_read(data, tmp_path):
     for path in sorted((data / "car").glob("*.JPEG")):
         (copy / "car" / path.name).write_bytes(path.read_bytes())
     (copy / "car/broken.JPEG").write_bytes(b"\xff\xd8\xff nothing")
-    more = ("--classes", str(names))
+    more = ("--classes", str(names), "--workers", workers)
     result = CliRunner().invoke(app, options(copy, tmp_path / "stop", *more))
     assert result.exit_code == 2
     assert "broken.JPEG cannot be used" in result.output and "--skip-unreadable" in result.output
+    assert "Traceback" not in result.output
 
     results = run(copy, tmp_path / "skip", *more, "--skip-unreadable")
     assert results.dataset.images == 2 and not results.dataset.whole
@@ -214,6 +218,30 @@ def test_settings_that_change_the_rain_start_afresh(data, tmp_path):
     assert len(list(tmp_path.glob("records/rainy-*"))) == 2
 
 
+def test_labels_that_were_mended_start_afresh(data, tmp_path):
+    """What a model said is kept with what was true then."""
+    flat, names, labels = (tmp_path / name for name in ("flat", "classes.txt", "labels.txt"))
+    flat.mkdir()
+    names.write_text("\n".join(OBJECTS))
+    files = [next((data / name).glob("*.JPEG")) for name in OBJECTS[:4]]
+    for path in files:
+        (flat / path.name).write_bytes(path.read_bytes())
+    more = ("--labels", str(labels), "--classes", str(names))
+    found = []
+    for shift in (1, 0):
+        lines = [f"{path.name} {OBJECTS[k + shift]}" for k, path in enumerate(files)]
+        labels.write_text("\n".join(lines))
+        found.append({row.name for row in run(flat, tmp_path / "out", *more).classes.rows})
+    assert found == [set(OBJECTS[1:5]), set(OBJECTS[:4])]
+
+
+def test_the_cpu_where_there_is_a_gpu(data, tmp_path, monkeypatch):
+    """MMEngine chooses the GPU as it is imported, before the command says anything."""
+    monkeypatch.setattr(mmengine.device.utils, "DEVICE", "cuda")
+    results = run(data, tmp_path, "--limit", "2", "--device", "cpu")
+    assert results.provenance["machine"]["device"] == "CPU"
+
+
 def test_tables_of_several_runs_in_one_report(data, whole, tmp_path):
     run(data, tmp_path / "light", "--limit", "3", "--preset", "light")
     folders = [str(whole), str(tmp_path / "light")]
@@ -223,14 +251,20 @@ def test_tables_of_several_runs_in_one_report(data, whole, tmp_path):
     assert [one.rain.preset for one in both] == ["heavy", "light"]
     assert (tmp_path / "both/report.html").read_text().count("data:image/jpeg") >= 12
 
+    (tmp_path / "light/results.json").write_text("{}")
+    result = CliRunner().invoke(app, ["report", *folders, "--out", str(tmp_path / "both")])
+    assert result.exit_code == 2 and "light/results.json: results: the key" in result.output
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "resnet18"], "need --data"),
+        (["--model", "resnet18"], "--model need --data"),
+        (["--labels", "a.txt", "--crop-pct", "1"], "--labels, --crop-pct need --data"),
         (["--data", "DATA", "--model", "resnet1800"], "timm .* has no model 'resnet1800'"),
         (["--data", "DATA", "--model", "tests.evaluation.tiny:nothing"], "module:function"),
         (["--data", "NOWHERE", "--model", MODEL], "no folder"),
+        (["--data", "[/red]", "--model", MODEL], r"no folder \[/red\]"),
         (
             ["--data", "DATA", "--model", MODEL, "--checkpoint", "none.pth"],
             "no checkpoint none.pth",
@@ -239,7 +273,9 @@ def test_tables_of_several_runs_in_one_report(data, whole, tmp_path):
         (["--preset", "light", "--severity", "2"], "--preset or --severity"),
         (["--derainer", "jorder_z"], "jorder_z"),
         (["--weights", "none.safetensors"], "none.safetensors"),
+        (["--data", "DATA", "--model", MODEL, "--weights", "OTHER"], "jorder_e_practical"),
         (["--device", "tpu"], "cpu, cuda or cuda:N"),
+        (["--device", "cpu:1"], "cpu, cuda or cuda:N"),
         (["--launcher", "pytorch"], "torchrun"),
         (["--cache", "x", "--where", "batch"], "leave it out with batch"),
     ],
@@ -247,7 +283,9 @@ def test_tables_of_several_runs_in_one_report(data, whole, tmp_path):
 def test_mistakes_are_told_in_a_line(data, tmp_path, monkeypatch, arguments, message):
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.chdir(tmp_path)
-    arguments = [str(data) if argument == "DATA" else argument for argument in arguments]
+    save_weights(random_network("jorder_e_practical"), tmp_path / "other.safetensors")
+    files = {"DATA": str(data), "OTHER": "other.safetensors"}
+    arguments = [files.get(argument, argument) for argument in arguments]
     result = CliRunner().invoke(app, ["classification", *arguments])
     assert result.exit_code == 2, result.output
     output = " ".join(result.output.split())

@@ -15,9 +15,10 @@ from mmengine.runner import Runner
 from typer.testing import CliRunner
 
 from evaluation.__main__ import app
+from evaluation.host import read_config
 from evaluation.results import Results, from_json
 from jorder_preproc import SynthesizeRain
-from tests.openmmlab.stack import build_runner, use_hook
+from tests.openmmlab.stack import ADE_SIZES, build_runner, use_hook
 
 METRICS = {
     "segmentation": {"mIoU": "mIoU", "aAcc": "aAcc", "mAcc": "mAcc"},
@@ -98,6 +99,24 @@ def test_several_runs_give_one_table(case, tmp_path):
     assert parts.metrics == whole.metrics
     for folder in (tmp_path / "parts/records").iterdir():
         assert len(list(folder.glob("*.npz"))) == 2
+
+
+def test_data_sets_in_wrappers_and_in_another_folder(seg, tmp_path):
+    file, checkpoint = tmp_path / "config.py", tmp_path / "random.pth"
+    runner, _ = build_runner(seg)
+    torch.save(runner.model.state_dict(), checkpoint)
+    dataset = seg.test_dataloader.dataset
+    root, dataset.data_root = dataset.data_root, "elsewhere"
+    pair = [dataset, copy.deepcopy(dataset)]
+    seg.test_dataloader.dataset = dict(type="ConcatDataset", datasets=pair)
+    seg.test_dataloader.batch_size = 2
+    seg.dump(file)
+    cfg = read_config(str(file), root)
+    assert [one.data_root for one in cfg.test_dataloader.dataset.datasets] == [root, root]
+    # or what is said of a picture would depend on those beside it
+    assert cfg.test_dataloader.batch_size == 1
+    results = evaluate("segmentation", file, checkpoint, tmp_path / "out", "--data", root)
+    assert results.dataset.images == 2 * len(ADE_SIZES) and len(results.samples) == 1
 
 
 def test_coco_ap_beside_voc(det, tmp_path):
