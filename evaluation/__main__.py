@@ -420,6 +420,8 @@ def _table(
     task: str, subject: Subject, shared: Shared, model: str, root: str, built_in: bool = False
 ) -> Results | None:
     subject.cfg.test_dataloader["num_workers"] = shared.workers
+    if shared.workers:  # threads that wait for the workers would take their cores
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     data = _BUILT_IN if built_in else _DATA_NAMES[task]
     plan = Plan(
         task=task,
