@@ -1,6 +1,8 @@
 """The classifier of the built-in benchmark: timm's test_resnet, 12 classes.
 
 python -m training.scenes classification
+
+The card of the weights, evaluation/weights/scenes_classification.md, has cost and scores.
 """
 
 _base_ = "./_base_.py"
@@ -47,15 +49,3 @@ val_dataloader = test_dataloader
 test_evaluator = dict(type="TopOne")
 val_evaluator = test_evaluator
 default_hooks = dict(checkpoint=dict(save_best="top-1", rule="greater"))
-train_cfg = dict(max_epochs=10)
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=300),
-    dict(
-        type="CosineAnnealingLR",
-        by_epoch=True,
-        begin=0,
-        T_max=10,
-        eta_min_ratio=0.005,
-        convert_to_iter_based=True,
-    ),
-]

@@ -1,6 +1,8 @@
 """The detector of the built-in benchmark: ATSS on a narrow ResNet-18, 12 classes.
 
 python -m training.scenes detection
+
+The card of the weights, evaluation/weights/scenes_detection.md, has cost and scores.
 """
 
 _base_ = "./_base_.py"

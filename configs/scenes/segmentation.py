@@ -1,6 +1,8 @@
 """The segmenter of the built-in benchmark: DeepLabV3+ on a narrow ResNet-18, 15 classes.
 
 python -m training.scenes segmentation
+
+The card of the weights, evaluation/weights/scenes_segmentation.md, has cost and scores.
 """
 
 _base_ = "./_base_.py"
