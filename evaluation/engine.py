@@ -30,6 +30,7 @@ from evaluation.records import Record, RecordStore
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.models.weights import find_weights
 from jorder_preproc.progress import progress_bar
+from jorder_preproc.rain import get_preset
 
 Recorder = Callable[[Any, Sequence[str]], Record]
 """Makes a record of one data sample, given the names of the classes."""
@@ -299,7 +300,8 @@ def _settings(subject: Subject, condition: str, rain: Rain, derain: Derain) -> d
         "checkpoint": None if subject.checkpoint is None else file_sha256(subject.checkpoint),
     }
     if chosen.rain:
-        settings["rain"] = asdict(rain)
+        # a preset that changes makes the records of old rain stale
+        settings["rain"] = {**asdict(rain), "drawn": asdict(get_preset(rain.preset))}
     if chosen.derain:
         weights = find_weights(derain.weights or derain.model)
         settings["derain"] = {

@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     speed_up(runner.model)
     runner.train()
-    (best,) = work_dir.glob("best_*.pth")
+    best = max(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
     export(best, work_dir / "best.safetensors")
     print(
         f"{work_dir / 'best.safetensors'}: {(work_dir / 'best.safetensors').stat().st_size} bytes"

@@ -26,6 +26,7 @@ from evaluation.results import from_json
 from evaluation.scenes import OBJECTS
 from jorder_preproc import JorderDerain, SynthesizeRain
 from jorder_preproc.models import save_weights
+from jorder_preproc.rain import get_preset
 from tests.evaluation.tiny import classifier
 from tests.networks import random_network
 
@@ -314,4 +315,6 @@ def test_settings_are_kept_with_the_records(whole):
     (folder,) = whole.glob("records/derained-*")
     settings = json.loads((folder / "settings.json").read_text())
     assert settings["rain"]["preset"] == "heavy" and len(settings["derain"]["sha256"]) == 64
+    layers = get_preset("heavy").layers
+    assert settings["rain"]["drawn"]["layers"] == list(layers)
     assert records.RecordStore(folder).images_per_second > 0
