@@ -1,10 +1,11 @@
 """Rain removal as a preprocessing plug-in for vision models (JORDER-E)."""
 
-# `derain` is the function from here on; its module stays at hand as `from jorder_preproc.derain`
+# `derain` and `deveil` are functions from here on; their modules stay at hand for imports
 from jorder_preproc.derain import Derained, derain
+from jorder_preproc.deveil import Deveiled, deveil
 from jorder_preproc.models.jorder import build_model
 from jorder_preproc.models.variants import list_models
-from jorder_preproc.models.weights import load_model
+from jorder_preproc.models.weights import load_deveil_model, load_model
 from jorder_preproc.rain import synthesize_rain
 from jorder_preproc.transforms import JorderDerain, SynthesizeRain, derain_image, rain_image
 
@@ -12,13 +13,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Derained",
+    "Deveiled",
     "JorderDerain",
     "SynthesizeRain",
     "__version__",
     "build_model",
     "derain",
     "derain_image",
+    "deveil",
     "list_models",
+    "load_deveil_model",
     "load_model",
     "rain_image",
     "synthesize_rain",

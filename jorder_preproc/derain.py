@@ -6,8 +6,8 @@ from here as `from jorder_preproc.derain import derain_pixels`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import torch
@@ -15,12 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import max_pool2d, relu
 
-from jorder_preproc.images import float_to_pixels, pixels_to_float
+from jorder_preproc.canvas import AnyCanvas, FloatCanvas, PixelCanvas
+from jorder_preproc.deveil import is_veiled, remove_from_canvas
+from jorder_preproc.images import check_image
+from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder
 from jorder_preproc.rain.synthesize import VISIBLE
 
 GATE_WINDOW = 5
 """Height and width, px, of what counts as near a pixel; see `region_gate`."""
+
+Step = Literal["derain", "deveil"]
+
+DEVEIL_ORDER: tuple[Step, ...] = ("derain", "deveil", "derain")
+"""Sec. 5.2: the veil's removal brings out streaks that the first step did not see."""
 
 _SMALLEST_SIDE = 16
 _PIXELS_AT_ONCE = 1 << 20
@@ -57,8 +65,16 @@ class DerainedPixels(NamedTuple):
     region_mask: NDArray[np.uint8] | None
 
 
-def derain(network: Jorder, image: Tensor, *, tile: int | None = None) -> Derained:
-    """Estimate B, S and R of Eq. 2 from a rainy picture O.
+def derain(
+    network: Jorder,
+    image: Tensor,
+    *,
+    tile: int | None = None,
+    deveil: DeveilNetwork | None = None,
+    order: Sequence[Step] | None = None,
+    auto: bool = False,
+) -> Derained:
+    """Estimate B, S and R of Eq. 2 from a rainy picture O; with a deveil network, of Eq. 3.
 
     Networks with the paper's labels change a picture only where they see rain: their own
     region probability gates the change, B = O + g (B' - O); see `region_gate`. Networks
@@ -74,33 +90,43 @@ def derain(network: Jorder, image: Tensor, *, tile: int | None = None) -> Derain
         tile: run in windows of this height and width, px, which bounds the memory; the
             result is that of the whole picture up to 1e-4. None runs the whole picture.
             Where memory runs out, smaller tiles are tried in either case.
+        deveil: what `load_deveil_model` gives, on the same device; None leaves the veil of
+            rain accumulation in place.
+        order: steps of the whole, one after the other (Fig. 10); None takes `derain`, and
+            with a deveil network `derain`, `deveil`, `derain` (Sec. 5.2).
+        auto: leave out the veil's removal, and all that follows it, for each picture that
+            shows no veil to speak of after the first step; see `THIN_VEIL`.
 
     Returns:
-        B, S and R in the dtype and on the device of the image.
+        B, S and R in the dtype and on the device of the image. Of several derain steps, S
+        is the sum of what each saw, and R is where any of them did.
 
     Raises:
         TypeError: image is not a tensor, or not float.
-        ValueError: wrong shape, values outside [0, 1], NaN, or a tile too small for what
-            the network sees to each side of a pixel.
+        ValueError: wrong shape, values outside [0, 1], NaN, a tile too small for what
+            the network sees to each side of a pixel, or an order that does not fit.
     """
-    _check_image(image)
-    frames = image.detach()
-    frames = frames if image.ndim == 4 else frames[None]
-    count, _, height, width = frames.shape
+    check_image(image)
+    first, rest = _split(check_order(order, deveil is not None, auto))
+    given = image.detach()
+    frames = FloatCanvas(given if given.ndim == 4 else given[None])
+    layers = _Layers(frames, frames.blank(3), frames.blank(1))
+    layers = _take_steps(network, deveil, layers, first, tile)
+    if rest and deveil is not None:
+        chosen = torch.ones(frames.shape[0], dtype=torch.bool, device=given.device)
+        if auto:
+            chosen = is_veiled(deveil, layers.background).to(given.device)
+        part = _Layers(*(FloatCanvas(layer.values[chosen]) for layer in layers))
+        part = _take_steps(network, deveil, part, rest, tile)
+        layers = _Layers(
+            *(
+                FloatCanvas(whole.values.index_put((chosen,), some.values))
+                for whole, some in zip(layers, part, strict=True)
+            )
+        )
     results = Derained(
-        torch.empty_like(frames),
-        torch.empty_like(frames),
-        torch.empty_like(frames[:, :1]),
+        layers.background.values, layers.streak_map.values, layers.region_mask.values.clamp(max=1)
     )
-
-    def read(batch: slice, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Tensor:
-        return frames[batch][..., torch.from_numpy(rows)[:, None], torch.from_numpy(columns)]
-
-    def write(batch: slice, rows: slice, columns: slice, derained: Derained) -> None:
-        for result, part in zip(results, derained, strict=True):
-            result[batch, :, rows, columns] = part
-
-    _run(network, (count, height, width), tile, read, write)
     return results if image.ndim == 4 else Derained(*(result[0] for result in results))
 
 
@@ -109,24 +135,29 @@ def derain_pixels(
     pixels: NDArray[Any],
     *,
     tile: int = 512,
+    deveil: DeveilNetwork | None = None,
+    order: Sequence[Step] | None = None,
+    auto: bool = False,
     with_streak_map: bool = False,
     with_region_mask: bool = False,
 ) -> DerainedPixels:
     """`derain` for large integer pictures: only one tile at a time is ever held as float.
 
-    The background is that of `derain` with the same tile, rounded.
+    The background is that of `derain` with the same tile, rounded; between two steps it is
+    rounded to 16 bits.
 
     Args:
         network: what `load_model` or `build_model` gives.
         pixels: O, uint8 or uint16 RGB (H, W, 3), any H, W >= 1.
         tile: height and width of the windows that are run, px; see `derain`. Larger ones
             overlap less and are faster, but take more memory.
+        deveil, order, auto: see `derain`.
         with_streak_map: return S as well.
         with_region_mask: return R as well.
 
     Raises:
         TypeError: not a NumPy array of uint8 or uint16.
-        ValueError: not (H, W, 3), or the tile is too small.
+        ValueError: not (H, W, 3), the tile is too small, or the order does not fit.
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype not in (np.uint8, np.uint16):
         got = getattr(pixels, "dtype", type(pixels).__name__)
@@ -139,24 +170,51 @@ def derain_pixels(
             f"pixels must be (H, W, 3) with H, W >= 1, got {pixels.shape}; "
             "pass RGB without an alpha channel, one picture at a time"
         )
-    height, width, _ = pixels.shape
-    background = np.empty_like(pixels)
-    streak_map = np.empty_like(pixels) if with_streak_map else None
-    region_mask = np.empty((height, width), np.uint8) if with_region_mask else None
+    order = check_order(order, deveil is not None, auto)
+    first, rest = _split(order)
+    picture = PixelCanvas(pixels, pixels.dtype if len(order) == 1 else np.uint16)
+    layers = _Layers(
+        picture,
+        picture.blank(3) if with_streak_map else None,
+        picture.blank(1) if with_region_mask else None,
+    )
+    layers = _take_steps(network, deveil, layers, first, tile)
+    if rest and deveil is not None and (not auto or is_veiled(deveil, layers.background).item()):
+        layers = _take_steps(network, deveil, layers, rest, tile)
+    background, streak_map, region_mask = layers
+    return DerainedPixels(
+        background.as_type(pixels.dtype),
+        None if streak_map is None else streak_map.as_type(pixels.dtype),
+        None if region_mask is None else region_mask.as_type(np.uint8)[..., 0],
+    )
 
-    def read(batch: slice, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Tensor:
-        window = torch.from_numpy(pixels[rows[:, None], columns])
-        return pixels_to_float(window.permute(2, 0, 1))[None]
 
-    def write(batch: slice, rows: slice, columns: slice, derained: Derained) -> None:
-        background[rows, columns] = _to_pixels(derained.background, pixels.dtype)
-        if streak_map is not None:
-            streak_map[rows, columns] = _to_pixels(derained.streak_map, pixels.dtype)
-        if region_mask is not None:
-            region_mask[rows, columns] = _to_pixels(derained.region_mask, np.uint8)[..., 0]
+def check_order(order: Sequence[str] | None, deveils: bool, auto: bool) -> tuple[Step, ...]:
+    """The steps to take; see `derain`.
 
-    _run(network, (1, height, width), tile, read, write)
-    return DerainedPixels(background, streak_map, region_mask)
+    Raises:
+        ValueError: unknown or no steps, no network for one of them, or an `auto` that finds
+            nothing to decide.
+    """
+    if order is None:
+        order = DEVEIL_ORDER if deveils else ("derain",)
+    steps = tuple(order)
+    if not steps or set(steps) - set(get_args(Step)):
+        raise ValueError(
+            f"order must be steps out of {', '.join(get_args(Step))}, got {order!r}; "
+            f"for example {DEVEIL_ORDER}"
+        )
+    if ("deveil" in steps) != deveils:
+        raise ValueError(
+            f"the order {steps} needs a deveil network, deveil=load_deveil_model(), got none"
+            if not deveils
+            else f"the order {steps} has no step for the deveil network; leave one of them out"
+        )
+    if auto and (not deveils or steps[0] != "derain"):
+        raise ValueError(
+            f"auto needs a deveil network and an order that begins with derain, got {steps}"
+        )
+    return cast("tuple[Step, ...]", steps)
 
 
 def region_gate(probability: Tensor) -> Tensor:
@@ -254,19 +312,47 @@ def _spans(size: int, tile: int | None, halo: int, multiple: int) -> Iterator[_S
         yield _Span(reflected[first:last], slice(start - first, stop - first), slice(start, stop))
 
 
-def _run(
+class _Layers(NamedTuple):
+    """B, S and R as they are written; None where one is not wanted."""
+
+    background: AnyCanvas
+    streak_map: AnyCanvas | None
+    region_mask: AnyCanvas | None
+
+
+def _split(order: tuple[Step, ...]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """The steps before the first `deveil`, and those from there on."""
+    at = order.index("deveil") if "deveil" in order else len(order)
+    return order[:at], order[at:]
+
+
+def _take_steps(
     network: Jorder,
-    shape: tuple[int, int, int],
+    deveil: DeveilNetwork | None,
+    layers: _Layers,
+    steps: Sequence[Step],
     tile: int | None,
-    read: Callable[[slice, NDArray[np.intp], NDArray[np.intp]], Tensor],
-    write: Callable[[slice, slice, slice, Derained], None],
-) -> None:
-    """Run `network` over `shape` = (N, H, W).
+) -> _Layers:
+    """Go on from `layers`, whose background is left as it is."""
+    background, *seen = layers
+    for step in steps:
+        new = background.blank(3)
+        if step == "deveil":
+            remove_from_canvas(deveil, background, new)
+        else:
+            found = [layer and layer.blank(layer.channels) for layer in seen]
+            _run(network, background, _Layers(new, *found), tile)
+            for layer, more in zip(seen, found, strict=True):
+                if layer is not None:
+                    layer.add(more)
+        background = new
+    return _Layers(background, *seen)
+
+
+def _run(network: Jorder, source: AnyCanvas, target: _Layers, tile: int | None) -> None:
+    """Run `network` over all of `source`, writing to `target`.
 
     Where memory runs out, pictures are run one by one, then in smaller and smaller tiles.
-
-    `read(batch, rows, columns)` gives the float pictures at these indices, `write(batch,
-    rows, columns, derained)` takes the result for that part.
     """
     halo = _round_up(network.receptive_field + GATE_WINDOW // 2, network.multiple)
     smallest = 2 * halo + network.multiple
@@ -275,7 +361,7 @@ def _run(
             f"tile must be at least {smallest} px for {network.name}, which sees {halo} px to "
             f"each side, got {tile}; use a larger tile, or None for the whole picture"
         )
-    count, height, width = shape
+    count, height, width = source.shape
     longest = max(height, width)
     pixels_at_once = _PIXELS_AT_ONCE if tile is None else tile**2
     pictures_at_once = max(1, min(pixels_at_once // (height * width), count))
@@ -286,10 +372,12 @@ def _run(
                 batch = slice(index, index + pictures_at_once)
                 for row in _spans(height, tile, halo, network.multiple):
                     for column in _spans(width, tile, halo, network.multiple):
-                        rainy = read(batch, row.source, column.source).to(device)
+                        rainy = source.read(batch, row.source, column.source).to(device)
                         derained = _derain_window(network, rainy)
-                        kept = (part[..., row.keep, column.keep] for part in derained)
-                        write(batch, row.target, column.target, Derained(*kept))
+                        for layer, part in zip(target, derained, strict=True):
+                            if layer is not None:
+                                kept = part[..., row.keep, column.keep]
+                                layer.write(batch, row.target, column.target, kept)
             return
         except RuntimeError as error:
             edge = min(tile or longest, longest)
@@ -311,8 +399,3 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 def _round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
-
-
-def _to_pixels(values: Tensor, dtype: Any) -> NDArray[Any]:
-    torch_dtype = torch.uint16 if dtype == np.uint16 else torch.uint8
-    return float_to_pixels(values[0].clamp(max=1), torch_dtype).permute(1, 2, 0).cpu().numpy()

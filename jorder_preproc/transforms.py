@@ -14,7 +14,7 @@ own colours; of a CMYK picture, inks without black.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,22 +26,36 @@ from torchvision.transforms import v2
 
 from jorder_preproc.derain import derain
 from jorder_preproc.images import decode
+from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder
 from jorder_preproc.models.variants import get_variant
-from jorder_preproc.models.weights import find_weights, load_model
+from jorder_preproc.models.weights import (
+    DEVEIL_WEIGHTS,
+    find_weights,
+    load_deveil_model,
+    load_model,
+)
 from jorder_preproc.rain.presets import RainPreset, get_preset
 from jorder_preproc.rain.synthesize import synthesize_rain
+
+Deveil = Literal[False, True, "auto"]
 
 _PICTURES = (Image.Image, tv_tensors.Image, tv_tensors.Video)
 
 
-def derain_image(image: Any, network: Jorder, tile: int | None = None) -> Any:
+def derain_image(
+    image: Any,
+    network: Jorder,
+    tile: int | None = None,
+    deveil: DeveilNetwork | None = None,
+    auto: bool = False,
+) -> Any:
     """Take the rain off a picture of any type.
 
     Args:
         image: a picture, or frames; see `jorder_preproc.images`.
         network: what `load_model` or `build_model` gives.
-        tile: see `derain`.
+        tile, deveil, auto: see `derain`.
 
     Returns:
         B, in the type of `image`.
@@ -51,7 +65,8 @@ def derain_image(image: Any, network: Jorder, tile: int | None = None) -> Any:
         ValueError: wrong shape, floats outside [0, 1], NaN, or a tile too small.
     """
     frames = decode(image)
-    return frames.encode(derain(network, frames.rgb, tile=tile).background)
+    derained = derain(network, frames.rgb, tile=tile, deveil=deveil, auto=auto)
+    return frames.encode(derained.background)
 
 
 def rain_image(image: Any, preset: str | RainPreset = "heavy", seed: int = 0) -> Any:
@@ -117,10 +132,14 @@ class JorderDerain(_PictureTransform):
         device: where a named network runs; None is the CPU. Pictures come back to their
             own device.
         tile: see `derain`.
+        deveil: take off the veil of rain accumulation, too (Sec. 5.2): True for every
+            picture, `"auto"` for those that show one; see `derain`.
+        deveil_weights: a safetensors file of a deveil network; None takes the shipped one.
 
     Raises:
         TypeError: model is neither a name nor a network.
-        ValueError: unknown name, or weights or device given for a ready network.
+        ValueError: unknown name, weights or device given for a ready network, another
+            `deveil`, or weights for it without it.
         FileNotFoundError: no such weights.
         RuntimeError: at the first picture, where CUDA was asked for in a forked worker.
     """
@@ -131,6 +150,8 @@ class JorderDerain(_PictureTransform):
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
         tile: int | None = None,
+        deveil: Deveil = False,
+        deveil_weights: str | Path | None = None,
     ):
         super().__init__()
         network = None
@@ -151,11 +172,30 @@ class JorderDerain(_PictureTransform):
         self.weights = None if weights is None else str(weights)
         self.device = None if device is None else str(torch.device(device))
         self.tile = tile
-        # past nn.Module's bookkeeping: no submodule
+        if deveil not in (False, True, "auto"):
+            raise ValueError(f"deveil must be False, True or 'auto', got {deveil!r}")
+        if deveil:
+            find_weights(deveil_weights or DEVEIL_WEIGHTS)
+        elif deveil_weights is not None:
+            raise ValueError("deveil_weights are for deveil=True or 'auto', got deveil=False")
+        self.deveil = deveil
+        self.deveil_weights = None if deveil_weights is None else str(deveil_weights)
+        # past nn.Module's bookkeeping: no submodules
         self.__dict__["_network"] = network
+        self.__dict__["_deveil_network"] = None
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return derain_image(inpt, self._ready_network(), self.tile)
+        network = self._ready_network()
+        deveil = self._ready_deveil_network() if self.deveil else None
+        return derain_image(inpt, network, self.tile, deveil, self.deveil == "auto")
+
+    def _ready_deveil_network(self) -> DeveilNetwork:
+        network = self.__dict__["_deveil_network"]
+        if network is None:
+            device = next(self._ready_network().parameters()).device
+            network = load_deveil_model(self.deveil_weights or DEVEIL_WEIGHTS, device)
+            self.__dict__["_deveil_network"] = network
+        return network
 
     def _ready_network(self) -> Jorder:
         network = self.__dict__["_network"]
@@ -174,7 +214,7 @@ class JorderDerain(_PictureTransform):
         return network
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
+        state = dict(self.__dict__) | {"_deveil_network": None}
         if "model" in state:
             state["_network"] = None
         return state

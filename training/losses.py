@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, l1_loss, mse_loss
+from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, l1_loss, mse_loss
 
 from jorder_preproc.derain import region_gate
-from jorder_preproc.models import StageOutput
+from jorder_preproc.deveil import estimate_veil, positions, remove_veil
+from jorder_preproc.models import DeveilNetwork, StageOutput
 
 _DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1_loss, "l2": mse_loss}
 
@@ -63,3 +64,26 @@ def joint_loss(
         "loss_streaks": streak_weight * torch.stack(streaks).sum(),
         "loss_mask": mask_weight * torch.stack(mask).sum(),
     }
+
+
+def accumulation_loss(
+    network: DeveilNetwork, rainy: Tensor, labels: Mapping[str, Tensor]
+) -> Tensor:
+    """Loss of rain-accumulation removal, Eq. 10: |(O - (1 - alpha) A) / (alpha + eps) - B|^2.
+
+    The target B is the picture before it was darkened, so that the network brightens, too.
+
+    Args:
+        network: gives alpha.
+        rainy: O, float (N, 3, H, W), in [0, 1].
+        labels: background B, shaped like O; atmospheric_light, (N, 3, 1, 1), as the
+            network is told.
+
+    Returns:
+        The mean over all values.
+    """
+    overview = adaptive_avg_pool2d(rainy, network.overview_shape(rainy.shape[-2:]))
+    veil = estimate_veil(network, overview, labels["atmospheric_light"])
+    down, across = (positions(size, rainy.device) for size in rainy.shape[-2:])
+    background, _ = remove_veil(rainy, veil, down, across)
+    return mse_loss(background, labels["background"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
@@ -10,9 +12,15 @@ from mmengine.registry import METRICS, MODELS, OPTIM_WRAPPERS
 from torch import Tensor
 
 from jorder_preproc.derain import derain
+from jorder_preproc.deveil import deveil
 from jorder_preproc.metrics import psnr
-from jorder_preproc.models import build_model, load_model
-from training.losses import joint_loss
+from jorder_preproc.models import (
+    build_deveil_model,
+    build_model,
+    load_deveil_model,
+    load_model,
+)
+from training.losses import accumulation_loss, joint_loss
 
 
 @MODELS.register_module()
@@ -69,14 +77,40 @@ class DerainTraining(BaseModel):
                     total[name] = total[name] + value if name in total else value
             return total
         restored = derain(self.network, rainy).background
-        if mode == "predict":
-            # what a picture file would hold
-            values = psnr((restored * 255).round() / 255, batch["background"])
-            return [
-                {"preset": preset, "psnr": float(value)}
-                for preset, value in zip(batch["preset"], values, strict=True)
-            ]
-        return restored
+        return preset_scores(restored, batch) if mode == "predict" else restored
+
+
+@MODELS.register_module()
+class DeveilTraining(BaseModel):
+    """A deveil network with its loss, Eq. 10.
+
+    Args:
+        name: a row of the table of deveil networks.
+        weights: file to start from; None starts from random weights.
+    """
+
+    def __init__(self, name: str, weights: str | None = None):
+        super().__init__()
+        network = build_deveil_model(name) if weights is None else load_deveil_model(weights)
+        self.network = network.requires_grad_(True)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, mode: str = "tensor", **batch):  # type: ignore[no-untyped-def]
+        """`loss`: dict of losses; `predict`: one dict per image with its PSNR; see MMEngine."""
+        rainy = batch["rainy"]
+        if mode == "loss":
+            return {"loss": accumulation_loss(self.network, rainy, batch)}
+        restored = deveil(self.network, rainy).background
+        return preset_scores(restored, batch) if mode == "predict" else restored
+
+
+def preset_scores(restored: Tensor, batch: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each picture its preset and its PSNR, as a file would hold it."""
+    values = psnr((restored * 255).round() / 255, batch["background"])
+    return [
+        {"preset": preset, "psnr": float(value)}
+        for preset, value in zip(batch["preset"], values, strict=True)
+    ]
 
 
 @METRICS.register_module()

@@ -8,7 +8,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from jorder_preproc.models.variants import PathDilations, Variant
+from jorder_preproc.models.variants import ContextVariant, PathDilations
 
 _RELEASE_SIDE_PATH_WEIGHT = 0.1
 
@@ -58,7 +58,7 @@ class ContextNetwork(nn.Module):
         variant: which blocks, how many, and how they share out the paths.
     """
 
-    def __init__(self, variant: Variant):
+    def __init__(self, variant: ContextVariant):
         super().__init__()
         relu_after_sum = variant.block == "paper"
 

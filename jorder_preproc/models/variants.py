@@ -8,19 +8,33 @@ from typing import Literal
 PathDilations = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Variant:
-    """What tells one JORDER network from another.
+@dataclass(frozen=True, kw_only=True)
+class ContextVariant:
+    """What tells one context network from another (Sec. 4.2).
 
     Attributes:
-        channels: C, features of the context network.
-        blocks: K, recurrences of the context network (Sec. 4.2).
-        stages: tau, recurrences of joint detection and removal (Sec. 5.1).
-        paths: dilations of the two 3x3 convolutions of each path (Sec. 4.2).
+        channels: C, features.
+        blocks: K, recurrences.
+        paths: dilations of the two 3x3 convolutions of each path.
         context: `parallel` sums all paths in every block (Fig. 3); `sequential`
             chains them, block k holding path k mod len(paths) (Table 8).
         block: `paper` adds the paths before the ReLU (Sec. 4.2); `release` adds
             them after it, all but the first with weight 0.1.
+    """
+
+    channels: int
+    blocks: int
+    paths: tuple[PathDilations, ...] = ((1, 1), (2, 2), (3, 3))
+    context: Literal["parallel", "sequential"] = "parallel"
+    block: Literal["paper", "release"] = "paper"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant(ContextVariant):
+    """What tells one JORDER network from another, besides its context network.
+
+    Attributes:
+        stages: tau, recurrences of joint detection and removal (Sec. 5.1).
         fusion: `concat` predicts R, S, B in order from F and the earlier
             estimates (Sec. 4.1); `modulate` scales and shifts F by features of R
             and S, as the authors' release does.
@@ -37,19 +51,33 @@ class Variant:
     and says what to write here after a change.
     """
 
-    channels: int
-    blocks: int
     stages: int
     parameters: int
     macs_per_pixel: int
-    paths: tuple[PathDilations, ...] = ((1, 1), (2, 2), (3, 3))
-    context: Literal["parallel", "sequential"] = "parallel"
-    block: Literal["paper", "release"] = "paper"
     fusion: Literal["concat", "modulate"] = "concat"
     residual_stages: bool = False
     unshuffle: int = 1
     head_channels: int = 8
     fusion_kernel: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeveilVariant(ContextVariant):
+    """What tells one deveil network from another, besides its context network (Sec. 5.2).
+
+    Attributes:
+        overview_px: longer side of the small picture of the whole that the network looks
+            at; smaller pictures are taken as they are.
+        unshuffle: factor by which that is folded into channels.
+        parameters: number of weights and biases.
+        macs_per_pixel: multiply-accumulates of the convolutions per pixel of the small
+            picture.
+    """
+
+    overview_px: int
+    unshuffle: int
+    parameters: int
+    macs_per_pixel: int
 
 
 _RELEASE_PATHS = ((1, 1), (2, 2), (2, 4))
@@ -103,6 +131,28 @@ VARIANTS: dict[str, Variant] = {
     ),
 }
 
+DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
+    "jorder_deveil": DeveilVariant(
+        channels=64,
+        blocks=9,
+        overview_px=256,
+        unshuffle=2,
+        parameters=2_057_990,
+        macs_per_pixel=509_472,
+    ),
+    "jorder_deveil_lite": DeveilVariant(
+        channels=32,
+        blocks=6,
+        paths=((1, 1), (1, 2), (1, 4)),
+        context="sequential",
+        block="release",
+        overview_px=128,
+        unshuffle=2,
+        parameters=129_606,
+        macs_per_pixel=31_248,
+    ),
+}
+
 
 def list_models() -> list[str]:
     """Names that `build_model` and `load_model` take, in order of the paper."""
@@ -118,3 +168,19 @@ def get_variant(name: str) -> Variant:
     if name not in VARIANTS:
         raise ValueError(f"unknown model {name!r}; choose from {', '.join(VARIANTS)}")
     return VARIANTS[name]
+
+
+def list_deveil_models() -> list[str]:
+    """Names that `build_deveil_model` and `load_deveil_model` take."""
+    return list(DEVEIL_VARIANTS)
+
+
+def get_deveil_variant(name: str) -> DeveilVariant:
+    """Row `name` of the table of deveil networks.
+
+    Raises:
+        ValueError: no such variant.
+    """
+    if name not in DEVEIL_VARIANTS:
+        raise ValueError(f"unknown deveil model {name!r}; choose from {', '.join(DEVEIL_VARIANTS)}")
+    return DEVEIL_VARIANTS[name]

@@ -5,23 +5,30 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder, LabelConvention
-from jorder_preproc.models.variants import get_variant, list_models
+from jorder_preproc.models.variants import get_variant, list_deveil_models, list_models
 
 FORMAT_VERSION = "1"
+DEVEIL_WEIGHTS = "jorder_deveil_lite"
+"""Name of the shipped weights that take the veil off, for every derainer."""
+
 SHIPPED_WEIGHTS = Path(__file__).parents[1] / "weights"
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save: zip since 1.6, a bare pickle before
 _RELEASES = ("jorder_e_practical", "jorder_e")
 _RELEASE_SCALE = 255.0
+
+AnyNetwork = TypeVar("AnyNetwork", Jorder, DeveilNetwork)
 
 
 def load_model(
@@ -50,23 +57,41 @@ def load_model(
             f"no weights for {name} come with the package (for: "
             f"{', '.join(shipped_models()) or 'none yet'}); train some, or pass weights=FILE"
         )
-    network = _read(name, find_weights(name if weights is None else weights))
-    network.requires_grad_(False).eval()
+    path = find_weights(name if weights is None else weights)
+    metadata, tensors = _read(path)
+    network = _fill(_empty_network(name, metadata, path), tensors, path)
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def save_weights(network: Jorder, path: str | os.PathLike[str]) -> None:
-    """Write a network as safetensors, whole or not at all, with what `load_model` needs.
+def load_deveil_model(
+    weights: str | os.PathLike[str] = DEVEIL_WEIGHTS, device: str | torch.device = "cpu"
+) -> DeveilNetwork:
+    """A trained deveil network, ready to use: evaluation mode, no gradients.
+
+    Args:
+        weights: a safetensors file written by `save_weights`, which says which network it
+            is for, or the name of weights in the package.
+        device: where to put it.
+
+    Raises:
+        ValueError: the file is not safetensors, is damaged, or not of a deveil network.
+        FileNotFoundError: no such file.
+    """
+    path = find_weights(weights)
+    metadata, tensors = _read(path)
+    return _fill(_empty_deveil_network(metadata, path), tensors, path).to(device)
+
+
+def save_weights(network: Jorder | DeveilNetwork, path: str | os.PathLike[str]) -> None:
+    """Write a network as safetensors, whole or not at all, with what loading it needs.
 
     Raises:
         OSError: the file cannot be written.
     """
-    metadata = {
-        "format_version": FORMAT_VERSION,
-        "variant": network.name,
-        "label_convention": network.label_convention,
-        "input_scale": f"{network.input_scale:g}",
-    }
+    metadata = {"format_version": FORMAT_VERSION, "variant": network.name}
+    if isinstance(network, Jorder):
+        metadata["label_convention"] = network.label_convention
+        metadata["input_scale"] = f"{network.input_scale:g}"
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
@@ -107,8 +132,9 @@ def convert_release(source: str | os.PathLike[str], destination: str | os.PathLi
 
 
 def shipped_models() -> list[str]:
-    """Names of the networks whose weights come with the package."""
-    return [name for name in list_models() if _shipped_file(name).is_file()]
+    """Names of the networks whose weights come with the package, deveil networks last."""
+    names = [*list_models(), *list_deveil_models()]
+    return [name for name in names if _shipped_file(name).is_file()]
 
 
 def find_weights(weights: str | os.PathLike[str]) -> Path:
@@ -135,11 +161,11 @@ def _shipped_file(name: str) -> Path:
     return SHIPPED_WEIGHTS / f"{name}.safetensors"
 
 
-def _read(name: str, path: Path) -> Jorder:
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file."""
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {
+            return file.metadata() or {}, {
                 key: file.get_tensor(key).to(torch.float32, copy=True)
                 for key in file.keys()  # noqa: SIM118
             }
@@ -155,17 +181,19 @@ def _read(name: str, path: Path) -> Jorder:
         raise ValueError(
             f"{path} is damaged or not a safetensors file ({error}); download or export it again"
         ) from error
-    network = _empty_network(name, metadata, path)
+
+
+def _fill(network: AnyNetwork, tensors: Mapping[str, Tensor], path: Path) -> AnyNetwork:
+    """Put weights into a network, for use alone."""
     differences = _differences(network, tensors)
     if differences:
-        raise ValueError(f"{path} does not fit {name}: {differences}; export it again")
+        raise ValueError(f"{path} does not fit {network.name}: {differences}; export it again")
     network.load_state_dict(tensors, assign=True)
-    return network
+    return network.requires_grad_(False).eval()
 
 
-def _empty_network(name: str, metadata: Mapping[str, str], path: Path) -> Jorder:
-    """The network the metadata describes, without storage for its weights."""
-    missing = {"format_version", "variant", "label_convention", "input_scale"} - metadata.keys()
+def _check_metadata(metadata: Mapping[str, str], expected: Iterable[str], path: Path) -> None:
+    missing = {"format_version", "variant", *expected} - metadata.keys()
     if missing:
         raise ValueError(
             f"{path} was not written by jorder-preproc (no {', '.join(sorted(missing))} in its "
@@ -176,6 +204,25 @@ def _empty_network(name: str, metadata: Mapping[str, str], path: Path) -> Jorder
             f"{path} has format version {metadata['format_version']}, this jorder-preproc reads "
             f"{FORMAT_VERSION}; upgrade it"
         )
+
+
+def _empty_deveil_network(metadata: Mapping[str, str], path: Path) -> DeveilNetwork:
+    """The network the metadata describes, without storage for its weights."""
+    _check_metadata(metadata, (), path)
+    name = metadata["variant"]
+    if name not in list_deveil_models():
+        raise ValueError(
+            f"{path} holds weights of {name}, which is no deveil network; expected weights of "
+            f"{' or '.join(list_deveil_models())}"
+        )
+    with torch.device("meta"):
+        return DeveilNetwork(name)
+
+
+def _empty_network(name: str, metadata: Mapping[str, str], path: Path) -> Jorder:
+    """The network the metadata describes, without storage for its weights."""
+    deveils = metadata.get("variant") in list_deveil_models()
+    _check_metadata(metadata, () if deveils else ("label_convention", "input_scale"), path)
     if metadata["variant"] != name:
         raise ValueError(
             f"{path} holds weights of {metadata['variant']}, not of {name}; "
@@ -189,7 +236,7 @@ def _empty_network(name: str, metadata: Mapping[str, str], path: Path) -> Jorder
         raise ValueError(f"{path} has wrong metadata: {error}; export it again") from error
 
 
-def _differences(network: Jorder, tensors: Mapping[str, Tensor]) -> str:
+def _differences(network: nn.Module, tensors: Mapping[str, Tensor]) -> str:
     """What keeps the tensors from being the weights of the network; empty if nothing."""
     expected = network.state_dict()
     parts = []

@@ -1,0 +1,46 @@
+"""The shipped deveil network: clean photographs behind a drawn veil (Sec. 5.2, 5.3).
+
+python -m training configs/training/jorder_deveil_lite.py --photos DIR --val-photos DIR
+"""
+
+_base_ = "./_base_/runner.py"
+
+iterations = 8_000
+
+model = dict(type="DeveilTraining", name="jorder_deveil_lite")
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    sampler=dict(type="DrawSampler"),
+    dataset=dict(
+        type="VeiledPhotos",
+        size=192,
+        mixture=dict(heavy=0.5, wide=0.5),
+        layers_per_preset=100,
+    ),
+    collate_fn=dict(type="default_collate"),
+)
+val_dataloader = dict(dataset=dict(presets=["clean", "accumulation"]))
+
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=200),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=200, T_max=iterations - 200, eta_min=1e-6),
+]
+
+train_cfg = dict(
+    type="IterBasedTrainLoop",
+    max_iters=iterations,
+    val_interval=1000,
+    fast_forward_on_resume=True,
+)
+
+custom_hooks = [
+    dict(type="KeepBestWeights"),
+    dict(type="EMAHook", momentum=0.001, begin_iter=500),
+]

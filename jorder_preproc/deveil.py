@@ -1,0 +1,230 @@
+"""Take the veil of rain accumulation off a picture (Sec. 5.2).
+
+`jorder_preproc.deveil` is the function of this module, not the module itself; import more
+from here as `from jorder_preproc.deveil import estimate_light`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from jorder_preproc.canvas import AnyCanvas, FloatCanvas
+from jorder_preproc.images import check_image
+from jorder_preproc.models.deveil import DeveilNetwork
+
+EPSILON = 1e-5
+"""Keeps the division by alpha finite; Eq. 10."""
+
+LIGHT_RANGE = (0.8, 1.0)
+"""Of the brightest channel of an estimated atmospheric light: an overcast sky is the
+brightest thing of a rainy scene, and exposed as such."""
+
+THIN_VEIL = 0.1
+"""Mean of 1 - alpha below which a picture counts as clear."""
+
+_PIXELS_AT_ONCE = 1 << 20
+_LIGHT_WINDOW = 5
+_LIGHT_SHARE = 0.01
+_MOST_TINT = 0.05
+
+
+class Veil(NamedTuple):
+    """What lies before pictures, as the deveil network sees it.
+
+    Attributes:
+        coefficients: of log alpha, float (N, 2, 3, h, w); see `DeveilNetwork`.
+        atmospheric_light: A, float (N, 3, 1, 1), in (0, 1].
+    """
+
+    coefficients: Tensor
+    atmospheric_light: Tensor
+
+
+class Deveiled(NamedTuple):
+    """Pictures without the veil, and the veil.
+
+    Attributes:
+        background: B, float, shaped like the image, in [0, 1].
+        transmission: alpha, float, shaped like the image, > 0; above 1 where the darkening
+            of the sky outweighs the veil.
+        atmospheric_light: A, float (3, 1, 1) or (N, 3, 1, 1), in (0, 1].
+    """
+
+    background: Tensor
+    transmission: Tensor
+    atmospheric_light: Tensor
+
+
+@torch.inference_mode()
+def deveil(
+    network: DeveilNetwork, image: Tensor, *, atmospheric_light: Tensor | None = None
+) -> Deveiled:
+    """Estimate B and alpha of Eq. 3 from a picture O behind a veil, without streaks.
+
+    The picture runs on the device of the network; the results are on the picture's own.
+
+    Args:
+        network: what `load_deveil_model` gives.
+        image: O, float RGB (3, H, W) or (N, 3, H, W), in [0, 1], any H, W >= 1.
+        atmospheric_light: A, float (3, 1, 1) or (N, 3, 1, 1), in (0, 1]; None estimates it
+            from each picture.
+
+    Returns:
+        B, alpha and A in the dtype and on the device of the image.
+
+    Raises:
+        TypeError: image is not a tensor, or not float.
+        ValueError: wrong shape, or values outside [0, 1], or NaN.
+    """
+    check_image(image)
+    frames = (image if image.ndim == 4 else image[None]).detach()
+    device = next(network.parameters()).device
+    precise = torch.promote_types(image.dtype, torch.float32)
+    light = atmospheric_light
+    if light is not None:
+        light = check_light(light, len(frames)).to(device, torch.float32)
+    veil = estimate_veil(network, _overview(network, FloatCanvas(frames)), light)
+    moved = frames.to(device, precise)
+    rows, columns = (positions(size, device=device) for size in moved.shape[-2:])
+    background, transmission = remove_veil(moved, veil, rows, columns)
+    results = (background.clamp(0, 1), transmission, veil.atmospheric_light)
+    results = tuple(result.to(frames) for result in results)
+    return Deveiled(*(results if image.ndim == 4 else (result[0] for result in results)))
+
+
+def check_light(light: Tensor, count: int) -> Tensor:
+    """An atmospheric light given for `count` pictures, as (N, 3, 1, 1).
+
+    Raises:
+        ValueError: another shape, or values outside (0, 1].
+    """
+    shape = tuple(light.shape)
+    if shape not in ((3, 1, 1), (1, 3, 1, 1), (count, 3, 1, 1)):
+        raise ValueError(
+            f"atmospheric_light must be (3, 1, 1) or ({count}, 3, 1, 1), one for each picture, "
+            f"got {shape}"
+        )
+    if not (light > 0).all() or not (light <= 1).all():
+        raise ValueError(f"atmospheric_light must be in (0, 1], got {light.flatten().tolist()}")
+    return light.expand(count, 3, 1, 1)
+
+
+def estimate_light(overview: Tensor) -> Tensor:
+    """Atmospheric light A of pictures, from the brightest of their dark channel.
+
+    The dark channel, the least of the three channels over a window, is bright where there
+    is nothing but veil. Of its brightest hundredth the median is taken: small lamps,
+    saturated spots and noise are gone by then. A picture, or a part of one, that shows no
+    such place says nothing of A, so the result is kept within `LIGHT_RANGE` and close to
+    grey, as an overcast sky is.
+
+    Args:
+        overview: small pictures of the whole, float RGB (N, 3, h, w), in [0, 1].
+
+    Returns:
+        A, float (N, 3, 1, 1).
+    """
+    window = min(_LIGHT_WINDOW, *((side - 1) // 2 * 2 + 1 for side in overview.shape[-2:]))
+    dark = -max_pool2d(-overview.amin(1, keepdim=True), window, stride=1, padding=window // 2)
+    dark, colours = dark.flatten(1), overview.flatten(2)
+    count = max(round(dark.shape[1] * _LIGHT_SHARE), 1)
+    places = dark.topk(count).indices
+    brightest = colours.gather(2, places[:, None].expand(-1, 3, -1)).median(2).values
+    level = brightest.amax(1, keepdim=True)
+    tint = (brightest / level.clamp(min=EPSILON)).clamp(min=1 - _MOST_TINT)
+    return (tint * level.clamp(*LIGHT_RANGE))[..., None, None]
+
+
+def estimate_veil(
+    network: DeveilNetwork, overview: Tensor, atmospheric_light: Tensor | None = None
+) -> Veil:
+    """The veil before pictures.
+
+    Args:
+        network: see `deveil`.
+        overview: small pictures of the whole, float RGB (N, 3, h, w), in [0, 1], on the
+            network's device, with height and width of `network.overview_shape`.
+        atmospheric_light: A, float (N, 3, 1, 1); None estimates it.
+    """
+    light = estimate_light(overview) if atmospheric_light is None else atmospheric_light
+    dtype = next(network.parameters()).dtype
+    coefficients = network((overview / light).to(dtype))
+    return Veil(coefficients.to(overview.dtype), light)
+
+
+def remove_veil(image: Tensor, veil: Veil, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """B = (O - (1 - alpha) A) / (alpha + epsilon), Eq. 10, for a window of pictures.
+
+    Args:
+        image: O of the window, float RGB (N, 3, H, W).
+        veil: of the whole pictures.
+        rows, columns: where the rows and columns of the window lie in the whole, float (H,)
+            and (W,); see `positions`.
+
+    Returns:
+        B, not clamped, and alpha, both shaped like the image.
+    """
+    light = veil.atmospheric_light
+    height, width = veil.coefficients.shape[-2:]
+    vertical = _interpolation(rows, height).to(image.dtype)
+    horizontal = _interpolation(columns, width).to(image.dtype)
+    base, slope = (vertical @ veil.coefficients @ horizontal.mT).unbind(1)
+    transmission = (base + slope * (image / light)).exp()
+    background = (image - (1 - transmission) * light) / (transmission + EPSILON)
+    return background, transmission
+
+
+def veil_thickness(overview: Tensor, veil: Veil) -> Tensor:
+    """Mean of 1 - alpha, 0 where alpha is above 1, of each picture: float (N,)."""
+    rows, columns = (positions(size, device=overview.device) for size in overview.shape[-2:])
+    _, transmission = remove_veil(overview, veil, rows, columns)
+    return (1 - transmission).clamp(min=0).mean((1, 2, 3))
+
+
+@torch.inference_mode()
+def is_veiled(network: DeveilNetwork, canvas: AnyCanvas) -> Tensor:
+    """Whether each picture is behind more than a `THIN_VEIL`: bool (N,)."""
+    overview = _overview(network, canvas)
+    return veil_thickness(overview, estimate_veil(network, overview)) > THIN_VEIL
+
+
+@torch.inference_mode()
+def remove_from_canvas(network: DeveilNetwork, source: AnyCanvas, target: AnyCanvas) -> None:
+    """Write to `target` what `deveil` makes of all pictures of `source`, some rows at a time."""
+    count, height, width = source.shape
+    veil = estimate_veil(network, _overview(network, source))
+    across = positions(width, device=veil.coefficients.device)
+    rows_at_once = max(1, _PIXELS_AT_ONCE // width)
+    for number in range(count):
+        picture = slice(number, number + 1)
+        own = Veil(*(part[picture] for part in veil))
+        for start in range(0, height, rows_at_once):
+            rows = slice(start, min(start + rows_at_once, height))
+            image = source.read(picture, np.arange(rows.start, rows.stop), np.arange(width))
+            image = image.to(across.device, torch.promote_types(image.dtype, torch.float32))
+            down = positions(height, device=across.device)[rows]
+            background, _ = remove_veil(image, own, down, across)
+            target.write(picture, rows, slice(None), background.clamp(0, 1))
+
+
+def _overview(network: DeveilNetwork, canvas: AnyCanvas) -> Tensor:
+    _, height, width = canvas.shape
+    device = next(network.parameters()).device
+    return canvas.overview(*network.overview_shape((height, width))).to(device)
+
+
+def positions(size: int, device: torch.device | None = None) -> Tensor:
+    """Centres of the pixels of an axis, from 0 to 1."""
+    return (torch.arange(size, device=device) + 0.5) / size
+
+
+def _interpolation(at: Tensor, size: int) -> Tensor:
+    """Weights (len(at), size) of linear interpolation among `size` cells."""
+    nearest = (at * size - 0.5).clamp(0, size - 1)
+    distance = nearest[:, None] - torch.arange(size, device=at.device)
+    return (1 - distance.abs()).clamp(min=0)

@@ -1,0 +1,95 @@
+"""The network that sees the veil of rain accumulation (Sec. 5.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pixel_unshuffle, relu
+
+from jorder_preproc.models.context import ContextNetwork, conv
+from jorder_preproc.models.variants import get_deveil_variant
+
+_TERMS = 2  # of the logarithm of the transmission: constant and linear
+
+
+class DeveilNetwork(nn.Module):
+    """Estimate the transmission alpha from a small picture of the whole (Sec. 5.2).
+
+    The veil is smooth, and how thick it is shows in the picture as a whole: in its darkest
+    and brightest parts. So the context network looks at an overview, whatever the size of
+    the picture. The darkening of the overcast sky is not smooth: it falls on bright pixels
+    less than on dark ones, and alpha, which undoes both, follows the pixel. The network
+    therefore gives the logarithm of alpha as a line over the pixel's value,
+
+        log alpha = a + b O / A,
+
+    with maps a and b for each channel. An untrained network gives alpha = 1.
+
+    Args:
+        name: a row of the table of deveil networks; see `list_deveil_models`.
+
+    Attributes:
+        name: as given.
+        variant: the row.
+
+    Raises:
+        ValueError: no such variant.
+    """
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.name = name
+        self.variant = get_deveil_variant(name)
+        channels = self.variant.channels
+        self.encoder = conv(3 * self.variant.unshuffle**2, channels)
+        self.context = ContextNetwork(self.variant)
+        self.whole = nn.Sequential(
+            nn.Linear(3 * channels, channels), nn.ReLU(), nn.Linear(channels, channels)
+        )
+        last = conv(channels, 3 * _TERMS)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.get_parameter("bias"))
+        self.head = nn.Sequential(conv(channels, channels), nn.ReLU(), last)
+
+    def overview_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Height and width, px, of the overview of a picture of that height and width."""
+        fold = self.variant.unshuffle
+        scale = min(1.0, self.variant.overview_px / max(shape))
+        height, width = (max(round(side * scale / fold), 1) * fold for side in shape)
+        return height, width
+
+    def forward(self, overview: Tensor) -> Tensor:
+        """Coefficients of log alpha.
+
+        Args:
+            overview: O / A of the whole picture, float RGB (N, 3, h, w), with height and
+                width of `overview_shape`.
+
+        Returns:
+            a and b, float (N, 2, 3, h', w'), to be interpolated over the picture.
+
+        Raises:
+            ValueError: wrong shape.
+        """
+        fold = self.variant.unshuffle
+        shape = tuple(overview.shape)
+        if overview.ndim != 4 or shape[1] != 3 or shape[2] % fold or shape[3] % fold:
+            raise ValueError(
+                f"overview must be (N, 3, H, W) with multiples of {fold}, got {shape}; "
+                "use jorder_preproc.deveil, which takes any picture"
+            )
+        features = relu(self.encoder(pixel_unshuffle(overview, fold)))
+        features = self.context(features)[-1]
+        pooled = [features.mean((2, 3)), features.amax((2, 3)), -features.amin((2, 3))]
+        features = features + self.whole(torch.cat(pooled, 1))[..., None, None]
+        coefficients: Tensor = self.head(relu(features))
+        return coefficients.unflatten(1, (_TERMS, 3))
+
+
+def build_deveil_model(name: str) -> DeveilNetwork:
+    """An untrained deveil network.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    return DeveilNetwork(name)

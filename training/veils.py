@@ -1,0 +1,106 @@
+"""Training pictures behind a veil, for the deveil networks (Sec. 5.2, 5.3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from mmengine.registry import DATASETS
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from jorder_preproc.rain import add_rain
+from jorder_preproc.rain.accumulation import draw_accumulation
+from jorder_preproc.rain.presets import AccumulationPreset, Range
+from jorder_preproc.rain.synthesize import StreakLayer
+from training.bank import LayerBank
+from training.data import list_photos, read_photo
+
+
+@DATASETS.register_module()
+class VeiledPhotos(Dataset):
+    """Square views of clean photographs behind a veil with A = 1, and without it.
+
+    Item `draw` is a function of that number alone. Every epoch, as many draws as there are
+    photographs and two more, holds one purely white and one purely black picture: the white
+    balance of Sec. 5.2.
+
+    Args:
+        photos: folder of clean photographs.
+        size: edge, px.
+        gamma: darkening before the veil; (1, 1) trains without low light (Fig. 11, R).
+        white_balance: add the white and the black picture.
+        clear: share without veil or darkening.
+        streaks: share with streaks, as faint as those that streak removal leaves behind.
+        light_error: the light the network is told, divided by A = 1; what `estimate_light`
+            gets wrong is in there.
+        mixture, layers_per_preset, seed: see `LayerBank`.
+
+    Raises:
+        ValueError: no photographs.
+    """
+
+    def __init__(
+        self,
+        photos: str,
+        size: int,
+        mixture: dict[str, float],
+        layers_per_preset: int,
+        gamma: Range = (1.0, 1.5),
+        white_balance: bool = True,
+        clear: float = 0.25,
+        streaks: float = 0.3,
+        light_error: Range = (0.85, 1.05),
+        seed: int = 0,
+    ):
+        self.size = size
+        self.photos = [read_photo(path) for path in list_photos(photos)]
+        self.flat = (1.0, 0.0) if white_balance else ()
+        self.veil = AccumulationPreset(
+            gamma=tuple(gamma), atmospheric_light=(1.0, 1.0), light_tint=0.0
+        )
+        self.clear = clear
+        self.streaks = streaks
+        self.light_error = light_error
+        self.bank = LayerBank(mixture, layers_per_preset, seed=seed)
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        """rainy, background float (3, P, P); atmospheric_light, as told, float (3, 1, 1)."""
+        rng = np.random.default_rng(draw)
+        number = int(rng.integers(len(self.photos) + len(self.flat)))
+        shape = (self.size, self.size)
+        if number < len(self.photos):
+            background = self._view(self.photos[number], rng)
+        else:
+            background = torch.full((3, *shape), self.flat[number - len(self.photos)])
+        veil = None
+        if rng.random() >= self.clear:
+            veil = draw_accumulation(shape, self.veil, rng)
+        layers = []
+        if rng.random() < self.streaks:
+            left = rng.uniform(0, 0.5)
+            layers = [fade(layer, left) for layer in self.bank.draw(self.size, rng)]
+        light = rng.uniform(*self.light_error)
+        return {
+            "rainy": add_rain(background, layers, veil).rainy,
+            "background": add_rain(background, layers).rainy,
+            "atmospheric_light": torch.full((3, 1, 1), light),
+        }
+
+    def _view(self, photo: np.ndarray, rng: np.random.Generator) -> Tensor:
+        largest = min(photo.shape[:2])
+        window = int(rng.integers(largest // 2, largest + 1))
+        top = int(rng.integers(photo.shape[0] - window + 1))
+        left = int(rng.integers(photo.shape[1] - window + 1))
+        view = Image.fromarray(photo[top : top + window, left : left + window])
+        pixels = np.asarray(view.resize((self.size, self.size), Image.Resampling.BICUBIC))
+        if rng.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+
+
+def fade(layer: StreakLayer, left: float) -> StreakLayer:
+    """The layer with that share of its light."""
+    return replace(layer, light=layer.light * left)
