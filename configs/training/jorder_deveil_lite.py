@@ -15,7 +15,7 @@ train_dataloader = dict(
     sampler=dict(type="DrawSampler"),
     dataset=dict(
         type="VeiledPhotos",
-        size=192,
+        size=256,
         mixture=dict(heavy=0.5, wide=0.5),
         layers_per_preset=100,
     ),
@@ -24,7 +24,7 @@ train_dataloader = dict(
 val_dataloader = dict(dataset=dict(presets=["clean", "accumulation"]))
 
 optim_wrapper = dict(
-    type="OptimWrapper",
+    type="BFloat16OptimWrapper",
     optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
     clip_grad=dict(max_norm=1.0),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_unshuffle, relu
+from torch.nn.functional import max_pool2d, pixel_unshuffle, relu
 
 from jorder_preproc.models.context import ContextNetwork, conv
 from jorder_preproc.models.variants import get_deveil_variant
@@ -41,7 +41,8 @@ class DeveilNetwork(nn.Module):
         self.name = name
         self.variant = get_deveil_variant(name)
         channels = self.variant.channels
-        self.encoder = conv(3 * self.variant.unshuffle**2, channels)
+        # pixels of a cell, and their least and largest: of a clear view some are dark
+        self.encoder = conv(3 * self.variant.unshuffle**2 + 6, channels)
         self.context = ContextNetwork(self.variant)
         self.whole = nn.Sequential(
             nn.Linear(3 * channels, channels), nn.ReLU(), nn.Linear(channels, channels)
@@ -78,7 +79,9 @@ class DeveilNetwork(nn.Module):
                 f"overview must be (N, 3, H, W) with multiples of {fold}, got {shape}; "
                 "use jorder_preproc.deveil, which takes any picture"
             )
-        features = relu(self.encoder(pixel_unshuffle(overview, fold)))
+        darkest, brightest = -max_pool2d(-overview, fold), max_pool2d(overview, fold)
+        cells = torch.cat([pixel_unshuffle(overview, fold), darkest, brightest], 1)
+        features = relu(self.encoder(cells))
         features = self.context(features)[-1]
         pooled = [features.mean((2, 3)), features.amax((2, 3)), -features.amin((2, 3))]
         features = features + self.whole(torch.cat(pooled, 1))[..., None, None]

@@ -136,9 +136,9 @@ DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
         channels=64,
         blocks=9,
         overview_px=256,
-        unshuffle=2,
-        parameters=2_057_990,
-        macs_per_pixel=509_472,
+        unshuffle=4,
+        parameters=2_082_182,
+        macs_per_pixel=128_880,
     ),
     "jorder_deveil_lite": DeveilVariant(
         channels=32,
@@ -146,10 +146,10 @@ DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
         paths=((1, 1), (1, 2), (1, 4)),
         context="sequential",
         block="release",
-        overview_px=128,
-        unshuffle=2,
-        parameters=129_606,
-        macs_per_pixel=31_248,
+        overview_px=256,
+        unshuffle=4,
+        parameters=141_702,
+        macs_per_pixel=8_568,
     ),
 }
 

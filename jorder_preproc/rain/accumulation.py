@@ -51,7 +51,7 @@ def draw_accumulation(
 
 
 def draw_depth(shape: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    """A synthetic outdoor depth map: ground up to a horizon, sky above, smooth relief.
+    """A synthetic outdoor depth map: ground up to a horizon, sky, planes before it, relief.
 
     Returns:
         float (1, H, W), in [0, 1]; 1 is the farthest point.
@@ -59,9 +59,18 @@ def draw_depth(shape: tuple[int, int], rng: np.random.Generator) -> Tensor:
     height, width = shape
     horizon = rng.uniform(0.1, 0.6)
     tilt = rng.uniform(-0.15, 0.15)
-    rows = torch.linspace(0, 1, height)[:, None] + tilt * torch.linspace(-1, 1, width)[None]
-    ground = 1 - ((rows - horizon) / (1.2 - horizon)).clamp(0, 1)
+    across = torch.linspace(-1, 1, width)[None]
+    rows = torch.linspace(0, 1, height)[:, None] + tilt * across
+    depth = 1 - ((rows - horizon) / (1.2 - horizon)).clamp(0, 1)
+    for _ in range(rng.integers(4)):
+        # upright, as house fronts and rows of trees are, with edges that are not sharp
+        centre, half_width, top = rng.uniform(-1, 1), rng.uniform(0.1, 0.6), rng.uniform(-0.3, 0.6)
+        softness = rng.uniform(0.01, 0.06)
+        inside = ((half_width - (across - centre).abs()) / softness).sigmoid()
+        inside = inside * ((rows - top) / softness).sigmoid()
+        plane = rng.uniform(0.1, 0.8) + rng.uniform(-0.3, 0.3) * (across - centre)
+        depth = depth + inside * (torch.minimum(plane, depth) - depth)
     grid = torch.from_numpy(rng.normal(0, rng.uniform(0.05, 0.3), (1, 1, 5, 6))).float()
     relief = interpolate(grid, shape, mode="bicubic", align_corners=True)[0]
-    depth = (ground + relief).clamp(min=0.02)
+    depth = (depth[None] + relief).clamp(min=0.02)
     return depth / depth.amax()
