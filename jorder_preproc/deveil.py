@@ -37,7 +37,7 @@ class Veil(NamedTuple):
     """What lies before pictures, as the deveil network sees it.
 
     Attributes:
-        coefficients: of log alpha, float (N, 2, 3, h, w); see `DeveilNetwork`.
+        coefficients: of log alpha, float (N, 2, 1, h, w); see `DeveilNetwork`.
         atmospheric_light: A, float (N, 3, 1, 1), in (0, 1].
     """
 

@@ -23,7 +23,8 @@ class DeveilNetwork(nn.Module):
 
         log alpha = a + b O / A,
 
-    with maps a and b for each channel. An untrained network gives alpha = 1.
+    with maps a and b that all channels share, so that a veil of no colour of its own leaves
+    none. An untrained network gives alpha = 1.
 
     Args:
         name: a row of the table of deveil networks; see `list_deveil_models`.
@@ -47,7 +48,7 @@ class DeveilNetwork(nn.Module):
         self.whole = nn.Sequential(
             nn.Linear(3 * channels, channels), nn.ReLU(), nn.Linear(channels, channels)
         )
-        last = conv(channels, 3 * _TERMS)
+        last = conv(channels, _TERMS)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.get_parameter("bias"))
         self.head = nn.Sequential(conv(channels, channels), nn.ReLU(), last)
@@ -67,7 +68,7 @@ class DeveilNetwork(nn.Module):
                 width of `overview_shape`.
 
         Returns:
-            a and b, float (N, 2, 3, h', w'), to be interpolated over the picture.
+            a and b, float (N, 2, 1, h', w'), to be interpolated over the picture.
 
         Raises:
             ValueError: wrong shape.
@@ -86,7 +87,7 @@ class DeveilNetwork(nn.Module):
         pooled = [features.mean((2, 3)), features.amax((2, 3)), -features.amin((2, 3))]
         features = features + self.whole(torch.cat(pooled, 1))[..., None, None]
         coefficients: Tensor = self.head(relu(features))
-        return coefficients.unflatten(1, (_TERMS, 3))
+        return coefficients[:, :, None]
 
 
 def build_deveil_model(name: str) -> DeveilNetwork:

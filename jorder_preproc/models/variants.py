@@ -137,8 +137,8 @@ DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
         blocks=9,
         overview_px=256,
         unshuffle=4,
-        parameters=2_082_182,
-        macs_per_pixel=128_880,
+        parameters=2_079_874,
+        macs_per_pixel=128_736,
     ),
     "jorder_deveil_lite": DeveilVariant(
         channels=32,
@@ -148,8 +148,8 @@ DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
         block="release",
         overview_px=256,
         unshuffle=4,
-        parameters=141_702,
-        macs_per_pixel=8_568,
+        parameters=140_546,
+        macs_per_pixel=8_496,
     ),
 }
 
