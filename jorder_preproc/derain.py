@@ -313,11 +313,11 @@ def _spans(size: int, tile: int | None, halo: int, multiple: int) -> Iterator[_S
 
 
 class _Layers(NamedTuple):
-    """B, S and R as they are written; None where one is not wanted."""
+    """B, S and R as they are written: canvases of one kind; None where one is not wanted."""
 
-    background: AnyCanvas
-    streak_map: AnyCanvas | None
-    region_mask: AnyCanvas | None
+    background: Any
+    streak_map: Any
+    region_mask: Any
 
 
 def _split(order: tuple[Step, ...]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
@@ -338,6 +338,7 @@ def _take_steps(
     for step in steps:
         new = background.blank(3)
         if step == "deveil":
+            assert deveil is not None  # `check_order` saw to it
             remove_from_canvas(deveil, background, new)
         else:
             found = [layer and layer.blank(layer.channels) for layer in seen]

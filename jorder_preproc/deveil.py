@@ -92,8 +92,8 @@ def deveil(
     moved = frames.to(device, precise)
     rows, columns = (positions(size, device=device) for size in moved.shape[-2:])
     background, transmission = remove_veil(moved, veil, rows, columns)
-    results = (background.clamp(0, 1), transmission, veil.atmospheric_light)
-    results = tuple(result.to(frames) for result in results)
+    parts = (background.clamp(0, 1), transmission, veil.atmospheric_light)
+    results = [part.to(frames) for part in parts]
     return Deveiled(*(results if image.ndim == 4 else (result[0] for result in results)))
 
 
@@ -169,11 +169,11 @@ def remove_veil(image: Tensor, veil: Veil, rows: Tensor, columns: Tensor) -> tup
     Returns:
         B, not clamped, and alpha, both shaped like the image.
     """
-    light = veil.atmospheric_light
-    height, width = veil.coefficients.shape[-2:]
+    coefficients, light = (part.to(image.dtype) for part in veil)
+    height, width = coefficients.shape[-2:]
     vertical = _interpolation(rows, height).to(image.dtype)
     horizontal = _interpolation(columns, width).to(image.dtype)
-    base, slope = (vertical @ veil.coefficients @ horizontal.mT).unbind(1)
+    base, slope = (vertical @ coefficients @ horizontal.mT).unbind(1)
     transmission = (base + slope * (image / light)).exp()
     background = (image - (1 - transmission) * light) / (transmission + EPSILON)
     return background, transmission

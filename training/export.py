@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jorder_preproc.models import load_model
+from jorder_preproc.models import DeveilNetwork
 from training.hooks import RECORD, WEIGHTS
-from training.score import VALIDATION_SEED, Score, markdown_table, score
+from training.score import VALIDATION_SEED, Score, load_network, markdown_table, score
 
 _CARD = """# {model}
 
-{parameters:,} parameters, {kmacs:.1f} kMAC per pixel, {size:,} bytes.
+{parameters:,} parameters, {kmacs:.1f} kMAC per pixel{of_what}, {size:,} bytes.
 
 sha256 `{sha256}`
 
@@ -61,12 +61,13 @@ def export(
         raise ValueError(f"{work_dir} holds no {WEIGHTS} and {RECORD}; has the run validated yet?")
     records = [json.loads(path.read_text()) for path in [*earlier, record_file]]
     name = records[-1]["model"]
-    network = load_model(name, weights)
+    network = load_network(name, str(weights))
     scores = score(network, photos)
     card = _CARD.format(
         model=name,
         parameters=network.variant.parameters,
         kmacs=network.variant.macs_per_pixel / 1000,
+        of_what=" of the overview" if isinstance(network, DeveilNetwork) else "",
         size=weights.stat().st_size,
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         data=data,

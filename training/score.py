@@ -1,6 +1,7 @@
-"""`python -m training.score`: luminance PSNR and SSIM of a derainer on clean photographs.
+"""`python -m training.score`: luminance PSNR and SSIM of a network on clean photographs.
 
-Rain by preset is put on every photograph, rounded to 8 bits, removed, rounded again.
+Rain by preset is put on every photograph, rounded to 8 bits, removed, rounded again. What
+a derainer removes is streaks, what a deveil network does is the veil.
 """
 
 from __future__ import annotations
@@ -13,11 +14,19 @@ from dataclasses import dataclass
 import torch
 
 from jorder_preproc.derain import derain
+from jorder_preproc.deveil import deveil
 from jorder_preproc.metrics import psnr, ssim
-from jorder_preproc.models import Jorder, load_model
+from jorder_preproc.models import (
+    DeveilNetwork,
+    Jorder,
+    list_deveil_models,
+    load_deveil_model,
+    load_model,
+)
 from training.data import RainyPhotos
 
 PRESETS = ("clean", "light", "heavy", "rain800")
+DEVEIL_PRESETS = ("clean", "accumulation")
 VALIDATION_SEED = 1
 _EQUAL_PSNR = 100.0  # stands for infinity in means
 
@@ -30,7 +39,7 @@ class Score:
         preset: kind of rain, `clean` for none.
         images: number of photographs.
         input_psnr, input_ssim: of the rainy picture; dB and [0, 1].
-        psnr, ssim: of the derained one.
+        psnr, ssim: of the restored one.
     """
 
     preset: str
@@ -41,16 +50,31 @@ class Score:
     ssim: float
 
 
+def load_network(name: str, weights: str | None) -> Jorder | DeveilNetwork:
+    """A trained derainer or deveil network; see `load_model`, `load_deveil_model`."""
+    if name in list_deveil_models():
+        return load_deveil_model(weights or name)
+    return load_model(name, weights)
+
+
 def score(
-    network: Jorder, photos: str, presets: Sequence[str] = PRESETS, seed: int = VALIDATION_SEED
+    network: Jorder | DeveilNetwork,
+    photos: str,
+    presets: Sequence[str] | None = None,
+    seed: int = VALIDATION_SEED,
 ) -> list[Score]:
-    """Score a network on a folder of clean photographs, full frame, one row per preset."""
+    """Score a network on a folder of clean photographs, full frame, one row per preset.
+
+    Without presets: `PRESETS` for a derainer, `DEVEIL_PRESETS` for a deveil network.
+    """
+    remove = deveil if isinstance(network, DeveilNetwork) else derain
+    default = DEVEIL_PRESETS if isinstance(network, DeveilNetwork) else PRESETS
     scores = []
-    for preset in presets:
+    for preset in presets or default:
         rows = []
         for item in RainyPhotos(photos, [preset], seed):
             rainy, background = item["rainy"], item["background"]
-            restored = (derain(network, rainy).background * 255).round() / 255
+            restored = (remove(network, rainy).background * 255).round() / 255
             rows.append(
                 [
                     psnr(rainy, background).clamp(max=_EQUAL_PSNR),
@@ -67,7 +91,7 @@ def score(
 def markdown_table(scores: Iterable[Score]) -> str:
     """The scores as a Markdown table."""
     lines = [
-        "| rain | photos | PSNR rainy | PSNR derained | gain | SSIM rainy | SSIM derained |",
+        "| rain | photos | PSNR rainy | PSNR restored | gain | SSIM rainy | SSIM restored |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for s in scores:
@@ -90,13 +114,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the table; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m training.score", description=__doc__)
     parser.add_argument("photos", help="folder of clean photographs")
-    parser.add_argument("--model", default="jorder_e_lite")
+    parser.add_argument("--model", default="jorder_e_lite", help="a derainer or deveil network")
     parser.add_argument("--weights", help="safetensors file; default: the shipped one")
-    parser.add_argument("--presets", nargs="+", default=list(PRESETS))
+    parser.add_argument("--presets", nargs="+", help="default: what the network is trained for")
     parser.add_argument("--seed", type=int, default=VALIDATION_SEED)
     args = parser.parse_args(arguments)
     try:
-        network = load_model(args.model, args.weights)
+        network = load_network(args.model, args.weights)
         print(markdown_table(score(network, args.photos, args.presets, args.seed)))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
