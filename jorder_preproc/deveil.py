@@ -129,6 +129,8 @@ def estimate_light(overview: Tensor) -> Tensor:
     Returns:
         A, float (N, 3, 1, 1).
     """
+    if len(overview) == 0:
+        return overview.new_ones(0, 3, 1, 1)
     window = min(_LIGHT_WINDOW, *((side - 1) // 2 * 2 + 1 for side in overview.shape[-2:]))
     dark = -max_pool2d(-overview.amin(1, keepdim=True), window, stride=1, padding=window // 2)
     dark, colours = dark.flatten(1), overview.flatten(2)

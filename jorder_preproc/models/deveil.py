@@ -80,6 +80,8 @@ class DeveilNetwork(nn.Module):
                 f"overview must be (N, 3, H, W) with multiples of {fold}, got {shape}; "
                 "use jorder_preproc.deveil, which takes any picture"
             )
+        if shape[0] == 0:  # which PyTorch does not fold
+            return overview.new_zeros(0, _TERMS, 1, shape[2] // fold, shape[3] // fold)
         darkest, brightest = -max_pool2d(-overview, fold), max_pool2d(overview, fold)
         cells = torch.cat([pixel_unshuffle(overview, fold), darkest, brightest], 1)
         features = relu(self.encoder(cells))
