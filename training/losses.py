@@ -12,6 +12,9 @@ from jorder_preproc.derain import region_gate
 from jorder_preproc.deveil import estimate_veil, positions, remove_veil
 from jorder_preproc.models import DeveilNetwork, StageOutput
 
+_UNSEEN = 1e-4
+"""Squared difference, 40 dB, about below which a picture is as good as its target."""
+
 _DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1_loss, "l2": mse_loss}
 
 
@@ -69,9 +72,10 @@ def joint_loss(
 def accumulation_loss(
     network: DeveilNetwork, rainy: Tensor, labels: Mapping[str, Tensor]
 ) -> Tensor:
-    """Loss of rain-accumulation removal, Eq. 10: |(O - (1 - alpha) A) / (alpha + eps) - B|^2.
+    """Loss of rain-accumulation removal: Eq. 10's |(O - (1 - alpha) A) / (alpha + eps) - B|^2.
 
-    The target B is the picture before it was darkened, so that the network brightens, too.
+    Its root is taken picture by picture, so that thick veils do not drown out thin ones. The target B is the picture before it was darkened, so that the network brightens,
+    too.
 
     Args:
         network: gives alpha.
@@ -80,7 +84,7 @@ def accumulation_loss(
             network is told.
 
     Returns:
-        The mean over all values.
+        The mean over the pictures.
     """
     overview = adaptive_avg_pool2d(rainy, network.overview_shape(rainy.shape[-2:]))
     veil = estimate_veil(network, overview, labels["atmospheric_light"])
@@ -88,4 +92,5 @@ def accumulation_loss(
     some = (..., slice(None, None, 2), slice(None, None, 2))  # enough of what is so smooth
     with torch.autocast(rainy.device.type, enabled=False):  # a division by alpha
         background, _ = remove_veil(rainy[some], veil, down[::2], across[::2])
-    return mse_loss(background, labels["background"][some])
+    distance = (background - labels["background"][some]).square().mean((1, 2, 3))
+    return (distance + _UNSEEN).sqrt().mean()

@@ -133,23 +133,23 @@ VARIANTS: dict[str, Variant] = {
 
 DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
     "jorder_deveil": DeveilVariant(
-        channels=64,
+        channels=128,
         blocks=9,
         overview_px=256,
-        unshuffle=4,
-        parameters=2_079_874,
-        macs_per_pixel=128_736,
+        unshuffle=8,
+        parameters=8_413_442,
+        macs_per_pixel=130_320,
     ),
     "jorder_deveil_lite": DeveilVariant(
-        channels=32,
+        channels=64,
         blocks=6,
         paths=((1, 1), (1, 2), (1, 4)),
         context="sequential",
         block="release",
         overview_px=256,
-        unshuffle=4,
-        parameters=140_546,
-        macs_per_pixel=8_496,
+        unshuffle=8,
+        parameters=611_842,
+        macs_per_pixel=9_288,
     ),
 }
 
