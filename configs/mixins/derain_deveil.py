@@ -2,9 +2,9 @@
 
     _base_ = ["mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", ".../mixins/derain_deveil.py"]
 
-Each picture is looked at after its streaks are gone; one without a veil to speak of costs hardly
-more than with `derain.py` and comes out the same. For hosts that set no `custom_hooks`, which
-MMEngine does not merge. In a config whose host sets them, write instead:
+Each picture is looked at after its streaks are gone; one without a veil to speak of comes out
+as with `derain.py`. For hosts that set no `custom_hooks`, which MMEngine does not merge. In a
+config whose host sets them, write instead:
 
     default_hooks = dict(derain=dict(type="jorder_preproc.DerainHook", deveil="auto"))
 
