@@ -172,7 +172,7 @@ def test_terminal_table_fits_80_columns(several):
 def test_tables_of_one_model_are_told_apart(tmp_path):
     results = in_storms()
     presets = ["heavy", "storm", "storm", "storm"]
-    labels = [f"rain {preset}, {name}" for preset, name in zip(presets, DERAINERS, strict=True)]
+    labels = [f"rain {preset} {name}" for preset, name in zip(presets, DERAINERS, strict=True)]
     assert len(set(labels)) == 4
     write_report(results, tmp_path)
     page = Page(read(tmp_path))
@@ -181,7 +181,7 @@ def test_tables_of_one_model_are_told_apart(tmp_path):
     text = " ".join(page.text.split())
     head = results[0].title
     places = [
-        text.index(f"{head} {preset}, {name} Rain: {preset}, seed 0. Derainer: {name}, in the")
+        text.index(f"{head} Rain: {preset}, seed 0. Derainer: {name}, in the pipeline.")
         for preset, name in zip(presets, DERAINERS, strict=True)
     ]
     assert places == sorted(places) and len(set(places)) == 4
