@@ -32,7 +32,9 @@ from evaluation.report import write_report
 from evaluation.results import Results, from_json
 from evaluation.run import Plan, evaluate
 from evaluation.tables import terminal_table
-from jorder_preproc.models import load_model
+from jorder_preproc import transforms
+from jorder_preproc.models import load_deveil_model, load_model
+from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset
 
@@ -69,6 +71,20 @@ class Where(str, Enum):
     batch = "batch"
 
 
+class Deveil(str, Enum):
+    """Which pictures the veil of rain accumulation is taken off."""
+
+    off = "off"
+    on = "on"
+    auto = "auto"
+
+
+_DEVEIL: dict[Deveil, transforms.Deveil] = {
+    Deveil.off: False,
+    Deveil.on: True,
+    Deveil.auto: "auto",
+}
+
 _Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder; default: evaluation_output/TASK.")
 ]
@@ -86,6 +102,15 @@ _WhereOption = Annotated[
     typer.Option(
         help="Derain in the pipeline, at the pictures' own size, or batches on the device."
     ),
+]
+_DeveilOption = Annotated[
+    Deveil,
+    typer.Option(
+        help="Take the veil of dense rain off, too: on, or auto, from pictures that show one."
+    ),
+]
+_DeveilWeights = Annotated[
+    Path | None, typer.Option(help="Weights for --deveil (safetensors) in place of the shipped.")
 ]
 _Cache = Annotated[
     Path | None, typer.Option(help="Folder that keeps derained pictures for the next run.")
@@ -156,6 +181,8 @@ def classification_command(
     seed: _Seed = 0,
     derainer: _Derainer = "jorder_e_lite",
     weights: _Weights = None,
+    deveil: _DeveilOption = Deveil.off,
+    deveil_weights: _DeveilWeights = None,
     where: _WhereOption = Where.pipeline,
     cache: _Cache = None,
     limit: _Limit = None,
@@ -214,6 +241,8 @@ def segmentation(
     seed: _Seed = 0,
     derainer: _Derainer = "jorder_e_lite",
     weights: _Weights = None,
+    deveil: _DeveilOption = Deveil.off,
+    deveil_weights: _DeveilWeights = None,
     where: _WhereOption = Where.pipeline,
     cache: _Cache = None,
     limit: _Limit = None,
@@ -244,6 +273,8 @@ def detection(
     seed: _Seed = 0,
     derainer: _Derainer = "jorder_e_lite",
     weights: _Weights = None,
+    deveil: _DeveilOption = Deveil.off,
+    deveil_weights: _DeveilWeights = None,
     where: _WhereOption = Where.pipeline,
     cache: _Cache = None,
     limit: _Limit = None,
@@ -354,10 +385,16 @@ def _shared(task: str, options: dict[str, Any]) -> Shared:
         if preset != "heavy":
             _fail("give --preset or --severity, not both")
         preset = f"severity_{severity}"
+    if options["deveil_weights"] is not None and options["deveil"] is Deveil.off:
+        _fail("--deveil-weights are for --deveil on or auto; give one of these, too")
+    deveil = _DEVEIL[options["deveil"]]
     workers = options["workers"]
     with _errors():
         get_preset(preset)
-        load_model(options["derainer"], options["weights"])  # before pictures are blamed
+        # before pictures are blamed
+        load_model(options["derainer"], options["weights"])
+        if deveil:
+            load_deveil_model(options["deveil_weights"] or DEVEIL_WEIGHTS)
         return Shared(
             out=options["out"] or Path("evaluation_output") / task,
             rain=Rain(preset, options["seed"]),
@@ -366,6 +403,8 @@ def _shared(task: str, options: dict[str, Any]) -> Shared:
                 _text(options["weights"]),
                 options["where"].value,
                 _text(options["cache"]),
+                deveil,
+                _text(options["deveil_weights"]),
             ),
             limit=options["limit"],
             workers=(os.cpu_count() or 1) if workers is None else workers,

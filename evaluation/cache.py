@@ -11,8 +11,9 @@ import numpy as np
 from mmengine.registry import TRANSFORMS
 
 from jorder_preproc.atomic import atomic_path
-from jorder_preproc.models.weights import find_weights
+from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
 from jorder_preproc.openmmlab.transforms import JorderDerain
+from jorder_preproc.transforms import Deveil
 
 _LAYOUT = b"1"  # another number makes all that is cached stale
 
@@ -21,19 +22,28 @@ _LAYOUT = b"1"  # another number makes all that is cached stale
 class CachedJorderDerain(JorderDerain):
     """`JorderDerain` that looks for its result in a folder first, and puts it there.
 
-    The key is a digest of the pixels, of the network's name and of its weights, so that
-    nothing stale is ever found. Pictures are kept as PNG, without loss.
+    The key is a digest of the pixels, of the network's name and of its weights, and with
+    `deveil` of that and of the weights of the deveil network, so that nothing stale is ever
+    found. Pictures are kept as PNG, without loss.
 
     Args:
         cache: folder; several processes may share it.
-        model, weights: see `JorderDerain`.
+        model, weights, deveil, deveil_weights: see `JorderDerain`.
     """
 
-    def __init__(self, cache: str, model: str = "jorder_e_lite", weights: str | Path | None = None):
-        super().__init__(model, weights)
+    def __init__(
+        self,
+        cache: str,
+        model: str = "jorder_e_lite",
+        weights: str | Path | None = None,
+        deveil: Deveil = False,
+        deveil_weights: str | Path | None = None,
+    ):
+        super().__init__(model, weights, deveil=deveil, deveil_weights=deveil_weights)
         self._cache = Path(cache)
-        content = find_weights(model if weights is None else weights).read_bytes()
-        self._settings = _LAYOUT + model.encode() + hashlib.sha256(content).digest()
+        self._settings = _LAYOUT + model.encode() + _digest(model if weights is None else weights)
+        if deveil:
+            self._settings += repr(deveil).encode() + _digest(deveil_weights or DEVEIL_WEIGHTS)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Derain `results['img']`, uint8 BGR (H, W, 3).
@@ -62,3 +72,7 @@ class CachedJorderDerain(JorderDerain):
         with atomic_path(path) as temporary:
             temporary.write_bytes(encoded.tobytes())
         return results
+
+
+def _digest(weights: str | Path) -> bytes:
+    return hashlib.sha256(find_weights(weights).read_bytes()).digest()

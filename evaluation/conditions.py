@@ -12,6 +12,8 @@ from typing import Literal
 from mmengine.config import Config, ConfigDict
 
 import evaluation.cache  # noqa: F401  (registers its class)
+from evaluation.checkpoints import file_sha256
+from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
 from jorder_preproc.openmmlab.config import derains_inputs
 from jorder_preproc.openmmlab.pipelines import (
     check_loaders,
@@ -20,6 +22,7 @@ from jorder_preproc.openmmlab.pipelines import (
     insert_rain,
     type_names,
 )
+from jorder_preproc.transforms import Deveil, JorderDerain
 
 
 @dataclass(frozen=True)
@@ -57,18 +60,46 @@ class Derain:
         where: `pipeline`, behind the loader at the pictures' own size, on the CPU; or
             `batch`, at the size the pipeline gives, where the model runs.
         cache: folder for derained pictures, with `pipeline`; None keeps none.
+        deveil, deveil_weights: take off the veil of rain accumulation, too; see
+            `jorder_preproc.JorderDerain`.
+
+    Raises:
+        ValueError: unknown model, `where` or `deveil`, a cache with `batch`, or weights of a
+            deveil network without `deveil`.
+        FileNotFoundError: no such weights.
     """
 
     model: str = "jorder_e_lite"
     weights: str | None = None
     where: Literal["pipeline", "batch"] = "pipeline"
     cache: str | None = None
+    deveil: Deveil = False
+    deveil_weights: str | None = None
 
     def __post_init__(self) -> None:
         if self.where not in ("pipeline", "batch"):
             raise ValueError(f"where must be pipeline or batch, got {self.where!r}")
         if self.cache is not None and self.where == "batch":
             raise ValueError("the cache holds pictures of pipelines: leave it out with batch")
+        self.transform()  # reports what else is wrong
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the weights."""
+        return file_sha256(find_weights(self.weights or self.model))
+
+    @property
+    def deveil_sha256(self) -> str | None:
+        """SHA-256 of the deveil network's weights; None where the veil is left."""
+        if not self.deveil:
+            return None
+        return file_sha256(find_weights(self.deveil_weights or DEVEIL_WEIGHTS))
+
+    def transform(self) -> JorderDerain:
+        """What derains pictures as the pipeline does."""
+        return JorderDerain(
+            self.model, self.weights, deveil=self.deveil, deveil_weights=self.deveil_weights
+        )
 
 
 def apply_condition(cfg: Config, condition: Condition, rain: Rain, derain: Derain) -> None:
@@ -85,7 +116,12 @@ def apply_condition(cfg: Config, condition: Condition, rain: Rain, derain: Derai
         check_loaders(outcomes, "test_dataloader")
     if not condition.derain:
         return
-    arguments = {"model": derain.model, "weights": derain.weights}
+    arguments = {
+        "model": derain.model,
+        "weights": derain.weights,
+        "deveil": derain.deveil,
+        "deveil_weights": derain.deveil_weights,
+    }
     if derain.where == "batch":
         hook = ConfigDict(type="jorder_preproc.DerainHook", where="batch", **arguments)
         cfg.default_hooks = ConfigDict({**(cfg.get("default_hooks") or {}), "derain": hook})

@@ -28,7 +28,6 @@ from evaluation.checkpoints import file_sha256, read_state
 from evaluation.conditions import CONDITIONS, Derain, Rain, apply_condition
 from evaluation.records import Record, RecordStore
 from jorder_preproc.atomic import atomic_path
-from jorder_preproc.models.weights import find_weights
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import get_preset
 
@@ -303,10 +302,14 @@ def _settings(subject: Subject, condition: str, rain: Rain, derain: Derain) -> d
         # a preset that changes makes the records of old rain stale
         settings["rain"] = {**asdict(rain), "drawn": asdict(get_preset(rain.preset))}
     if chosen.derain:
-        weights = find_weights(derain.weights or derain.model)
         settings["derain"] = {
             "model": derain.model,
-            "sha256": file_sha256(weights),
+            "sha256": derain.sha256,
             "where": derain.where,
         }
+        if derain.deveil:
+            settings["derain"] |= {
+                "deveil": derain.deveil,
+                "deveil_sha256": derain.deveil_sha256,
+            }
     return settings

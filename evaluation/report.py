@@ -74,6 +74,7 @@ def render_page(results: Sequence[Results], folder: Path) -> str:
         note=NOTE,
         shown=CLASSES_SHOWN,
         paper_of=tables.paper_of,
+        describe_derainer=tables.describe_derainer,
         describe_rain=tables.describe_rain,
         describe_test=tables.describe_test,
         rows_by_loss=rows_by_loss,
@@ -129,9 +130,12 @@ def provenance(results: Results) -> Iterator[tuple[str, str]]:
     yield "Model sha256", model.sha256 or "not recorded"
     yield "Rain preset", rain.preset
     yield "Rain seed", str(rain.seed)
-    yield "Derainer", derainer.model
+    yield "Derainer", tables.describe_derainer(results)
     yield "Derainer weights", derainer.weights or "shipped with the package"
     yield "Derainer sha256", derainer.sha256
+    if derainer.deveil_sha256 is not None:
+        yield "Deveil weights", derainer.deveil_weights or "shipped with the package"
+        yield "Deveil sha256", derainer.deveil_sha256
     yield "Where it derains", derainer.where
     for condition, speed in results.images_per_second.items():
         yield f"Images per second, {tables.TITLES[condition].lower()}", f"{speed:.4g}"

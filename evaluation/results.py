@@ -22,6 +22,11 @@ CONDITIONS = ("clean", "rainy", "derained", "clean_derained")
 UNDEFINED = (math.nan, math.nan)
 """The interval of a value that is not defined."""
 
+DEVEIL = ("off", "on", "auto")
+"""On which pictures the derainer takes off the veil of rain accumulation."""
+
+_LATER = {"later": True}  # of fields that files of earlier versions lack; these read as the default
+
 Interval = tuple[float, float]
 
 
@@ -60,19 +65,30 @@ class Rain:
 
 @dataclass(frozen=True)
 class Derainer:
-    """What took it off; `weights` is None for the shipped ones.
+    """What took it off; `weights` and `deveil_weights` are None for the shipped ones.
 
     Attributes:
         where: `pipeline`, every picture as it is on disk, or `batch`, after the resize.
+        deveil: one of `DEVEIL`.
+        deveil_sha256: of the weights of the deveil network; None where `deveil` is off.
     """
 
     model: str
     weights: str | None
     sha256: str
     where: str
+    deveil: str = field(default="off", metadata=_LATER)
+    deveil_weights: str | None = field(default=None, metadata=_LATER)
+    deveil_sha256: str | None = field(default=None, metadata=_LATER)
 
     def __post_init__(self) -> None:
         _check_choice("where", self.where, ("pipeline", "batch"))
+        _check_choice("deveil", self.deveil, DEVEIL)
+        if (self.deveil == "off") != (self.deveil_sha256 is None):
+            raise ValueError(
+                "deveil_sha256 must be given where deveil is on or auto, and only there, got "
+                f"deveil={self.deveil!r} and deveil_sha256={self.deveil_sha256!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -212,7 +228,7 @@ def to_json(results: Sequence[Results]) -> str:
 
 
 def from_json(text: str) -> tuple[Results, ...]:
-    """What `to_json` was given, exactly.
+    """What `to_json` was given, exactly; also if an earlier version wrote it.
 
     Raises:
         ValueError: not such a file; names the key that is missing, unknown or wrong.
@@ -323,8 +339,9 @@ def _decode(value: Any, kind: Any, key: str) -> Any:
 def _decode_fields(value: Any, kind: Any, key: str) -> Any:
     _check_type(value, dict, kind, key)
     hints = typing.get_type_hints(kind)
+    later = {one.name for one in dataclasses.fields(kind) if one.metadata == _LATER}
     for name in hints:
-        if name not in value:
+        if name not in value and name not in later:
             raise ValueError(
                 f"results: the key {_join(key, name)} is missing; "
                 "was the file written by `python -m evaluation`?"
@@ -337,7 +354,9 @@ def _decode_fields(value: Any, kind: Any, key: str) -> Any:
             )
     try:
         fields = {
-            name: _decode(value[name], hint, _join(key, name)) for name, hint in hints.items()
+            name: _decode(value[name], hint, _join(key, name))
+            for name, hint in hints.items()
+            if name in value
         }
         return kind(**fields)
     except ValueError as error:

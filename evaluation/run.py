@@ -37,9 +37,7 @@ from evaluation.scores.classification import correct
 from evaluation.scores.coco import coco_ap
 from evaluation.statistics import bootstrap, mcnemar, recovery
 from jorder_preproc.atomic import atomic_path
-from jorder_preproc.models import load_model
-from jorder_preproc.models.weights import find_weights
-from jorder_preproc.transforms import derain_image, rain_image
+from jorder_preproc.transforms import rain_image
 
 _PACKAGES = (
     "jorder-preproc",
@@ -164,8 +162,11 @@ def evaluate(
         derain=table.Derainer(
             model=plan.derain.model,
             weights=plan.derain.weights,
-            sha256=file_sha256(find_weights(plan.derain.weights or plan.derain.model)),
+            sha256=plan.derain.sha256,
             where=plan.derain.where,
+            deveil={False: "off", True: "on", "auto": "auto"}[plan.derain.deveil],
+            deveil_weights=plan.derain.deveil_weights,
+            deveil_sha256=plan.derain.deveil_sha256,
         ),
         metrics=metrics,
         classes=_classes(classes, scores),
@@ -239,7 +240,7 @@ def _samples(
     classes: Sequence[str],
 ) -> list[table.Sample]:
     """Some images under each condition, with what the model said, as files in `samples/`."""
-    network = load_model(plan.derain.model, plan.derain.weights)
+    derain = plan.derain.transform()
     folder = plan.out / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     samples = []
@@ -248,7 +249,7 @@ def _samples(
         said = {name: records[name][position] for name in CONDITIONS}
         clean = _load_image(dataset, index)
         rainy = rain_image(clean, plan.rain.preset, plan.rain.seed)
-        pictures = {"clean": clean, "rainy": rainy, "derained": derain_image(rainy, network)}
+        pictures = {"clean": clean, "rainy": rainy, "derained": derain(rainy)}
         files = {}
         for name, picture in pictures.items():
             files[name] = f"samples/{index:06}_{name}.png"

@@ -59,12 +59,18 @@ def paper_of(results: Results, metric: str) -> PaperRow | None:
     return next((row for row in results.paper if row.metric == metric), None)
 
 
+def describe_derainer(results: Results) -> str:
+    """What took the rain off, such as `jorder_e_lite + deveil (auto)`."""
+    also = {"off": "", "on": " + deveil", "auto": " + deveil (auto)"}
+    return results.derain.model + also[results.derain.deveil]
+
+
 def describe_rain(results: Results) -> str:
     """What was put on the pictures and what took it off, in one line."""
     unreadable = results.dataset.unreadable
     return (
         f"Rain: {results.rain.preset}, seed {results.rain.seed}. Derainer: "
-        f"{results.derain.model}, in the {results.derain.where}. "
+        f"{describe_derainer(results)}, in the {results.derain.where}. "
         f"{results.dataset.images:,} images of {results.dataset.name}"
         + ("" if results.dataset.whole else ", not the whole set")
         + (f"; {len(unreadable)} more could not be read." if unreadable else ".")
@@ -94,13 +100,13 @@ def comma_separated(results: Sequence[Results]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(
         [
-            *("task", "title", "rain", "source", "metric", *CONDITIONS),
+            *("task", "title", "rain", "derainer", "source", "metric", *CONDITIONS),
             *("recovery", "recovery_low", "recovery_high"),
             *("harm", "harm_low", "harm_high", *ends),
         ]
     )
     for result in results:
-        head = [result.task, result.title, result.rain.preset]
+        head = [result.task, result.title, result.rain.preset, describe_derainer(result)]
         for name, metric in result.metrics.items():
             values = [getattr(metric, condition) for condition in CONDITIONS]
             values += [metric.recovery, *metric.interval, metric.harm, *metric.harm_interval]
@@ -110,8 +116,8 @@ def comma_separated(results: Sequence[Results]) -> str:
         for row in result.paper:
             values = [row.clean, row.rainy, row.derained, math.nan, row.recovery]
             cells = [*map(_cell, values), *[""] * (5 + len(ends))]
-            # the paper's rain is not the preset
-            writer.writerow([result.task, row.row, "", "paper", row.metric, *cells])
+            # the paper's rain is not the preset, and its derainer not this one
+            writer.writerow([result.task, row.row, "", "", "paper", row.metric, *cells])
     return file.getvalue()
 
 
@@ -133,7 +139,8 @@ def terminal_table(results: Sequence[Results]) -> Table:
     for result in results:
         if not one:
             table.add_section()
-            table.add_row(Text(f"{result.task}\n{result.rain.preset}", "bold"))
+            derainer = describe_derainer(result).replace(" + ", "\n+ ")
+            table.add_row(Text(f"{result.task}\n{result.rain.preset}\n{derainer}", "bold"))
         for name, metric in result.metrics.items():
             paper = paper_of(result, name)
             values = [percent(getattr(metric, condition)) for condition in CONDITIONS[:3]]
@@ -172,9 +179,8 @@ def _markdown_section(result: Results) -> str:
         row("95 % interval", [points_interval(m.harm_interval) or MISSING for m in ours], []),
     ]
     rule = ["---"] + ["---:"] * (len(header) - 1)
-    lines = [f"## {_escape(result.title)}", ""]
+    lines = [f"## {_escape(result.title)}", "", _escape(describe_rain(result)), ""]
     lines += [f"| {' | '.join(map(_escape, cells))} |" for cells in (header, rule, *body)]
-    lines += ["", _escape(describe_rain(result))]
     if result.mcnemar is not None:
         lines += ["", describe_test(result.mcnemar)]
     if paper:

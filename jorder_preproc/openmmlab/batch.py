@@ -26,6 +26,12 @@ class DerainInputs:
         weights: a safetensors file; None takes the shipped ones.
         tile: see `derain`.
         train: derain batches of training, too.
+        deveil, deveil_weights: see `jorder_preproc.JorderDerain`; `deveil="auto"` decides for
+            each picture of a batch.
+
+    Raises:
+        ValueError: unknown model, another `deveil`, or weights for it without it.
+        FileNotFoundError: no such weights.
     """
 
     def __init__(
@@ -34,10 +40,12 @@ class DerainInputs:
         weights: str | Path | None = None,
         tile: int | None = None,
         train: bool = False,
+        deveil: transforms.Deveil = False,
+        deveil_weights: str | Path | None = None,
     ):
         self.train = train
         # without a device, but it reports mistakes now rather than at the first batch
-        self._change = transforms.JorderDerain(model, weights, None, tile)
+        self._change = transforms.JorderDerain(model, weights, None, tile, deveil, deveil_weights)
 
     def __call__(
         self, host: BaseDataPreprocessor, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -52,9 +60,9 @@ class DerainInputs:
 
     def _derain(self, inputs: Tensor | Sequence[Tensor], device: str) -> Tensor | list[Tensor]:
         if self._change.device != device:  # the model may move between two batches
-            change = self._change
+            old = self._change
             self._change = transforms.JorderDerain(
-                change.model, change.weights, device, change.tile
+                old.model, old.weights, device, old.tile, old.deveil, old.deveil_weights
             )
         if isinstance(inputs, Tensor):
             return change_tensor(inputs, self._change)

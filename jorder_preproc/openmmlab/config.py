@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from mmengine.config import ConfigDict
 
+from jorder_preproc import transforms
 from jorder_preproc.openmmlab.pipelines import (
     check_loaders,
     dataset_pipelines,
@@ -29,6 +30,8 @@ def patch_config(
     weights: str | Path | None = None,
     device: str | None = None,
     tile: int | None = None,
+    deveil: transforms.Deveil = False,
+    deveil_weights: str | Path | None = None,
     *,
     train: bool = False,
 ) -> AnyConfig:
@@ -44,6 +47,8 @@ def patch_config(
         weights: a safetensors file; None takes the shipped ones.
         device: where the network runs; None is the CPU.
         tile: see `derain`.
+        deveil, deveil_weights: take off the veil of rain accumulation, too; see
+            `jorder_preproc.JorderDerain`.
         train: patch the pipelines of training, too.
 
     Returns:
@@ -51,18 +56,22 @@ def patch_config(
 
     Raises:
         TypeError: model is not a name.
-        ValueError: unknown model, or a data set none of whose pipelines loads images.
+        ValueError: unknown model or `deveil`, weights of a deveil network without `deveil`,
+            or a data set none of whose pipelines loads images.
         FileNotFoundError: no such weights.
     """
     if not isinstance(model, str):
         raise TypeError(f"model must be a name, got {type(model).__name__}; see list_models()")
-    JorderDerain(model, weights, device, tile)  # reports mistakes now rather than when it is built
+    # reports mistakes now rather than when it is built
+    JorderDerain(model, weights, device, tile, deveil, deveil_weights)
     arguments = {
         "type": "jorder_preproc.JorderDerain",
         "model": model,
         "weights": None if weights is None else str(weights),
         "device": device,
         "tile": tile,
+        "deveil": deveil or None,
+        "deveil_weights": None if deveil_weights is None else str(deveil_weights),
     }
     step = {key: value for key, value in arguments.items() if value is not None}
     if derains_inputs(cfg):

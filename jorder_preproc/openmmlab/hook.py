@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.hooks import RemovableHandle
 
+from jorder_preproc import transforms
 from jorder_preproc.openmmlab.batch import DerainInputs, derain_inputs, derains_inputs
 from jorder_preproc.openmmlab.pipelines import (
     Outcome,
@@ -43,11 +44,14 @@ class DerainHook(Hook):
         when: derain for `val`, `test`, or `both`.
         train: derain the pictures of training, too.
         where: `pipeline` or `batch`.
+        deveil, deveil_weights: take off the veil of rain accumulation, too; see
+            `jorder_preproc.JorderDerain`.
 
     Raises:
         TypeError: model is not a name.
-        ValueError: unknown model, `when` or `where`, or a device with `where="batch"`; and
-            as a stage starts, where no pipeline of its data set loads images.
+        ValueError: unknown model, `when`, `where` or `deveil`, a device with
+            `where="batch"`, or weights of a deveil network without `deveil`; and as a stage
+            starts, where no pipeline of its data set loads images.
         FileNotFoundError: no such weights.
     """
 
@@ -60,6 +64,8 @@ class DerainHook(Hook):
         when: When = "both",
         train: bool = False,
         where: Where = "pipeline",
+        deveil: transforms.Deveil = False,
+        deveil_weights: str | Path | None = None,
     ):
         for name, value, choices in (("when", when, When), ("where", where, Where)):
             if value not in get_args(choices):
@@ -74,8 +80,10 @@ class DerainHook(Hook):
         self._stages: set[Stage] = {"val", "test"} if when == "both" else {when}
         if train:
             self._stages.add("train")
-        self._transform = JorderDerain(model, weights, device, tile)
-        self._inputs = DerainInputs(model, weights, tile, train=True) if where == "batch" else None
+        self._transform = JorderDerain(model, weights, device, tile, deveil, deveil_weights)
+        self._inputs = None
+        if where == "batch":
+            self._inputs = DerainInputs(model, weights, tile, True, deveil, deveil_weights)
         self._attached: RemovableHandle | None = None
 
     def before_train(self, runner: Runner) -> None:

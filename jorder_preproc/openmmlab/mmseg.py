@@ -18,12 +18,13 @@ class DerainSegDataPreprocessor(SegDataPreProcessor):
     `model = dict(data_preprocessor=dict(type='jorder_preproc.DerainSegDataPreprocessor'))`.
 
     Args:
-        derain: arguments of `DerainInputs`: model, weights, tile, train.
+        derain: arguments of `DerainInputs`: model, weights, tile, train, deveil,
+            deveil_weights.
         **host: arguments of `SegDataPreProcessor`.
 
     Raises:
         TypeError: an argument that neither of the two knows.
-        ValueError: unknown model.
+        ValueError: unknown model or `deveil`, or weights for it without it.
         FileNotFoundError: no such weights.
     """
 

@@ -28,10 +28,14 @@ class JorderDerain:
         device: where a named network runs; None is the CPU. Loaders fork their workers,
             in which CUDA cannot start: see `DerainHook` with `where='batch'` for GPUs.
         tile: see `derain`.
+        deveil: take off the veil of rain accumulation, too (Sec. 5.2): True for every
+            picture, `"auto"` for those that show one.
+        deveil_weights: a safetensors file of a deveil network; None takes the shipped one.
 
     Raises:
         TypeError: model is neither a name nor a network.
-        ValueError: unknown name, or weights or device given for a ready network.
+        ValueError: unknown name, weights or device given for a ready network, another
+            `deveil`, or weights for it without it.
         FileNotFoundError: no such weights.
         RuntimeError: at the first picture, where CUDA was asked for in a forked worker.
     """
@@ -42,8 +46,10 @@ class JorderDerain:
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
         tile: int | None = None,
+        deveil: transforms.Deveil = False,
+        deveil_weights: str | Path | None = None,
     ):
-        self._change = transforms.JorderDerain(model, weights, device, tile)
+        self._change = transforms.JorderDerain(model, weights, device, tile, deveil, deveil_weights)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Derain `results['img']`."""

@@ -1,14 +1,17 @@
 import multiprocessing
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from skimage import data
 
+import jorder_preproc.models.weights
 from evaluation.cache import CachedJorderDerain
 from jorder_preproc.models import save_weights
 from jorder_preproc.openmmlab import JorderDerain
-from tests.networks import random_network
+from tests.networks import random_deveil_network, random_network
 
 IMAGE = np.ascontiguousarray(data.chelsea()[100:148, 100:164, ::-1])
 
@@ -20,8 +23,16 @@ def weights(tmp_path_factory) -> str:
     return str(path)
 
 
-def derain(folder, weights, image=IMAGE) -> np.ndarray:
-    return CachedJorderDerain(str(folder), weights=weights)({"img": image.copy()})["img"]
+@pytest.fixture(scope="module")
+def deveil_weights(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("weights") / "deveil.safetensors"
+    save_weights(random_deveil_network(), path)
+    return str(path)
+
+
+def derain(folder, weights, image=IMAGE, **deveil) -> np.ndarray:
+    transform = CachedJorderDerain(str(folder), weights=weights, **deveil)
+    return transform({"img": image.copy()})["img"]
 
 
 def test_warm_cold_and_uncached_are_the_same(tmp_path, weights):
@@ -44,6 +55,55 @@ def test_other_pixels_and_other_weights_are_not_found(tmp_path, weights):
     assert len(list(tmp_path.rglob("*.png"))) == 3
     derain(tmp_path, None)
     assert len(list(tmp_path.rglob("*.png"))) == 4
+
+
+@pytest.mark.parametrize("deveil", [True, "auto"])
+def test_deveiled_pictures_are_kept_too(tmp_path, weights, deveil_weights, deveil):
+    arguments = dict(deveil=deveil, deveil_weights=deveil_weights)
+    expected = JorderDerain(weights=weights, **arguments)({"img": IMAGE.copy()})["img"]
+    for _ in range(2):
+        np.testing.assert_array_equal(derain(tmp_path, weights, **arguments), expected)
+    (path,) = tmp_path.rglob("*.png")
+    cv2.imwrite(str(path), IMAGE)
+    np.testing.assert_array_equal(derain(tmp_path, weights, **arguments), IMAGE)
+
+
+def test_other_settings_of_deveil_are_not_found(tmp_path, weights, deveil_weights):
+    other = tmp_path / "other.safetensors"
+    network = random_deveil_network()
+    with torch.no_grad():
+        network.head[-1].bias += 0.1
+    save_weights(network, other)
+    cache, settings = tmp_path / "cache", [dict()]
+    for file in (deveil_weights, other):
+        settings += [dict(deveil=deveil, deveil_weights=file) for deveil in (True, "auto")]
+    for number, setting in enumerate(settings, 1):
+        expected = JorderDerain(weights=weights, **setting)({"img": IMAGE.copy()})["img"]
+        np.testing.assert_array_equal(derain(cache, weights, **setting), expected)
+        assert len(list(cache.rglob("*.png"))) == number
+
+
+def test_shipped_deveil_weights_count_only_where_they_are_used(
+    tmp_path, weights, deveil_weights, monkeypatch
+):
+    cache, package = tmp_path / "cache", tmp_path / "package"
+    package.mkdir()
+    monkeypatch.setattr(jorder_preproc.models.weights, "SHIPPED_WEIGHTS", package)
+    shipped = package / "jorder_deveil_lite.safetensors"
+    shipped.write_bytes(Path(deveil_weights).read_bytes())
+    for deveil, kept in ((False, 1), (True, 2)):
+        derain(cache, weights, deveil=deveil)
+        assert len(list(cache.rglob("*.png"))) == kept
+    # a file by path is as good as the same one in the package
+    derain(cache, weights, deveil=True, deveil_weights=deveil_weights)
+    assert len(list(cache.rglob("*.png"))) == 2
+    network = random_deveil_network()
+    with torch.no_grad():
+        network.head[-1].bias += 0.1
+    save_weights(network, shipped)
+    for deveil, kept in ((False, 2), (True, 3)):
+        derain(cache, weights, deveil=deveil)
+        assert len(list(cache.rglob("*.png"))) == kept
 
 
 def test_a_damaged_file_is_replaced(tmp_path, weights):

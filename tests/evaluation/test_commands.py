@@ -1,5 +1,7 @@
 """`python -m evaluation classification`, as a user runs it, on a tiny model and data set."""
 
+import hashlib
+import itertools
 import json
 import os
 import re
@@ -28,7 +30,7 @@ from jorder_preproc import JorderDerain, SynthesizeRain
 from jorder_preproc.models import save_weights
 from jorder_preproc.rain import get_preset
 from tests.evaluation.tiny import classifier
-from tests.networks import random_network
+from tests.networks import random_deveil_network, random_network
 
 ROOT = Path(__file__).parents[2]
 MODEL = "tests.evaluation.tiny:classifier"
@@ -72,17 +74,23 @@ def whole(data, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def deveil_weights(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("weights") / "deveil.safetensors"
+    save_weights(random_deveil_network(), path)
+    return str(path)
+
+
 def environment() -> dict[str, str]:
     # one thread, as torchrun has: several may round differently
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-def test_scores_are_those_of_pictures_changed_by_hand(data, whole):
-    (results,) = from_json((whole / "results.json").read_text())
+def check_by_hand(results, data: Path, rain, derain) -> None:
+    """Scores of pictures that are changed by hand and shown to the model alone."""
     network = classifier()
     settings = timm.data.resolve_data_config(pretrained_cfg=network.pretrained_cfg)
     transform = timm.data.create_transform(**settings)
-    rain, derain = SynthesizeRain("heavy", 0), JorderDerain()
     changes = {
         "clean": lambda image: image,
         "rainy": rain,
@@ -98,6 +106,61 @@ def test_scores_are_those_of_pictures_changed_by_hand(data, whole):
         for k in (1, 5, 10):
             expected = top_k_accuracy_score(targets, logits, k=k, labels=range(len(OBJECTS)))
             assert getattr(results.metrics[f"top-{k}"], condition) == pytest.approx(expected)
+
+
+def test_scores_are_those_of_pictures_changed_by_hand(data, whole):
+    (results,) = from_json((whole / "results.json").read_text())
+    check_by_hand(results, data, SynthesizeRain("heavy", 0), JorderDerain())
+
+
+@pytest.mark.parametrize(("word", "deveil"), [("on", True), ("auto", "auto")])
+def test_scores_and_samples_with_deveil(data, deveil_weights, tmp_path, word, deveil):
+    more = ["--preset", "storm", "--deveil", word, "--deveil-weights", deveil_weights]
+    results = run(data, tmp_path, *more)
+    assert results.derain.deveil == word and results.derain.deveil_weights == deveil_weights
+    digest = hashlib.sha256(Path(deveil_weights).read_bytes()).hexdigest()
+    assert results.derain.deveil_sha256 == digest
+    rain = SynthesizeRain("storm", 0)
+    derain = JorderDerain(deveil=deveil, deveil_weights=deveil_weights)
+    check_by_hand(results, data, rain, derain)
+    for sample in results.samples:
+        (path,) = data.rglob(sample.image)
+        with Image.open(path) as image, Image.open(tmp_path / sample.pictures["derained"]) as seen:
+            np.testing.assert_array_equal(np.array(seen), np.array(derain(rain(image))))
+
+
+def test_records_are_not_shared_between_settings_of_deveil(data, deveil_weights, tmp_path):
+    other, out = tmp_path / "other.safetensors", tmp_path / "out"
+    network = random_deveil_network()
+    with torch.no_grad():
+        network.head[-1].bias += 0.1
+    save_weights(network, other)
+    commands = [
+        [],
+        ["--deveil", "on", "--deveil-weights", deveil_weights],
+        ["--deveil", "auto", "--deveil-weights", deveil_weights],
+        ["--deveil", "on", "--deveil-weights", str(other)],
+    ]
+    said, same = [], ("--preset", "storm", "--limit", "12")
+    for command in commands:
+        before = set(out.glob("records/*"))
+        run(data, out, *same, *command)
+        made = {path.name.rsplit("-", 1)[0]: path for path in set(out.glob("records/*")) - before}
+        assert made.keys() >= {"derained", "clean_derained"}
+        # what the derainer has no part in is done once
+        assert len(made) == (2 if before else 4)
+        loaded = RecordStore(made["clean_derained"]).load(list(range(0, IMAGES, 2)))
+        said.append(np.stack([record["scores"] for record in loaded]))
+        settings = json.loads((made["derained"] / "settings.json").read_text())["derain"]
+        assert ("deveil" in settings) is bool(command)
+    for first, second in itertools.combinations(said, 2):
+        assert not np.array_equal(first, second)
+    # and the same settings find theirs, wherever the weights lie
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(Path(deveil_weights).read_bytes())
+    before = {path: path.stat().st_mtime_ns for path in out.glob("records/*/*.npz")}
+    run(data, out, *same, "--deveil", "on", "--deveil-weights", str(copy))
+    assert {path: path.stat().st_mtime_ns for path in out.glob("records/*/*.npz")} == before
 
 
 def test_rain_and_deraining_change_what_the_model_says(whole):
@@ -243,14 +306,19 @@ def test_the_cpu_where_there_is_a_gpu(data, tmp_path, monkeypatch):
     assert results.provenance["machine"]["device"] == "CPU"
 
 
-def test_tables_of_several_runs_in_one_report(data, whole, tmp_path):
-    run(data, tmp_path / "light", "--limit", "3", "--preset", "light")
+def test_tables_of_several_runs_in_one_report(data, whole, deveil_weights, tmp_path):
+    deveil = ("--deveil", "auto", "--deveil-weights", deveil_weights)
+    run(data, tmp_path / "light", "--limit", "3", "--preset", "light", *deveil)
     folders = [str(whole), str(tmp_path / "light")]
     result = CliRunner().invoke(app, ["report", *folders, "--out", str(tmp_path / "both")])
     assert result.exit_code == 0, result.output
     both = from_json((tmp_path / "both/results.json").read_text())
     assert [one.rain.preset for one in both] == ["heavy", "light"]
-    assert (tmp_path / "both/report.html").read_text().count("data:image/jpeg") >= 12
+    assert [one.derain.deveil for one in both] == ["off", "auto"]
+    page = (tmp_path / "both/report.html").read_text()
+    for name in ("jorder_e_lite", "jorder_e_lite + deveil (auto)"):
+        assert f"<small>{name}</small>" in page
+    assert page.count("data:image/jpeg") >= 12
 
     (tmp_path / "light/results.json").write_text("{}")
     result = CliRunner().invoke(app, ["report", *folders, "--out", str(tmp_path / "both")])
@@ -279,6 +347,9 @@ def test_tables_of_several_runs_in_one_report(data, whole, tmp_path):
         (["--device", "cpu:1"], "cpu, cuda or cuda:N"),
         (["--launcher", "pytorch"], "torchrun"),
         (["--cache", "x", "--where", "batch"], "leave it out with batch"),
+        (["--deveil-weights", "OTHER"], "--deveil-weights are for --deveil on or auto"),
+        (["--deveil", "on", "--deveil-weights", "none.safetensors"], "none.safetensors"),
+        (["--deveil", "auto", "--deveil-weights", "OTHER"], "which is no deveil network"),
     ],
 )
 def test_mistakes_are_told_in_a_line(data, tmp_path, monkeypatch, arguments, message):

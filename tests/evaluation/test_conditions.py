@@ -1,13 +1,18 @@
 import copy
+import hashlib
 
 import pytest
 from mmengine.config import Config
 
 from evaluation.conditions import CONDITIONS, Derain, Rain, apply_condition
+from jorder_preproc.models import save_weights
+from jorder_preproc.models.weights import DEVEIL_WEIGHTS, shipped_sha256
+from tests.networks import random_deveil_network
 
 LOAD, PACK = dict(type="LoadImageFromFile"), dict(type="PackSegInputs")
 RAIN = dict(type="jorder_preproc.SynthesizeRain", preset="storm", seed=3)
-DERAIN = dict(type="jorder_preproc.JorderDerain", model="jorder_e_lite", weights=None)
+ARGUMENTS = dict(model="jorder_e_lite", weights=None, deveil=False, deveil_weights=None)
+DERAIN = dict(type="jorder_preproc.JorderDerain", **ARGUMENTS)
 
 
 def config(pipeline=(LOAD, PACK), **more) -> Config:
@@ -51,6 +56,22 @@ def test_the_cache_takes_the_place_of_the_transform():
     assert steps[2] == {**DERAIN, "type": "CachedJorderDerain", "cache": "folder"}
 
 
+@pytest.mark.parametrize("deveil", [True, "auto"])
+@pytest.mark.parametrize("where", ["pipeline", "cache", "batch"])
+def test_deveil_reaches_whatever_derains(tmp_path, deveil, where):
+    file = str(tmp_path / "deveil.safetensors")
+    save_weights(random_deveil_network(), file)
+    more = {"pipeline": {}, "cache": dict(cache="folder"), "batch": dict(where="batch")}[where]
+    cfg = changed("derained", config(), deveil=deveil, deveil_weights=file, **more)
+    steps = [*cfg.test_dataloader.dataset.pipeline, *cfg.get("default_hooks", {}).values()]
+    (step,) = [step for step in steps if "Derain" in step.type]
+    assert (step.deveil, step.deveil_weights) == (deveil, file)
+    # and only there
+    cfg = changed("rainy", config(), deveil=deveil, deveil_weights=file, **more)
+    assert cfg.test_dataloader.dataset.pipeline == [LOAD, RAIN, PACK]
+    assert "default_hooks" not in cfg
+
+
 def test_pipelines_within_wrappers():
     inner = config().test_dataloader.dataset
     cfg = config()
@@ -84,3 +105,23 @@ def test_choices():
         Derain(where="gpu")
     with pytest.raises(ValueError, match="leave it out with batch"):
         Derain(where="batch", cache="folder")
+    with pytest.raises(ValueError, match="deveil must be False, True or 'auto', got 'on'"):
+        Derain(deveil="on")
+    with pytest.raises(ValueError, match="deveil_weights are for deveil=True or 'auto'"):
+        Derain(deveil_weights="missing.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"missing\.safetensors is neither"):
+        Derain(deveil=True, deveil_weights="missing.safetensors")
+
+
+def test_digests_of_the_weights(tmp_path):
+    files = [tmp_path / "network", tmp_path / "deveil"]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    derainer, veil = (hashlib.sha256(file.name.encode()).hexdigest() for file in files)
+    off = Derain(weights=str(files[0]))
+    assert (off.sha256, off.deveil_sha256) == (derainer, None)
+    for deveil in (True, "auto"):
+        on = Derain(weights=str(files[0]), deveil=deveil, deveil_weights=str(files[1]))
+        assert (on.sha256, on.deveil_sha256) == (derainer, veil)
+    assert Derain().sha256 == shipped_sha256("jorder_e_lite")
+    assert Derain(deveil="auto").deveil_sha256 == shipped_sha256(DEVEIL_WEIGHTS)

@@ -73,6 +73,24 @@ def read(folder):
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
+def in_storms():
+    """One model on one data set: in heavy rain, and in storms with and without deveil."""
+    example = classification(4)
+    storm, off = dataclasses.replace(example.rain, preset="storm"), example.derain
+    on = dataclasses.replace(off, deveil="on", deveil_sha256="cd" * 32)
+    auto = dataclasses.replace(on, deveil="auto", deveil_weights="veil.safetensors")
+    return [
+        example,
+        *(dataclasses.replace(example, rain=storm, derain=derain) for derain in (off, on, auto)),
+    ]
+
+
+DERAINERS = [
+    *("jorder_e_lite", "jorder_e_lite"),
+    *("jorder_e_lite + deveil", "jorder_e_lite + deveil (auto)"),
+]
+
+
 def dry():
     """Rain took nothing: no recovery."""
     metrics = {"top-1": metric(0.7, 0.7, 0.71, 0.69)}
@@ -149,6 +167,45 @@ def test_terminal_table_fits_80_columns(several):
     assert line.split() == ["top-1", "72.40", "45.12", "68.04", "84.0", "-0.12", "76.7"]
     assert "80.0 to 87.5" in text and "12,000 images are right only" in text
     assert ("segmentation" in text) is several
+
+
+def test_tables_of_one_model_are_told_apart(tmp_path):
+    results = in_storms()
+    presets = ["heavy", "storm", "storm", "storm"]
+    labels = [f"rain {preset} {name}" for preset, name in zip(presets, DERAINERS, strict=True)]
+    assert len(set(labels)) == 4
+    write_report(results, tmp_path)
+    page = Page(read(tmp_path))
+    overview = page.tables[0]
+    assert [row[0].partition("classification, ")[2] for row in overview[1:]] == labels
+    text = " ".join(page.text.split())
+    head = results[0].title
+    places = [
+        text.index(f"{head} Rain: {preset}, seed 0. Derainer: {name}, in the pipeline.")
+        for preset, name in zip(presets, DERAINERS, strict=True)
+    ]
+    assert places == sorted(places) and len(set(places)) == 4
+
+    sections = (tmp_path / "table.md").read_text(encoding="utf-8").split("## ")[1:]
+    for section, preset, name in zip(sections, presets, DERAINERS, strict=True):
+        assert f"Rain: {preset}, seed 0. Derainer: {name}, in the pipeline." in section
+        assert section.index("Derainer: ") < section.index("| Clean |")
+
+    rows = list(csv.DictReader((tmp_path / "table.csv").open(encoding="utf-8")))
+    measured = [row for row in rows if row["metric"] == "top-1" and row["source"] == "measured"]
+    assert [row["rain"] for row in measured] == presets
+    assert [row["derainer"] for row in measured] == DERAINERS
+    assert {row["derainer"] for row in rows if row["source"] == "paper"} == {""}
+
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(terminal_table(results))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80 and not any("\u2026" in line for line in lines)
+    starts = [number for number, line in enumerate(lines) if line.strip() == "classification"]
+    below = [" ".join(line.strip() for line in lines[at + 1 : at + 4]) for at in starts]
+    for found, preset, name in zip(below, presets, DERAINERS, strict=True):
+        assert found.startswith(f"{preset} {name}")
+        assert ("+ deveil" in found) is ("+ deveil" in name)
 
 
 def test_files_of_a_report(tmp_path):
@@ -324,4 +381,15 @@ def test_provenance_is_complete():
     assert pairs["Images per second, rain removed"] == "12.25"
     assert pairs["Rain preset"] == "heavy" and pairs["Rain seed"] == "0"
     assert pairs["Where it derains"] == "pipeline"
+    assert pairs["Derainer"] == "jorder_e_lite" and not any("Deveil" in name for name in pairs)
     assert len(pairs) == len(list(provenance(results)))
+
+
+def test_provenance_of_deveil():
+    _, _, on, auto = (dict(provenance(results)) for results in in_storms())
+    assert on["Derainer"] == "jorder_e_lite + deveil"
+    assert on["Deveil weights"] == "shipped with the package"
+    assert auto["Derainer"] == "jorder_e_lite + deveil (auto)"
+    assert auto["Deveil weights"] == "veil.safetensors"
+    assert on["Deveil sha256"] == auto["Deveil sha256"] == "cd" * 32
+    assert on["Derainer sha256"] == "ab" * 32

@@ -43,8 +43,27 @@ def test_the_file_holds_the_agreed_keys(document):
         "weights": None,
         "sha256": "ab" * 32,
         "where": "pipeline",
+        "deveil": "off",
+        "deveil_weights": None,
+        "deveil_sha256": None,
     }
     assert set(json.loads(to_json([classification(4), detection()]))) == {"results"}
+
+
+def test_a_file_from_before_deveil_is_read(document):
+    for name in ("deveil", "deveil_weights", "deveil_sha256"):
+        del document["derain"][name]
+    assert as_text(from_json(json.dumps(document))) == as_text([classification(4)])
+
+
+def test_deveil_comes_back_exactly():
+    example = classification(4)
+    for deveil, file in (("on", None), ("auto", "veil.safetensors")):
+        derain = dataclasses.replace(
+            example.derain, deveil=deveil, deveil_weights=file, deveil_sha256="cd" * 32
+        )
+        results = [dataclasses.replace(example, derain=derain)]
+        assert as_text(from_json(to_json(results))) == as_text(results)
 
 
 def test_nan_is_null(document):
@@ -91,6 +110,10 @@ def set_key(document, path, value):
         (["extra"], 1, r"the key extra is unknown.*another version"),
         (["task"], "guessing", r"task must be one of classification, .*'guessing'"),
         (["derain", "where"], "cloud", r"at derain: where must be one of pipeline, batch"),
+        (["derain", "deveil"], True, r"derain\.deveil must be text"),
+        (["derain", "deveil"], "maybe", r"at derain: deveil must be one of off, on, auto"),
+        (["derain", "deveil"], "on", r"at derain: deveil_sha256 must be given where deveil is on"),
+        (["derain", "deveil_sha256"], "cd", r"deveil_sha256 must be given .* and only there"),
         (["metrics", "top-1", "intervals"], {"wet": None}, r"at metrics\.top-1: the keys of"),
         (["metrics"], {}, r"at the top: metrics must hold at least one"),
     ],

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jorder_preproc.models import save_weights
-from tests.networks import random_network
+from tests.networks import random_deveil_network, random_network
 
 # `make test` installs them all; mmcv._ext holds the compiled ops
 MISSING = []
@@ -41,6 +41,14 @@ def weights(tmp_path_factory) -> str:
     """Of a network that changes every picture a lot, twice more than once."""
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     save_weights(random_network("jorder_e_lite"), path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def deveil_weights(tmp_path_factory) -> str:
+    """With `deveil="auto"` they take a veil off `photo()`, and none off `0.3 * photo()`."""
+    path = tmp_path_factory.mktemp("weights") / "deveil.safetensors"
+    save_weights(random_deveil_network(), path)
     return str(path)
 
 
@@ -83,10 +91,10 @@ def count(monkeypatch, tmp_path):
     log.touch()
     derain_image = jorder_preproc.transforms.derain_image
 
-    def counted(image, network, tile=None):
+    def counted(image, *arguments):
         with log.open("ab", buffering=0) as file:
             file.write(b"." * (image.shape[0] if image.ndim == 4 else 1))
-        return derain_image(image, network, tile)
+        return derain_image(image, *arguments)
 
     monkeypatch.setattr(jorder_preproc.transforms, "derain_image", counted)
 

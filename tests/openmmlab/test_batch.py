@@ -64,6 +64,27 @@ def test_segmentation(weights, dtype):
         assert (actual - expected).abs().max() <= STEP
 
 
+@pytest.mark.parametrize("deveil", [True, "auto"])
+@pytest.mark.parametrize("host", ["mmdet", "mmseg"])
+def test_pictures_with_and_without_a_veil(host, weights, deveil_weights, deveil):
+    images = [photo(24, 40), (0.3 * photo(24, 40, 1)).astype(np.uint8), photo(24, 40, 2)]
+    arguments = dict(deveil=deveil, deveil_weights=deveil_weights)
+    kind = {"mmdet": DerainDetDataPreprocessor, "mmseg": DerainSegDataPreprocessor}[host]
+    ours = kind(derain=dict(weights=weights, **arguments))
+    for _ in range(2):  # the same at the first batch, which moves it to the device, and later
+        inputs = [tensor(image) for image in images]
+        actual = ours({"inputs": inputs, "data_samples": [DetDataSample() for _ in images]})
+        for image, one in zip(images, actual["inputs"], strict=True):
+            expected = tensor(derained(image, weights, **arguments)).float()
+            assert (one - expected).abs().max() <= 1
+            assert (one != expected).float().mean() < 0.01
+            without = tensor(derained(image, weights)).float()
+            if deveil == "auto" and image.mean() < 60:
+                assert torch.equal(expected, without)
+            else:
+                assert (expected - without).abs().mean() > 5
+
+
 def test_a_stacked_batch(weights):
     """`default_collate` instead of MMEngine's `pseudo_collate`."""
     images = [photo(24, 40), photo(24, 40, 1)]
@@ -104,6 +125,10 @@ def test_errors(weights):
         DerainDetDataPreprocessor(derain=dict(wieghts=weights))
     with pytest.raises(ValueError, match="unknown model"):
         DerainDetDataPreprocessor(derain=dict(model="jorder_x"))
+    with pytest.raises(ValueError, match="deveil must be False, True or 'auto', got 'on'"):
+        DerainSegDataPreprocessor(derain=dict(deveil="on"))
+    with pytest.raises(ValueError, match="deveil_weights are for deveil=True or 'auto'"):
+        DerainDetDataPreprocessor(derain=dict(deveil_weights=weights))
     ours = DerainDetDataPreprocessor(derain=dict(weights=weights))
     with pytest.raises(ValueError, match="in 0 to 255, got values from -1"):
         ours({"inputs": [-torch.ones(3, 20, 20)], "data_samples": None})

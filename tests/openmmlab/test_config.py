@@ -106,6 +106,22 @@ def test_patch_config_changes_every_pipeline_once(det, seg, weights):
         assert cfg.train_dataloader == training
 
 
+@pytest.mark.parametrize("deveil", [True, "auto"])
+def test_patch_config_writes_deveil(seg, deveil_weights, deveil):
+    step = dict(type=DERAIN, model="jorder_e_lite", deveil=deveil)
+    without = patch_config(copy.deepcopy(seg), deveil=deveil)
+    assert without.test_pipeline[1] == step
+    patch_config(seg, deveil=deveil, deveil_weights=deveil_weights)
+    for pipeline in (seg.test_pipeline, seg.tta_pipeline, seg.test_dataloader.dataset.pipeline):
+        assert pipeline[1] == {**step, "deveil_weights": deveil_weights}
+    once = copy.deepcopy(seg)
+    again = patch_config(seg, deveil=deveil, deveil_weights=deveil_weights)
+    assert again.to_dict() == once.to_dict()
+    # and there is not a word of it in a config that leaves the veil
+    plain = patch_config({"test_pipeline": [dict(type="LoadImageFromFile")]})
+    assert plain["test_pipeline"][1] == dict(type=DERAIN, model="jorder_e_lite")
+
+
 def test_patch_config_of_training_goes_through_wrappers():
     cfg = Config.fromfile(config_path("mmdet/faster-rcnn_r50_voc07_derain"))
     before = copy.deepcopy(cfg.test_dataloader)
@@ -142,6 +158,10 @@ def test_errors_of_patch_config(det):
         patch_config(det, 3)
     with pytest.raises(FileNotFoundError, match="weights must be"):
         patch_config(det, weights="missing.safetensors")
+    with pytest.raises(ValueError, match="deveil must be False, True or 'auto', got 'on'"):
+        patch_config(det, deveil="on")
+    with pytest.raises(ValueError, match="deveil_weights are for deveil=True or 'auto'"):
+        patch_config(det, deveil_weights="missing.safetensors")
     with pytest.raises(ValueError, match="the config has no pipeline with an image loader"):
         patch_config({"model": None})
     det.test_dataloader.dataset.pipeline = [dict(type="Resize")]
@@ -166,6 +186,8 @@ def test_config(name, weights, monkeypatch, tmp_path):
     package, _, _ = name.partition("/")
     if package == "mixins":
         assert [hook.type for hook in cfg.custom_hooks] == ["jorder_preproc.DerainHook"]
+        deveil = "auto" if name.endswith("_deveil") else False
+        assert cfg.custom_hooks[0].get("deveil", False) == deveil
         return
     host_path = Path(sys.modules[package].__file__).parent / ".mim/configs" / HOSTS[name]
     host = Config.fromfile(host_path)

@@ -43,9 +43,10 @@ def host(request) -> Config:
 
 
 @pytest.fixture
-def shipped(monkeypatch, weights, tmp_path):
-    """The random network as the one in the package, for configs that name no weights."""
+def shipped(monkeypatch, weights, deveil_weights, tmp_path):
+    """The random networks as those in the package, for configs that name no weights."""
     (tmp_path / "jorder_e_lite.safetensors").symlink_to(weights)
+    (tmp_path / "jorder_deveil_lite.safetensors").symlink_to(deveil_weights)
     monkeypatch.setattr(jorder_preproc.models.weights, "SHIPPED_WEIGHTS", tmp_path)
 
 
@@ -53,18 +54,20 @@ def pictures(cfg: Config) -> int:
     return len(VOC_SIZES if cfg.default_scope == "mmdet" else ADE_SIZES)
 
 
-def use_transform(cfg: Config, weights: str) -> Config:
+def use_transform(cfg: Config, weights: str, **deveil) -> Config:
     """A line written into the pipeline by hand."""
     cfg = copy.deepcopy(cfg)
-    cfg.test_dataloader.dataset.pipeline.insert(1, dict(type=DERAIN, weights=weights))
+    step = dict(type=DERAIN, weights=weights, **deveil)
+    cfg.test_dataloader.dataset.pipeline.insert(1, step)
     return cfg
 
 
-def use_preprocessor(cfg: Config, weights: str) -> Config:
+def use_preprocessor(cfg: Config, weights: str, **deveil) -> Config:
     """Another type for the data preprocessor, and nothing else."""
     cfg = copy.deepcopy(cfg)
     kind = PREPROCESSORS[cfg.default_scope]
-    cfg.merge_from_dict({"model.data_preprocessor": dict(type=kind, derain=dict(weights=weights))})
+    derain = dict(weights=weights, **deveil)
+    cfg.merge_from_dict({"model.data_preprocessor": dict(type=kind, derain=derain)})
     return cfg
 
 
@@ -106,6 +109,30 @@ def test_all_ways_run_and_agree(host, weights, shipped, count, tmp_path):
     # what the pipeline loaded was left alone
     for one, other in zip(kept.inputs, plain.inputs, strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("deveil", [True, "auto"])
+def test_all_ways_deveil(det, weights, deveil_weights, shipped, count, tmp_path, deveil):
+    arguments = dict(weights=weights, deveil=deveil, deveil_weights=deveil_weights)
+    derained = run_test(use_transform(det, weights))
+    by_transform = run_test(use_transform(det, **arguments))
+    assert not same_predictions(by_transform.outputs, derained.outputs)
+    count()
+    others = [
+        use_hook(det, **arguments),
+        patch_config(copy.deepcopy(det), **arguments),
+        *([use_mixin(det, "mixins/derain_deveil", tmp_path)] if deveil == "auto" else []),
+    ]
+    for cfg in others:
+        kept = run_test(cfg)
+        assert count() == pictures(det)
+        assert_same_predictions(kept.outputs, by_transform.outputs)
+    by_preprocessor = run_test(use_preprocessor(det, **arguments))
+    assert count() == pictures(det)
+    assert not same_predictions(by_preprocessor.outputs, by_transform.outputs)
+    kept = run_test(use_hook(det, where="batch", **arguments))
+    assert count() == pictures(det)
+    assert_same_predictions(kept.outputs, by_preprocessor.outputs)
 
 
 def test_stock_tool_of_mmdet(det, weights, tmp_path):
@@ -305,11 +332,16 @@ def test_errors(det, weights):
         (dict(where="gpu"), "where must be one of pipeline, batch, got 'gpu'"),
         (dict(where="batch", device="cuda"), "runs where the model does, got device='cuda'"),
         (dict(model="jorder_x"), "unknown model"),
+        (dict(deveil="on"), "deveil must be False, True or 'auto', got 'on'"),
+        (dict(deveil="on", where="batch"), "deveil must be False, True or 'auto', got 'on'"),
+        (dict(deveil_weights="x"), "deveil_weights are for deveil=True or 'auto'"),
     ):
         with pytest.raises(ValueError, match=message):
             DerainHook(**arguments)
     with pytest.raises(FileNotFoundError, match="weights must be"):
         DerainHook(weights="missing.safetensors")
+    with pytest.raises(FileNotFoundError, match="weights must be"):
+        DerainHook(deveil="auto", deveil_weights="missing.safetensors")
     with pytest.raises(TypeError, match="whne"):
         DerainHook(whne="test")
     det.test_dataloader.dataset.pipeline = det.test_dataloader.dataset.pipeline[1:]

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 import jorder_preproc
 from jorder_preproc.models import load_model, save_weights
 from jorder_preproc.openmmlab import JorderDerain, SynthesizeRain
-from tests.openmmlab.stack import DERAIN, photo
+from tests.openmmlab.stack import DERAIN, derained, photo
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,18 @@ def test_tiles_and_a_ready_network(bgr, weights):
         change(JorderDerain(network, tile=8), bgr)
 
 
+@pytest.mark.parametrize("deveil", [True, "auto"])
+@pytest.mark.parametrize("brightness", [1.0, 0.3])
+def test_deveil_equals_the_torchvision_transform(bgr, weights, deveil_weights, deveil, brightness):
+    image = (bgr * brightness).astype(np.uint8)
+    arguments = dict(deveil=deveil, deveil_weights=deveil_weights)
+    actual = change(JorderDerain(weights=weights, **arguments), image)
+    np.testing.assert_array_equal(actual, derained(image, weights, **arguments))
+    # the veil is there, or nobody looked for it, or the picture is too dark for one
+    without = change(JorderDerain(weights=weights), image)
+    assert np.array_equal(actual, without) is (deveil == "auto" and brightness < 1)
+
+
 @pytest.mark.parametrize("preset", ["light", "storm"])
 def test_rain_equals_the_torchvision_transform(bgr, preset):
     picture = Image.fromarray(bgr[..., ::-1].copy())
@@ -91,6 +103,12 @@ def test_errors_come_early():
         JorderDerain("jorder_x")
     with pytest.raises(FileNotFoundError, match=r"weights must be a safetensors file"):
         JorderDerain(weights="missing.safetensors")
+    with pytest.raises(ValueError, match="deveil must be False, True or 'auto', got 'on'"):
+        JorderDerain(deveil="on")
+    with pytest.raises(ValueError, match="deveil_weights are for deveil=True or 'auto'"):
+        JorderDerain(deveil_weights="missing.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"missing\.safetensors is neither"):
+        JorderDerain(deveil=True, deveil_weights="missing.safetensors")
     with pytest.raises(ValueError, match="seed must be >= 0"):
         SynthesizeRain(seed=-1)
     with pytest.raises(TypeError, match="unexpected keyword argument 'wieghts'"):
@@ -98,6 +116,8 @@ def test_errors_come_early():
 
 
 def test_errors_of_pictures(bgr, weights):
+    with pytest.raises(ValueError, match="holds weights of jorder_e_lite, which is no deveil"):
+        JorderDerain(weights=weights, deveil=True, deveil_weights=weights)({"img": bgr})
     transform = JorderDerain(weights=weights)
     with pytest.raises(ValueError, match=r"in 0 to 255, got values from -.*behind the image load"):
         transform({"img": (bgr.astype(np.float32) - 120) / 60})
