@@ -74,8 +74,8 @@ def accumulation_loss(
 ) -> Tensor:
     """Loss of rain-accumulation removal: Eq. 10's |(O - (1 - alpha) A) / (alpha + eps) - B|^2.
 
-    Its root is taken picture by picture, so that thick veils do not drown out thin ones. The target B is the picture before it was darkened, so that the network brightens,
-    too.
+    Its root is taken picture by picture, so that thick veils do not drown out thin ones.
+    The target B is the picture before it was darkened, so that the network brightens, too.
 
     Args:
         network: gives alpha.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d, pixel_unshuffle, relu
+from torch.nn.functional import avg_pool2d, max_pool2d, pixel_unshuffle, relu
 
 from jorder_preproc.models.context import ContextNetwork, conv
 from jorder_preproc.models.variants import get_deveil_variant
 
+_WINDOWS = (1, 3, 9)  # cells
+_CUES = 4
+_FLOOR = 0.02
 _TERMS = 2  # of the logarithm of the transmission: constant and linear
 
 
@@ -42,8 +45,8 @@ class DeveilNetwork(nn.Module):
         self.name = name
         self.variant = get_deveil_variant(name)
         channels = self.variant.channels
-        # pixels of a cell, and their least and largest: of a clear view some are dark
-        self.encoder = conv(3 * self.variant.unshuffle**2 + 6, channels)
+        cues = _CUES * len(_WINDOWS)
+        self.encoder = conv(3 * self.variant.unshuffle**2 + cues, channels)
         self.context = ContextNetwork(self.variant)
         self.whole = nn.Sequential(
             nn.Linear(3 * channels, channels), nn.ReLU(), nn.Linear(channels, channels)
@@ -51,7 +54,7 @@ class DeveilNetwork(nn.Module):
         last = conv(channels, _TERMS)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.get_parameter("bias"))
-        self.head = nn.Sequential(conv(channels, channels), nn.ReLU(), last)
+        self.head = nn.Sequential(conv(channels + cues, channels), nn.ReLU(), last)
 
     def overview_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width, px, of the overview of a picture of that height and width."""
@@ -82,14 +85,44 @@ class DeveilNetwork(nn.Module):
             )
         if shape[0] == 0:  # which PyTorch does not fold
             return overview.new_zeros(0, _TERMS, 1, shape[2] // fold, shape[3] // fold)
-        darkest, brightest = -max_pool2d(-overview, fold), max_pool2d(overview, fold)
-        cells = torch.cat([pixel_unshuffle(overview, fold), darkest, brightest], 1)
-        features = relu(self.encoder(cells))
+        cues = haze_cues(overview, fold)
+        features = relu(self.encoder(torch.cat([pixel_unshuffle(overview, fold), cues], 1)))
         features = self.context(features)[-1]
         pooled = [features.mean((2, 3)), features.amax((2, 3)), -features.amin((2, 3))]
         features = features + self.whole(torch.cat(pooled, 1))[..., None, None]
-        coefficients: Tensor = self.head(relu(features))
+        features = torch.cat([relu(features), cues], 1)
+        coefficients: Tensor = self.head(features)
         return coefficients[:, :, None]
+
+
+def haze_cues(overview: Tensor, fold: int) -> Tensor:
+    """What tells a veil from a bright surface, over windows of several sizes.
+
+    Of each window the dark channel, whose least value a veil lifts; the logarithm of alpha
+    that it stands for, were the darkest thing there black; the bright channel; and the mean
+    saturation, which a veil washes out.
+
+    Args:
+        overview: float RGB (N, 3, h, w).
+        fold: height and width of a cell, px.
+
+    Returns:
+        float (N, 12, h / fold, w / fold): four cues for each window of 1, 3 and 9 cells.
+    """
+    least, most = overview.amin(1, keepdim=True), overview.amax(1, keepdim=True)
+    dark, bright = -max_pool2d(-least, fold), max_pool2d(most, fold)
+    saturation = avg_pool2d(most - least, fold)
+    cues = []
+    for window in _WINDOWS:
+        around = {"stride": 1, "padding": window // 2}
+        darkest = -max_pool2d(-dark, window, **around)
+        cues += [
+            darkest,
+            -(1 + _FLOOR - darkest).clamp(min=_FLOOR).log(),
+            max_pool2d(bright, window, **around),
+            avg_pool2d(saturation, window, **around, count_include_pad=False),
+        ]
+    return torch.cat(cues, 1)
 
 
 def build_deveil_model(name: str) -> DeveilNetwork:

@@ -133,12 +133,12 @@ VARIANTS: dict[str, Variant] = {
 
 DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
     "jorder_deveil": DeveilVariant(
-        channels=128,
+        channels=64,
         blocks=9,
         overview_px=256,
-        unshuffle=8,
-        parameters=8_413_442,
-        macs_per_pixel=130_320,
+        unshuffle=4,
+        parameters=2_090_242,
+        macs_per_pixel=129_384,
     ),
     "jorder_deveil_lite": DeveilVariant(
         channels=64,
@@ -146,10 +146,10 @@ DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
         paths=((1, 1), (1, 2), (1, 4)),
         context="sequential",
         block="release",
-        overview_px=256,
-        unshuffle=8,
-        parameters=611_842,
-        macs_per_pixel=9_288,
+        overview_px=128,
+        unshuffle=4,
+        parameters=539_266,
+        macs_per_pixel=32_616,
     ),
 }
 
