@@ -1,5 +1,6 @@
 import torch
 
+from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder, LabelConvention
 
 
@@ -11,4 +12,15 @@ def random_network(name: str, label_convention: LabelConvention = "paper") -> Jo
         for module in network.modules():
             if isinstance(module, torch.nn.Conv2d):
                 module.reset_parameters()
+    return network
+
+
+def random_deveil_network(name: str = "jorder_deveil_lite") -> DeveilNetwork:
+    """Untrained, the same every time: it sees a veil that differs from place to place."""
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        network = DeveilNetwork(name).eval()
+        last = network.head[-1]
+        torch.nn.init.normal_(last.weight, std=0.015)
+        torch.nn.init.constant_(last.bias, -0.1)
     return network
