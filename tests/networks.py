@@ -16,11 +16,12 @@ def random_network(name: str, label_convention: LabelConvention = "paper") -> Jo
 
 
 def random_deveil_network(name: str = "jorder_deveil_lite") -> DeveilNetwork:
-    """Untrained, the same every time: it sees a veil that differs from place to place."""
+    """Untrained, the same every time: it sees a veil before bright pictures, none before dark."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
         network = DeveilNetwork(name).eval()
         last = network.head[-1]
-        torch.nn.init.normal_(last.weight, std=0.015)
-        torch.nn.init.constant_(last.bias, -0.1)
+        torch.nn.init.normal_(last.weight, std=0.01)
+        # constant and linear term of log alpha, of each channel
+        last.bias.data = torch.tensor([0.15, 0.15, 0.15, -0.5, -0.5, -0.5])
     return network
