@@ -22,6 +22,5 @@ def random_deveil_network(name: str = "jorder_deveil_lite") -> DeveilNetwork:
         network = DeveilNetwork(name).eval()
         last = network.head[-1]
         torch.nn.init.normal_(last.weight, std=0.01)
-        # constant and linear term of log alpha, of each channel
-        last.bias.data = torch.tensor([0.15, 0.15, 0.15, -0.5, -0.5, -0.5])
+        last.bias.data = torch.tensor([0.2, -0.9])  # constant and linear term of log alpha
     return network

@@ -373,8 +373,8 @@ def test_models_lists_every_network(jorder):
     assert "405.1" in result.stdout
     for name in list_deveil_models():
         assert name in result.stdout
-    # of the whole overview, 128 x 128 pixels of 31,248 each, and not of a pixel
-    assert re.search(r"jorder_deveil_lite +│ +129,606 │ +512 │", result.stdout)
+    # of the whole overview, 256 x 256 pixels of 8,496 each, and not of a pixel
+    assert re.search(r"jorder_deveil_lite +│ +140,546 │ +557 │", result.stdout)
 
 
 def test_models_gives_the_digest_of_shipped_weights(jorder, weights, tmp_path, monkeypatch):

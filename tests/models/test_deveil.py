@@ -46,13 +46,13 @@ def test_unknown_model_names_the_known_ones():
 @pytest.mark.parametrize(
     ("shape", "overview"),
     [
-        # twofold unshuffle: even; the longer side is 128 at most
-        ((480, 640), (96, 128)),
-        ((4000, 1000), (128, 32)),
-        ((100, 128), (100, 128)),
+        # folded fourfold; the longer side is 256 at most
+        ((480, 640), (192, 256)),
+        ((4000, 1000), (256, 64)),
+        ((100, 256), (100, 256)),
         ((101, 60), (100, 60)),
-        ((1, 1), (2, 2)),
-        ((3, 5000), (2, 128)),
+        ((1, 1), (4, 4)),
+        ((3, 5000), (4, 256)),
     ],
 )
 def test_overview_is_small_and_has_the_proportions_of_the_picture(shape, overview):
@@ -60,21 +60,21 @@ def test_overview_is_small_and_has_the_proportions_of_the_picture(shape, overvie
 
 
 @pytest.mark.parametrize("name", list_deveil_models())
-def test_network_gives_two_terms_for_each_channel(name):
+def test_network_gives_two_terms_for_each_cell(name):
     fold = get_deveil_variant(name).unshuffle
     with torch.no_grad():
         coefficients = random_deveil_network(name)(torch.rand(2, 3, 8 * fold, 5 * fold))
-    assert coefficients.shape == (2, 2, 3, 8, 5)
-    # the terms come in the order that the biases of the helper are written in
+    assert coefficients.shape == (2, 2, 1, 8, 5)
+    # in the order of the biases of the helper
     assert (coefficients[:, 0].mean(), coefficients[:, 1].mean()) == (
-        pytest.approx(0.15, abs=0.1),
-        pytest.approx(-0.5, abs=0.1),
+        pytest.approx(0.2, abs=0.1),
+        pytest.approx(-0.9, abs=0.1),
     )
 
 
 def test_every_place_sees_the_whole_picture():
     network = random_deveil_network()
-    overview = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    overview = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
     changed = overview.clone()
     changed[..., -20:, -20:] = 1.0
     with torch.no_grad():
@@ -83,9 +83,9 @@ def test_every_place_sees_the_whole_picture():
     assert difference[..., 0, 0].abs().min() > 1e-6
 
 
-@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (1, 3, 7, 8), (1, 3, 8, 7)])
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (1, 3, 6, 8), (1, 3, 8, 7)])
 def test_forward_refuses_other_shapes(shape):
-    with pytest.raises(ValueError, match=r"\(N, 3, H, W\) with multiples of 2, got .*deveil"):
+    with pytest.raises(ValueError, match=r"\(N, 3, H, W\) with multiples of 4, got .*deveil"):
         build_deveil_model(LITE)(torch.zeros(shape))
 
 
