@@ -14,7 +14,7 @@ endif
 
 # Rain on and off photographs, then the downstream tables on scenes that are drawn here
 demo: .venv/.demo
-	$(BIN)/python examples/demo.py
+	$(BIN)/python -m examples.demo
 	$(BIN)/python -m evaluation classification --out demo_output/classification
 	@if $(MAKE) --no-print-directory MMCV=--quick .venv/.openmmlab; then \
 	    $(BIN)/python -m evaluation segmentation --out demo_output/segmentation && \

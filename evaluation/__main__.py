@@ -23,14 +23,15 @@ from mmengine.dist import barrier, init_dist, is_main_process
 from rich.console import Console
 from rich.markup import escape
 
-from evaluation import classification, doctor
+from evaluation import classification, doctor, order
 from evaluation.conditions import Derain, Rain
 from evaluation.embedded import SIZES, write_dataset
 from evaluation.engine import Subject, UnreadableImage
+from evaluation.photographs import built_in_photographs, find_photographs
 from evaluation.reference import SET_SIZES, CleanScoreError
 from evaluation.report import write_report
 from evaluation.results import Results, from_json
-from evaluation.run import Plan, evaluate
+from evaluation.run import Plan, evaluate, spread
 from evaluation.tables import terminal_table
 from jorder_preproc import transforms
 from jorder_preproc.models import load_deveil_model, load_model
@@ -347,6 +348,60 @@ def doctor_command(
         )
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command("order")
+def order_command(
+    photos: Annotated[
+        Path | None, typer.Argument(help="Folder of photographs; default: six built-in ones.")
+    ] = None,
+    real: Annotated[
+        bool, typer.Option("--real", help="They show rain of their own: nothing is scored.")
+    ] = False,
+    preset: Annotated[
+        str | None, typer.Option(help=f"Kind of rain, storm by default: {', '.join(PRESETS)}.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the rain, 1 by default.")] = None,
+    derainer: _Derainer = "jorder_e_lite",
+    weights: _Weights = None,
+    deveil_weights: Annotated[
+        Path | None, typer.Option(help="Of the deveil network (safetensors).")
+    ] = None,
+    limit: _Limit = None,
+    device: _Device = None,
+    samples: Annotated[int, typer.Option(min=1, help="Photographs that the sheet shows.")] = 4,
+    out: _Out = None,
+) -> None:
+    """Streaks and veil taken off in the five orders of Fig. 10: PSNR, SSIM and a sheet."""
+    if real and photos is None:
+        _fail("--real needs photographs: python -m evaluation order PHOTOS --real")
+    if real and (preset is not None or seed is not None):
+        _fail("--preset and --seed are for clean photographs; leave them out, or --real")
+    _start(Launcher.none, device)
+    out = out or Path("evaluation_output/order")
+    with _errors():
+        rain = None if real else preset or "storm"
+        if rain is not None:
+            get_preset(rain)
+        network = load_model(derainer, weights, get_device())
+        deveil = load_deveil_model(deveil_weights or DEVEIL_WEIGHTS, get_device())
+        found = built_in_photographs() if photos is None else find_photographs(photos, out)
+        names = [list(found)[number] for number in spread(len(found), limit)]
+        with progress_bar(_stderr) as progress:
+            bar = progress.add_task("five orders", total=len(names))
+            scores = order.compare_orders(
+                network,
+                deveil,
+                {name: found[name] for name in names},
+                out,
+                preset=rain,
+                seed=1 if seed is None else seed,
+                samples=samples,
+                advance=lambda: progress.advance(bar),
+            )
+    if scores:
+        _stdout.print(order.terminal_table(scores))
+    _stdout.print(f"sheet: {out / 'order.jpg'}", soft_wrap=True, highlight=False)
 
 
 def _start(launcher: Launcher, device: str | None) -> None:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -23,8 +24,18 @@ from jorder_preproc.atomic import atomic_path
 from jorder_preproc.batch import Job, plan_jobs
 from jorder_preproc.derain import derain_pixels
 from jorder_preproc.images import float_to_pixels, pixels_to_float
-from jorder_preproc.models import Jorder, get_variant, list_models, load_model
+from jorder_preproc.models import (
+    DeveilNetwork,
+    Jorder,
+    get_variant,
+    list_deveil_models,
+    list_models,
+    load_deveil_model,
+    load_model,
+)
+from jorder_preproc.models.variants import get_deveil_variant
 from jorder_preproc.models.weights import (
+    DEVEIL_WEIGHTS,
     SHIPPED_WEIGHTS,
     convert_release,
     shipped_models,
@@ -46,6 +57,15 @@ app = typer.Typer(
 # results go to stdout, progress and errors to stderr
 _stdout = Console()
 _stderr = Console(stderr=True)
+
+
+class Deveil(str, Enum):
+    """Which pictures the veil of rain accumulation is taken off."""
+
+    off = "off"
+    on = "on"
+    auto = "auto"
+
 
 _Inputs = Annotated[
     list[str], typer.Argument(help="Pictures, folders of pictures, or quoted globs.")
@@ -73,6 +93,13 @@ def derain(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: the GPU if there is one.")
     ] = None,
+    deveil: Annotated[
+        Deveil,
+        typer.Option(help="Take the veil of dense rain off, too: on, or auto, where there is one."),
+    ] = Deveil.off,
+    deveil_weights: Annotated[
+        Path | None, typer.Option(help="Weights file for --deveil instead of the shipped one.")
+    ] = None,
     tile: Annotated[
         int,
         typer.Option(
@@ -87,6 +114,7 @@ def derain(
     come out upright. What is done already is skipped.
     """
     network = _load_network(model, weights, device, tile)
+    deveil_network = _load_deveil_network(deveil, deveil_weights, network)
     extras = {}
     if save_mask:
         extras["mask"] = "_mask.png"
@@ -99,6 +127,8 @@ def derain(
             network,
             picture.pixels,
             tile=tile,
+            deveil=deveil_network,
+            auto=deveil is Deveil.auto,
             with_streak_map=save_streaks,
             with_region_mask=save_mask,
         )
@@ -191,6 +221,20 @@ def models() -> None:
             "shipped" if name in shipped else "-",
         )
     _stdout.print(table)
+    table = Table("for --deveil", "parameters", "MMAC/picture, at most", "weights")
+    for column in table.columns[1:3]:
+        column.justify = "right"
+    for name in list_deveil_models():
+        row = get_deveil_variant(name)
+        # they look at an overview, so the size of the picture does not count
+        macs = row.macs_per_pixel * row.overview_px**2
+        table.add_row(
+            name,
+            f"{row.parameters:,}",
+            f"{macs / 1e6:,.0f}",
+            "shipped" if name in shipped else "-",
+        )
+    _stdout.print(table)
     _print_digests(shipped)
 
 
@@ -262,6 +306,21 @@ def _load_network(model: str, weights: Path | None, device: str | None, tile: in
     except ValueError as error:
         _fail(error)
     return network
+
+
+def _load_deveil_network(
+    deveil: Deveil, weights: Path | None, derainer: Jorder
+) -> DeveilNetwork | None:
+    """On the device of the derainer; None where it is not wanted."""
+    if deveil is Deveil.off:
+        if weights is not None:
+            _fail("--deveil-weights are for --deveil on or auto; give one of these, too")
+        return None
+    try:
+        device = next(derainer.parameters()).device
+        return load_deveil_model(weights or DEVEIL_WEIGHTS, device)
+    except (ValueError, OSError) as error:
+        _fail(error)
 
 
 def _plan(inputs: Sequence[str], out: Path, extras: Mapping[str, str]) -> list[Job]:

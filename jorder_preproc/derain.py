@@ -232,33 +232,6 @@ def region_gate(probability: Tensor) -> Tensor:
     return max_pool2d(probability, GATE_WINDOW, stride=1, padding=GATE_WINDOW // 2)
 
 
-def _check_image(image: Tensor) -> None:
-    if not isinstance(image, Tensor):
-        raise TypeError(
-            f"image must be a float tensor, got {type(image).__name__}; "
-            "use jorder_preproc.JorderDerain for PIL images and NumPy arrays"
-        )
-    if not image.is_floating_point():
-        raise TypeError(
-            f"image must be float in [0, 1], got {image.dtype}; divide 8-bit pixels by 255, "
-            "or use jorder_preproc.JorderDerain, which takes them"
-        )
-    shape = tuple(image.shape)
-    if image.ndim not in (3, 4) or shape[-3] != 3 or 0 in shape[-2:]:
-        raise ValueError(
-            f"image must be RGB (3, H, W) or (N, 3, H, W) with H, W >= 1, got {shape}; "
-            "repeat a grey channel three times, drop an alpha channel"
-        )
-    if image.numel() == 0:
-        return
-    low, high = (float(value) for value in image.detach().aminmax())
-    if not (low >= 0 and high <= 1):  # also catches NaN
-        raise ValueError(
-            f"image must be finite and in [0, 1], got values from {low:g} to {high:g}; "
-            "divide 8-bit pixels by 255, undo a normalisation, or clamp"
-        )
-
-
 @torch.inference_mode()
 def _derain_window(network: Jorder, rainy: Tensor) -> Derained:
     """Run the network once; `rainy` is on its device, (N, 3, H, W) as it needs them."""

@@ -60,7 +60,7 @@ class Deveiled(NamedTuple):
     atmospheric_light: Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: the results may go into what is trained
 def deveil(
     network: DeveilNetwork, image: Tensor, *, atmospheric_light: Tensor | None = None
 ) -> Deveiled:
@@ -137,8 +137,9 @@ def estimate_light(overview: Tensor) -> Tensor:
     count = max(round(dark.shape[1] * _LIGHT_SHARE), 1)
     places = dark.topk(count).indices
     brightest = colours.gather(2, places[:, None].expand(-1, 3, -1)).median(2).values
+    brightest = brightest.clamp(min=EPSILON)  # black is grey, too
     level = brightest.amax(1, keepdim=True)
-    tint = (brightest / level.clamp(min=EPSILON)).clamp(min=1 - _MOST_TINT)
+    tint = (brightest / level).clamp(min=1 - _MOST_TINT)
     return (tint * level.clamp(*LIGHT_RANGE))[..., None, None]
 
 

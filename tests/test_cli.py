@@ -16,8 +16,16 @@ from jorder_preproc import cli
 from jorder_preproc.batch import plan_jobs
 from jorder_preproc.cli import app
 from jorder_preproc.derain import derain
-from jorder_preproc.models import build_model, list_models, load_model, save_weights
+from jorder_preproc.models import (
+    build_model,
+    list_deveil_models,
+    list_models,
+    load_deveil_model,
+    load_model,
+    save_weights,
+)
 from jorder_preproc.rain import synthesize_rain
+from tests.networks import random_deveil_network
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +39,13 @@ def weights(tmp_path_factory):
         torch.nn.init.normal_(parameter, std=0.05)
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     save_weights(network, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def deveil_weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "deveil.safetensors"
+    save_weights(random_deveil_network(), path)
     return path
 
 
@@ -94,6 +109,31 @@ def test_derain_gives_what_the_function_gives(jorder, weights):
     mask = to_pixels(expected.region_mask)[..., 0]
     np.testing.assert_array_equal(pixels_of("out/a_mask.png"), mask)
     assert not np.array_equal(pixels_of("out/a.png"), pixels)
+
+
+@pytest.mark.parametrize("deveil", ["on", "auto"])
+def test_deveil_gives_what_the_function_gives(jorder, network, deveil_weights, deveil):
+    bright = picture("bright.png")
+    dark = bright // 8  # shows no veil to the random network
+    Image.fromarray(dark).save("dark.png")
+    save_weights(network, "dim.safetensors")  # keeps dark pictures dark
+    options = ("--weights", "dim.safetensors", "--save-mask", "--save-streaks")
+    options += ("--deveil", deveil, "--deveil-weights", deveil_weights)
+    result = jorder("derain", "bright.png", "dark.png", "-o", "out", *options)
+    assert result.exit_code == 0, result.output
+    deveil_network = load_deveil_model(deveil_weights)
+    changed = []
+    for name, pixels in (("bright", bright), ("dark", dark)):
+        auto = deveil == "auto"
+        expected = derain(network, to_tensor(pixels), deveil=deveil_network, auto=auto)
+        for ending, part in (("", expected.background), ("_streaks", expected.streak_map)):
+            difference = pixels_of(f"out/{name}{ending}.png").astype(int) - to_pixels(part)
+            assert abs(difference).max() <= 1
+        mask = pixels_of(f"out/{name}_mask.png")
+        assert (mask != to_pixels(expected.region_mask)[..., 0]).mean() < 0.01
+        plain = to_pixels(derain(network, to_tensor(pixels)).background).astype(int)
+        changed.append(abs(pixels_of(f"out/{name}.png") - plain).max() > 5)
+    assert changed == [True, deveil == "on"]
 
 
 def test_tiles_give_the_whole(jorder):
@@ -229,6 +269,12 @@ def test_sideways_photograph_is_derained_upright(jorder):
         (("one", "--weights", "evil.pt"), "evil.pt is a pickle, which could run code"),
         (("one", "--device", "abacus"), "cannot use the device 'abacus'"),
         (("one", "--tile", "8"), "tile must be at least"),
+        (("one", "--deveil-weights", "none"), "--deveil-weights are for --deveil on or auto"),
+        (("one", "--deveil", "on", "--deveil-weights", "none"), "none is neither; check the path"),
+        (
+            ("one", "--deveil", "auto", "--deveil-weights", "jorder_e_lite"),
+            "holds weights of jorder_e_lite, which is no deveil network",
+        ),
     ],
 )
 def test_derain_refuses(jorder, arguments, message):
@@ -325,6 +371,10 @@ def test_models_lists_every_network(jorder):
         assert name in result.stdout
     assert "406,784" in result.stdout
     assert "405.1" in result.stdout
+    for name in list_deveil_models():
+        assert name in result.stdout
+    # of the whole overview, 256 x 256 pixels of 8,496 each, and not of a pixel
+    assert re.search(r"jorder_deveil_lite +│ +140,546 │ +557 │", result.stdout)
 
 
 def test_models_gives_the_digest_of_shipped_weights(jorder, weights, tmp_path, monkeypatch):
@@ -333,11 +383,12 @@ def test_models_gives_the_digest_of_shipped_weights(jorder, weights, tmp_path, m
     from jorder_preproc.models import weights as weights_module
 
     content = weights.read_bytes()
-    (tmp_path / "jorder_e_lite.safetensors").write_bytes(content)
     monkeypatch.setattr(weights_module, "SHIPPED_WEIGHTS", tmp_path)
-    line = f"sha256 {hashlib.sha256(content).hexdigest()}  jorder_e_lite"
-    assert line in jorder("models").stdout
-    assert line in jorder("info").stdout
+    for name in ("jorder_e_lite", "jorder_deveil_lite"):
+        (tmp_path / f"{name}.safetensors").write_bytes(content)
+    line = f"sha256 {hashlib.sha256(content).hexdigest()}"
+    for command in ("models", "info"):
+        assert f"{line}  jorder_e_lite\n{line}  jorder_deveil_lite" in jorder(command).stdout
 
 
 def test_info(jorder):

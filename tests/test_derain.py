@@ -5,15 +5,17 @@ import pytest
 import torch
 from torch import nn
 
-from jorder_preproc import derain
+from jorder_preproc import derain, deveil
 from jorder_preproc.derain import (
+    DEVEIL_ORDER,
     GATE_WINDOW,
+    Derained,
     derain_pixels,
     region_gate,
 )
 from jorder_preproc.models.jorder import Jorder, StageOutput
 from jorder_preproc.rain.synthesize import VISIBLE
-from tests.networks import random_network
+from tests.networks import random_deveil_network, random_network
 
 module = importlib.import_module("jorder_preproc.derain")
 
@@ -256,6 +258,204 @@ def test_other_errors_of_the_network_are_passed_on():
     with pytest.raises(RuntimeError, match="cuDNN failed"):
         derain(broken, picture(3, 400, 10))
     assert broken.failures == 1
+
+
+# the veil
+
+ORDERS = [
+    ("derain",),
+    ("derain", "derain"),
+    ("derain", "deveil"),
+    ("deveil", "derain"),
+    ("derain", "deveil", "derain"),
+]
+"""Of Fig. 10."""
+
+
+@pytest.fixture(scope="module")
+def deveiler():
+    return random_deveil_network()
+
+
+def steps_by_hand(network, deveiler, image, order) -> Derained:
+    """One step after the other, each with the function for it alone."""
+    streak_map, region_mask = torch.zeros_like(image), torch.zeros_like(image[..., :1, :, :])
+    for step in order:
+        if step == "deveil":
+            image = deveil(deveiler, image).background
+        else:
+            image, streaks, mask = derain(network, image)
+            streak_map = streak_map + streaks
+            region_mask = torch.maximum(region_mask, mask)
+    return Derained(image, streak_map, region_mask)
+
+
+def assert_same(actual: Derained, expected: Derained, tolerance: float = 1e-5) -> None:
+    for ours, theirs in zip(actual[:2], expected[:2], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
+    # a probability next to a half may fall to either side
+    assert (actual.region_mask != expected.region_mask).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
+def test_steps_are_taken_in_their_order(network, deveiler, order):
+    given = deveiler if "deveil" in order else None
+    images = picture(2, 3, 30, 41)
+    expected = steps_by_hand(network, deveiler, images, order)
+    assert_same(derain(network, images, deveil=given, order=order), expected)
+    single = derain(network, images[1], deveil=given, order=list(order))
+    assert_same(single, Derained(*(part[1] for part in expected)))
+    for other in set(ORDERS) - {order}:
+        result = steps_by_hand(network, deveiler, images, other)
+        assert (result.background - expected.background).abs().mean() > 0.01
+
+
+def test_the_order_of_the_paper_is_the_default(network, deveiler):
+    image = picture(3, 20, 26)
+    assert ORDERS[-1] == DEVEIL_ORDER
+    expected = derain(network, image, deveil=deveiler, order=ORDERS[-1])
+    for actual, part in zip(derain(network, image, deveil=deveiler), expected, strict=True):
+        assert torch.equal(actual, part)
+    plain = derain(network, image)
+    for actual, part in zip(derain(network, image, order=["derain"]), plain, strict=True):
+        assert torch.equal(actual, part)
+
+
+def clear_and_veiled(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """To the random deveil network dark pictures are clear, and bright ones are not."""
+    return picture(*shape) * 0.12, picture(*shape, seed=1)
+
+
+def test_auto_leaves_clear_pictures_as_they_are(network, deveiler):
+    clear, veiled = clear_and_veiled(3, 24, 30)
+    plain = derain(network, clear)
+    assert_same(derain(network, clear, deveil=deveiler, auto=True), plain, 0)
+    assert (derain(network, clear, deveil=deveiler).background - plain.background).abs().max() > 0.1
+    expected = derain(network, veiled, deveil=deveiler)
+    assert_same(derain(network, veiled, deveil=deveiler, auto=True), expected, 0)
+    assert (expected.background - derain(network, veiled).background).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_auto_decides_for_each_picture_of_a_batch(network, deveiler, dtype):
+    clear, veiled = (pictures.to(dtype) for pictures in clear_and_veiled(2, 3, 24, 30))
+    batch = torch.stack([veiled[0], clear[0], clear[1], veiled[1]])
+    single = [derain(network, image, deveil=deveiler, auto=True) for image in batch]
+    expected = Derained(*(torch.stack(parts) for parts in zip(*single, strict=True)))
+    result = derain(network, batch, deveil=deveiler, auto=True)
+    assert result.background.dtype == dtype
+    assert_same(result, expected, 2e-3 if dtype == torch.float16 else 1e-5)
+    # and not all the same way
+    always = derain(network, batch, deveil=deveiler).background
+    never = derain(network, batch).background
+    for index, other in enumerate((never, always, always, never)):
+        assert (result.background[index] - other[index]).abs().max() > 0.05
+
+
+def test_empty_batch_behind_a_veil(network, deveiler):
+    for auto in (False, True):
+        result = derain(network, torch.empty(0, 3, 8, 9), deveil=deveiler, auto=auto)
+        assert [tuple(part.shape) for part in result] == [(0, 3, 8, 9), (0, 3, 8, 9), (0, 1, 8, 9)]
+
+
+def test_result_of_several_steps_can_be_trained_on(network, deveiler):
+    layer = nn.Conv2d(3, 1, 3)
+    background = derain(network, picture(1, 3, 16, 16), deveil=deveiler, auto=True).background
+    layer(background).sum().backward()
+    assert layer.weight.grad is not None and layer.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("order", ORDERS[2:], ids="-".join)
+def test_the_picture_given_is_not_changed(network, deveiler, order):
+    image = picture(3, 20, 26)
+    pixels = (image.permute(1, 2, 0) * 255).byte().numpy()
+    before, pixels_before = image.clone(), pixels.copy()
+    derain(network, image, deveil=deveiler, order=order)
+    derain_pixels(network, pixels, deveil=deveiler, order=order)
+    assert torch.equal(image, before)
+    np.testing.assert_array_equal(pixels, pixels_before)
+
+
+def test_tiles_with_deveil_equal_the_whole_picture(network, deveiler):
+    image = picture(3, 231, 25)
+    whole = derain(network, image, deveil=deveiler)
+    assert_same(derain(network, image, deveil=deveiler, tile=200), whole, 1e-4)
+
+
+# what is rounded to 16 bits between two steps does not show in 8
+@pytest.mark.parametrize(("dtype", "peak", "most"), [(np.uint8, 255, 0.6), (np.uint16, 65535, 4)])
+@pytest.mark.parametrize("order", [*ORDERS, ("deveil",)], ids="-".join)
+def test_derain_pixels_takes_the_steps_of_derain(network, deveiler, order, dtype, peak, most):
+    pixels = np.random.default_rng(0).integers(0, peak + 1, (203, 31, 3), dtype=dtype)
+    image = torch.from_numpy(pixels / peak).permute(2, 0, 1)
+    options = {"deveil": deveiler if "deveil" in order else None, "order": order, "tile": 180}
+    expected = derain(network, image, **options)
+    actual = derain_pixels(network, pixels, with_streak_map=True, with_region_mask=True, **options)
+    for ours, theirs in zip(actual[:2], expected[:2], strict=True):
+        assert ours.dtype == dtype
+        difference = ours - theirs.clamp(max=1).permute(1, 2, 0).numpy() * peak
+        assert np.abs(difference).max() <= most
+    assert (actual.region_mask != expected.region_mask[0].numpy() * 255).mean() < 1e-3
+
+
+def test_derain_pixels_with_auto(network, deveiler):
+    for image, veiled in zip(clear_and_veiled(3, 24, 30), (False, True), strict=True):
+        pixels = (image.permute(1, 2, 0) * 255).round().byte().numpy()
+        found = derain_pixels(network, pixels, deveil=deveiler, auto=True).background
+        expected = derain_pixels(network, pixels, deveil=deveiler if veiled else None).background
+        # what was rounded to 16 bits first may be rounded the other way
+        assert np.abs(found.astype(int) - expected).max() <= 1
+        other = derain_pixels(network, pixels, deveil=None if veiled else deveiler).background
+        assert np.abs(found.astype(int) - other).max() > 10
+
+
+def test_derain_pixels_of_several_steps_returns_what_is_asked_for(network, deveiler):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 22, 3), dtype=np.uint8)
+    result = derain_pixels(network, pixels, deveil=deveiler)
+    assert result.streak_map is None and result.region_mask is None
+    assert result.background.dtype == np.uint8
+
+
+def test_streaks_of_a_step_that_ran_out_of_memory_count_once(network, deveiler):
+    small = SmallMachine(limit=340 * 16, error=OUT_OF_MEMORY[0])
+    image = picture(3, 390, 10)
+    expected = derain(network, image, deveil=deveiler)
+    actual = derain(small, image, deveil=deveiler)
+    assert small.failures == 2  # once in each step
+    assert_same(actual, expected, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"order": ["wash"]},
+            r"order must be steps out of derain, deveil, got \['wash'\]; for example \('de",
+        ),
+        ({"order": []}, r"steps out of derain, deveil, got \[\]"),
+        ({"order": "derain"}, "steps out of derain, deveil, got 'derain'"),
+        (
+            {"order": DEVEIL_ORDER},
+            r"needs a deveil network, deveil=load_deveil_model\(\), got none",
+        ),
+        (
+            {"order": ["derain"], "deveil": True},
+            r"\('derain',\) has no step for the deveil network",
+        ),
+        ({"auto": True}, r"auto needs a deveil network and .* got \('derain',\)"),
+        (
+            {"auto": True, "order": ["deveil", "derain"], "deveil": True},
+            r"an order that begins with derain, got \('deveil', 'derain'\)",
+        ),
+    ],
+)
+def test_orders_refused(network, deveiler, options, message):
+    if "deveil" in options:
+        options = options | {"deveil": deveiler}
+    with pytest.raises(ValueError, match=message):
+        derain(network, picture(3, 8, 8), **options)
+    with pytest.raises(ValueError, match=message):
+        derain_pixels(network, np.zeros((8, 8, 3), np.uint8), **options)
 
 
 # integer pictures

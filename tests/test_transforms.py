@@ -25,7 +25,7 @@ from jorder_preproc import (
     synthesize_rain,
 )
 from jorder_preproc.models.weights import save_weights
-from tests.networks import random_network
+from tests.networks import random_deveil_network, random_network
 
 HEIGHT, WIDTH = 17, 22
 
@@ -54,6 +54,13 @@ def expected_rain(rgb: np.ndarray, seed: int = 0) -> np.ndarray:
     image = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)
     rainy = synthesize_rain(image, "heavy", seed).rainy
     return np.round(rainy.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def deveil_weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "deveil.safetensors"
+    save_weights(random_deveil_network(), path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -334,7 +341,10 @@ def test_tile_reaches_derain(network):
 def test_repr_names_what_was_given(weights):
     transform = JorderDerain("jorder_e_lite", weights, device="cpu", tile=200)
     assert repr(transform) == (
-        f"JorderDerain(model=jorder_e_lite, weights={weights}, device=cpu, tile=200)"
+        f"JorderDerain(model=jorder_e_lite, weights={weights}, device=cpu, tile=200, deveil=False)"
+    )
+    assert repr(JorderDerain(deveil="auto", deveil_weights=weights)) == (
+        f"JorderDerain(model=jorder_e_lite, deveil=auto, deveil_weights={weights})"
     )
     assert repr(SynthesizeRain("light", 3)) == "SynthesizeRain(preset=light, seed=3)"
 
@@ -351,11 +361,89 @@ def test_repr_names_what_was_given(weights):
         ({"weights": "no/such"}, FileNotFoundError, "no/such is neither; check the path"),
         ({"model": nn.Identity(), "device": "cpu"}, ValueError, "for named networks, .* ready one"),
         ({"model": nn.Identity(), "weights": "x"}, ValueError, "weights and device are for named"),
+        ({"deveil": "on"}, ValueError, "deveil must be False, True or 'auto', got 'on'"),
+        ({"deveil": None}, ValueError, "deveil must be False, True or 'auto', got None"),
+        ({"deveil_weights": "x"}, ValueError, "for deveil=True or 'auto', got deveil=False"),
+        (
+            {"deveil": True, "deveil_weights": "no/such"},
+            FileNotFoundError,
+            "no/such is neither; check the path",
+        ),
     ],
 )
 def test_derain_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         JorderDerain(**arguments)
+
+
+# the veil
+
+
+def rounded(background: torch.Tensor) -> np.ndarray:
+    """uint8 (..., H, W, 3)."""
+    return np.round(background.movedim(-3, -1).numpy() * 255).astype(np.uint8)
+
+
+def expected_deveiled(network, rgb: np.ndarray, auto: bool = False) -> np.ndarray:
+    """`derain` with the random deveil network on uint8 (..., H, W, 3), rounded."""
+    image = torch.from_numpy(rgb.astype(np.float32) / 255).movedim(-1, -3)
+    return rounded(derain(network, image, deveil=random_deveil_network(), auto=auto).background)
+
+
+@pytest.mark.parametrize("deveil", [True, "auto"])
+def test_deveil_equals_derain_with_deveil(network, deveil_weights, deveil):
+    transform = JorderDerain(network, deveil=deveil, deveil_weights=deveil_weights)
+    # to the random deveil network the second is clear
+    bright = pixels(HEIGHT, WIDTH, 3)
+    for rgb, clear in ((bright, False), (bright // 8, True)):
+        expected = expected_deveiled(network, rgb, deveil == "auto")
+        np.testing.assert_array_equal(np.array(transform(Image.fromarray(rgb))), expected)
+        np.testing.assert_array_equal(transform(rgb), expected)
+        changed = np.abs(expected.astype(int) - expected_background(network, rgb)).max() > 5
+        assert changed == (deveil is True or not clear)
+    video = np.stack([bright, bright // 8])
+    np.testing.assert_array_equal(transform(video)[0], transform(bright))
+    np.testing.assert_array_equal(transform(video)[1], transform(bright // 8))
+
+
+def test_shipped_deveil_weights_are_the_default(network):
+    rgb = pixels(HEIGHT, WIDTH, 3)
+    image = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)
+    expected = derain(network, image, deveil=jorder_preproc.load_deveil_model()).background
+    result = JorderDerain(network, deveil=True)(rgb)
+    np.testing.assert_array_equal(result, rounded(expected))
+
+
+def test_deveil_network_is_read_at_the_first_picture_and_not_pickled(network, deveil_weights):
+    transform = JorderDerain(network, deveil=True, deveil_weights=deveil_weights)
+    assert transform.__dict__["_deveil_network"] is None
+    before = len(pickle.dumps(transform))
+    expected = transform(photo())
+    loaded = transform.__dict__["_deveil_network"]
+    transform(photo())
+    assert transform.__dict__["_deveil_network"] is loaded
+    assert len(pickle.dumps(transform)) == before
+    again = pickle.loads(pickle.dumps(transform))
+    assert (again.deveil, again.deveil_weights) == (True, str(deveil_weights))
+    np.testing.assert_array_equal(again(photo()), expected)
+
+
+def test_no_deveil_network_is_read_where_none_is_asked_for(network):
+    transform = JorderDerain(network)
+    transform(photo())
+    assert transform.__dict__["_deveil_network"] is None
+
+
+def test_deveil_network_is_no_submodule(network):
+    transform = JorderDerain(network, deveil=True)
+    transform(photo())
+    assert not list(transform.parameters()) and not transform.state_dict()
+
+
+def test_weights_of_a_derainer_for_the_veil(network, weights):
+    transform = JorderDerain(network, deveil=True, deveil_weights=weights)
+    with pytest.raises(ValueError, match="weights of jorder_e_lite, which is no deveil network"):
+        transform(photo())
 
 
 # workers

@@ -15,7 +15,7 @@ train_dataloader = dict(
     sampler=dict(type="DrawSampler"),
     dataset=dict(
         type="VeiledPhotos",
-        size=256,
+        size=128,
         mixture=dict(heavy=0.5, wide=0.5),
         layers_per_preset=100,
     ),

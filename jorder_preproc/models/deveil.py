@@ -45,7 +45,7 @@ class DeveilNetwork(nn.Module):
         self.name = name
         self.variant = get_deveil_variant(name)
         channels = self.variant.channels
-        cues = _CUES * len(_WINDOWS)
+        cues = _CUES * len(_WINDOWS) + 1
         self.encoder = conv(3 * self.variant.unshuffle**2 + cues, channels)
         self.context = ContextNetwork(self.variant)
         self.whole = nn.Sequential(
@@ -100,29 +100,32 @@ def haze_cues(overview: Tensor, fold: int) -> Tensor:
 
     Of each window the dark channel, whose least value a veil lifts; the logarithm of alpha
     that it stands for, were the darkest thing there black; the bright channel; and the mean
-    saturation, which a veil washes out.
+    saturation, which a veil washes out. Last comes the height in the picture: what is high
+    up is far off, mostly.
 
     Args:
         overview: float RGB (N, 3, h, w).
         fold: height and width of a cell, px.
 
     Returns:
-        float (N, 12, h / fold, w / fold): four cues for each window of 1, 3 and 9 cells.
+        float (N, 13, h / fold, w / fold): four cues for each window of 1, 3 and 9 cells, and
+        the height, from -1 at the top to 1.
     """
     least, most = overview.amin(1, keepdim=True), overview.amax(1, keepdim=True)
     dark, bright = -max_pool2d(-least, fold), max_pool2d(most, fold)
     saturation = avg_pool2d(most - least, fold)
     cues = []
     for window in _WINDOWS:
-        around = {"stride": 1, "padding": window // 2}
-        darkest = -max_pool2d(-dark, window, **around)
+        margin = window // 2
+        darkest = -max_pool2d(-dark, window, 1, margin)
         cues += [
             darkest,
             -(1 + _FLOOR - darkest).clamp(min=_FLOOR).log(),
-            max_pool2d(bright, window, **around),
-            avg_pool2d(saturation, window, **around, count_include_pad=False),
+            max_pool2d(bright, window, 1, margin),
+            avg_pool2d(saturation, window, 1, margin, count_include_pad=False),
         ]
-    return torch.cat(cues, 1)
+    height = torch.linspace(-1, 1, dark.shape[2], dtype=dark.dtype, device=dark.device)
+    return torch.cat([*cues, height[:, None].expand_as(dark)], 1)
 
 
 def build_deveil_model(name: str) -> DeveilNetwork:

@@ -137,8 +137,8 @@ DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
         blocks=9,
         overview_px=256,
         unshuffle=4,
-        parameters=2_090_242,
-        macs_per_pixel=129_384,
+        parameters=2_091_394,
+        macs_per_pixel=129_456,
     ),
     "jorder_deveil_lite": DeveilVariant(
         channels=64,
@@ -148,8 +148,8 @@ DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
         block="release",
         overview_px=128,
         unshuffle=4,
-        parameters=539_266,
-        macs_per_pixel=32_616,
+        parameters=540_418,
+        macs_per_pixel=32_688,
     ),
 }
 

@@ -221,8 +221,12 @@ def _empty_deveil_network(metadata: Mapping[str, str], path: Path) -> DeveilNetw
 
 def _empty_network(name: str, metadata: Mapping[str, str], path: Path) -> Jorder:
     """The network the metadata describes, without storage for its weights."""
-    deveils = metadata.get("variant") in list_deveil_models()
-    _check_metadata(metadata, () if deveils else ("label_convention", "input_scale"), path)
+    if metadata.get("variant") in list_deveil_models():
+        raise ValueError(
+            f"{path} holds weights of the deveil network {metadata['variant']}, not of {name}; "
+            "they go beside those of a derainer: load_deveil_model(weights)"
+        )
+    _check_metadata(metadata, ("label_convention", "input_scale"), path)
     if metadata["variant"] != name:
         raise ValueError(
             f"{path} holds weights of {metadata['variant']}, not of {name}; "

@@ -1,0 +1,176 @@
+"""How well and how fast the veil comes off, beside classical dehazers (like Fig. 13).
+
+    pip install --editable '.[benchmark]'
+    python -m benchmarks.dehaze PHOTOS
+
+The dehazers are packages written by others, with their own defaults: the dark channel prior
+(He et al. 2009) of `adrishyam` and the boundary constraint (Meng et al. 2013) of
+`image-dehazer`. They were made for haze, under which the scene is not darkened as under rain.
+The best gain and offset of each picture are fitted to the truth: about the most that a change
+of brightness and contrast can give.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluation.photographs import find_photographs
+from jorder_preproc import deveil, load_deveil_model
+from jorder_preproc.metrics import psnr, ssim
+from jorder_preproc.models.weights import DEVEIL_WEIGHTS
+from jorder_preproc.rain import RainPreset, get_preset, synthesize_rain
+
+SEED = 1
+EQUAL_PSNR = 100.0  # stands for infinity in means
+INPUT, FITTED = "input", "best gain and offset"
+
+Pixels = np.ndarray
+Method = Callable[[Pixels], Pixels]
+"""From uint8 RGB (H, W, 3) to the same."""
+
+
+def veils() -> dict[str, RainPreset | None]:
+    """Kinds of veil; None is a clear view."""
+    preset = get_preset("accumulation")
+    assert preset.accumulation is not None
+
+    def with_depth(probability: float) -> RainPreset:
+        veil = replace(preset.accumulation, depth_probability=probability)
+        return replace(preset, accumulation=veil)
+
+    return {
+        "accumulation": preset,
+        "accumulation, the same everywhere": with_depth(0.0),
+        "accumulation, with depth": with_depth(1.0),
+        "no veil": None,
+    }
+
+
+def require(package: str) -> ModuleType:
+    """A package of the extra `benchmark`, or a message and exit status 2."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        print(
+            f"error: {error}; the dehazers to compare with come with "
+            "pip install --editable '.[benchmark]'",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from error
+
+
+def dark_channel() -> Method:
+    """The steps of `adrishyam.dehaze_image`, without its files and figures."""
+    steps = require("adrishyam.dehaze")
+
+    def run(pixels: Pixels) -> Pixels:
+        image = pixels.astype(np.float32) / 255
+        channel = steps.get_dark_channel(image)
+        light = steps.estimate_atmospheric_light(image, channel)
+        transmission = steps.estimate_transmission(image, light, channel)
+        transmission = steps.guided_filter_simple(image[:, :, 0], transmission)
+        return to_pixels(steps.dehaze(image, transmission, light))
+
+    return run
+
+
+def boundary_constraint() -> Method:
+    """`image_dehazer.remove_haze`."""
+    package = require("image_dehazer")
+    if not hasattr(np, "alltrue"):  # NumPy 2 dropped it, and image-dehazer 0.0.9 calls it
+        np.alltrue = np.all
+
+    def run(pixels: Pixels) -> Pixels:
+        bgr = np.ascontiguousarray(pixels[..., ::-1])
+        return package.remove_haze(bgr, showHazeTransmissionMap=False)[0][..., ::-1]
+
+    return run
+
+
+def ours(weights: str) -> Method:
+    """`jorder_preproc.deveil`."""
+    network = load_deveil_model(weights)
+    return lambda pixels: to_pixels(deveil(network, to_tensor(pixels)).background)
+
+
+def fit_gain_and_offset(pixels: Pixels, truth: Pixels) -> Pixels:
+    """The line over pixel values that comes closest to the truth, over all channels."""
+    gain, offset = np.polyfit(pixels.ravel() / 255, truth.ravel() / 255, 1)
+    return to_pixels(gain * (pixels / 255) + offset)
+
+
+def to_tensor(pixels: Pixels) -> Tensor:
+    """Float (3, H, W), in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1) / 255
+
+
+def to_pixels(image: Tensor | Pixels) -> Pixels:
+    """uint8 (H, W, 3) of a tensor (3, H, W) or an array (H, W, 3)."""
+    values = image.permute(1, 2, 0).numpy() if isinstance(image, Tensor) else image
+    return (values.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print a table for each kind of veil."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dehaze", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("photos", type=Path, help="folder of clean photographs")
+    parser.add_argument("--limit", type=int, help="only so many, the first ones")
+    parser.add_argument("--deveil-weights", default=DEVEIL_WEIGHTS, help="safetensors file")
+    args = parser.parse_args(arguments)
+    methods = {
+        "dark channel prior": dark_channel(),
+        "boundary constraint": boundary_constraint(),
+    }
+    try:
+        methods["deveil"] = ours(args.deveil_weights)
+        photographs = list(find_photographs(args.photos, Path("unused")).items())[: args.limit]
+        images = {name: to_pixels(load()) for name, load in photographs}
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+    print(f"{len(images)} photographs, {torch.get_num_threads()} threads, CPU")
+    for title, preset in veils().items():
+        scores: dict[str, list[tuple[float, float]]] = {}
+        seconds: dict[str, list[float]] = {}
+        for name, truth in images.items():
+            pixels = truth
+            if preset is not None:
+                sample = synthesize_rain(to_tensor(truth), preset, SEED, Path(name).name)
+                pixels = to_pixels(sample.rainy)
+            # in turn on each photograph, so that other jobs slow down all alike
+            results = {INPUT: pixels, FITTED: fit_gain_and_offset(pixels, truth)}
+            for method, run in methods.items():
+                start = time.perf_counter()
+                results[method] = run(pixels)
+                seconds.setdefault(method, []).append(time.perf_counter() - start)
+            reference = to_tensor(truth)
+            for method, result in results.items():
+                if preset is None and method in (INPUT, FITTED):
+                    continue  # the input is the truth; only what was changed has a value
+                image = to_tensor(result)
+                decibels = float(psnr(image, reference).clamp(max=EQUAL_PSNR))
+                pair = (decibels, float(ssim(image, reference)))
+                scores.setdefault(method, []).append(pair)
+        print(f"\n{title}\n{'':22}{'PSNR, dB':>10}{'SSIM':>10}{'seconds':>10}")
+        for method, pairs in scores.items():
+            decibels, share = np.mean(pairs, 0)
+            median = f"{statistics.median(seconds[method]):.3f}" if method in seconds else ""
+            print(f"{method:22}{decibels:10.2f}{share:10.4f}{median:>10}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Clean photographs to put rain on: those of a user, or a few that come with libraries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jorder_preproc.batch import plan_jobs
+from jorder_preproc.images import pixels_to_float
+from jorder_preproc.picture_files import PictureError, read_picture
+
+Loader = Callable[[], Tensor]
+"""Gives a photograph, float RGB (3, H, W), in [0, 1]."""
+
+
+def find_photographs(photos: Path, out: Path) -> dict[str, Loader]:
+    """Photographs of a folder with its sub-folders, by their names in it, sorted.
+
+    Args:
+        photos: the folder, or one picture.
+        out: where results go; pictures there are left out.
+
+    Raises:
+        ValueError: no such folder, or no pictures in it. Loaders: the file cannot be used.
+    """
+    jobs = plan_jobs([str(photos)], out, {})
+    return {job.target.relative_to(out).as_posix(): partial(_read, job.source) for job in jobs}
+
+
+def built_in_photographs() -> dict[str, Loader]:
+    """Six photographs inside scikit-image and scikit-learn; nothing is downloaded.
+
+    None of them was used in training.
+
+    Raises:
+        ValueError: one of the libraries is not installed.
+    """
+    try:
+        import skimage.data
+        from sklearn.datasets import load_sample_image
+    except ImportError as error:
+        raise ValueError(
+            f"the built-in photographs need scikit-image and scikit-learn ({error}); "
+            "pip install --editable '.[demo]', or give a folder of photographs"
+        ) from error
+    pixels: dict[str, Callable[[], np.ndarray]] = {
+        "astronaut": skimage.data.astronaut,
+        "coffee": skimage.data.coffee,
+        "chelsea": skimage.data.chelsea,
+        "rocket": skimage.data.rocket,
+        "china": partial(load_sample_image, "china.jpg"),
+        "flower": partial(load_sample_image, "flower.jpg"),
+    }
+    return {name: partial(_decode, load) for name, load in pixels.items()}
+
+
+def _read(path: str | os.PathLike[str]) -> Tensor:
+    try:
+        return _decode(lambda: read_picture(path).pixels)
+    except PictureError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _decode(load: Callable[[], np.ndarray]) -> Tensor:
+    return pixels_to_float(torch.from_numpy(np.array(load())).permute(2, 0, 1))

@@ -1,0 +1,53 @@
+"""One picture of many: rows of thumbnails under titles, each with a caption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from jorder_preproc.images import float_to_pixels
+
+GAP_PX = 6
+_LINE_PX = 26
+
+
+def to_thumbnail(image: Tensor, width_px: int) -> Image.Image:
+    """Picture of that width, from float (1 or 3, H, W), in [0, 1]."""
+    pixels = float_to_pixels(image.expand(3, -1, -1), torch.uint8).permute(1, 2, 0).numpy()
+    height = max(1, round(width_px * pixels.shape[0] / pixels.shape[1]))
+    return Image.fromarray(pixels).resize((width_px, height), Image.Resampling.LANCZOS)
+
+
+def draw_sheet(
+    titles: Sequence[str], rows: Sequence[Sequence[tuple[Image.Image, str]]]
+) -> Image.Image:
+    """Rows of thumbnails.
+
+    Args:
+        titles: of the columns.
+        rows: thumbnails and the captions under them, one for each title; all of one width,
+            and those of a row of one height. A caption that is too long runs on under the
+            next thumbnail, whose own must be empty then.
+
+    Raises:
+        ValueError: no rows, or one with more or fewer thumbnails than there are titles.
+    """
+    if not rows or any(len(row) != len(titles) for row in rows):
+        lengths = [len(row) for row in rows]
+        raise ValueError(f"rows must have {len(titles)} thumbnails each, got {lengths}")
+    step = rows[0][0][0].width + GAP_PX
+    height = _LINE_PX + sum(row[0][0].height + _LINE_PX + GAP_PX for row in rows)
+    sheet = Image.new("RGB", (len(titles) * step, height), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
+    for column, title in enumerate(titles):
+        draw.text((column * step + 4, 2), title, "black", font)
+    top = _LINE_PX
+    for row in rows:
+        for column, (thumbnail, caption) in enumerate(row):
+            sheet.paste(thumbnail, (column * step, top))
+            draw.text((column * step + 4, top + thumbnail.height + 2), caption, "black", font)
+        top += row[0][0].height + _LINE_PX + GAP_PX
+    return sheet

@@ -1,0 +1,150 @@
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch.utils.flop_counter import FlopCounterMode
+
+from jorder_preproc.models import (
+    build_deveil_model,
+    build_model,
+    list_deveil_models,
+    load_deveil_model,
+    load_model,
+    save_weights,
+)
+from jorder_preproc.models.variants import get_deveil_variant
+from tests.networks import random_deveil_network
+
+LITE = "jorder_deveil_lite"
+
+
+@pytest.mark.parametrize("name", list_deveil_models())
+def test_table_gives_the_parameters_and_macs_of_the_network(name):
+    network = build_deveil_model(name)
+    macs = []
+    for side in (16, 32):
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            network(torch.zeros(1, 3, side, side))
+        # a multiply-accumulate is two floating-point operations
+        macs.append(counter.get_total_flops() / 2)
+    counted = {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        # what is done once for a picture does not grow with it
+        "macs_per_pixel": (macs[1] - macs[0]) / (32**2 - 16**2),
+    }
+    variant = get_deveil_variant(name)
+    in_table = {key: getattr(variant, key) for key in counted}
+    assert in_table == counted, f"write into the row {name!r} of DEVEIL_VARIANTS: {counted}"
+
+
+def test_unknown_model_names_the_known_ones():
+    message = "unknown deveil model 'jorder_x'; choose from jorder_deveil, jorder_deveil_lite"
+    with pytest.raises(ValueError, match=message):
+        build_deveil_model("jorder_x")
+
+
+@pytest.mark.parametrize(
+    ("shape", "overview"),
+    [
+        # folded fourfold; the longer side is 256 at most
+        ((480, 640), (192, 256)),
+        ((4000, 1000), (256, 64)),
+        ((100, 256), (100, 256)),
+        ((101, 60), (100, 60)),
+        ((1, 1), (4, 4)),
+        ((3, 5000), (4, 256)),
+    ],
+)
+def test_overview_is_small_and_has_the_proportions_of_the_picture(shape, overview):
+    assert build_deveil_model("jorder_deveil").overview_shape(shape) == overview
+
+
+@pytest.mark.parametrize("name", list_deveil_models())
+def test_network_gives_two_terms_for_each_cell(name):
+    fold = get_deveil_variant(name).unshuffle
+    with torch.no_grad():
+        coefficients = random_deveil_network(name)(torch.rand(2, 3, 8 * fold, 5 * fold))
+    assert coefficients.shape == (2, 2, 1, 8, 5)
+    # in the order of the biases of the helper
+    assert (coefficients[:, 0].mean(), coefficients[:, 1].mean()) == (
+        pytest.approx(0.2, abs=0.1),
+        pytest.approx(-0.9, abs=0.1),
+    )
+
+
+def test_every_place_sees_the_whole_picture():
+    network = random_deveil_network()
+    overview = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    changed = overview.clone()
+    changed[..., -20:, -20:] = 1.0
+    with torch.no_grad():
+        difference = network(changed) - network(overview)
+    # the convolutions do not reach from one corner to the other
+    assert difference[..., 0, 0].abs().min() > 1e-6
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (1, 3, 6, 8), (1, 3, 8, 7)])
+def test_forward_refuses_other_shapes(shape):
+    with pytest.raises(ValueError, match=r"\(N, 3, H, W\) with multiples of 4, got .*deveil"):
+        build_deveil_model(LITE)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("name", list_deveil_models())
+def test_saved_weights_load_into_the_same_network(name, tmp_path):
+    network, path = random_deveil_network(name), tmp_path / "deveil.safetensors"
+    save_weights(network, path)
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"format_version": "1", "variant": name}
+    loaded = load_deveil_model(path)
+    assert loaded.name == name
+    assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+    overview = torch.rand(1, 3, 16, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(overview), network(overview), rtol=1e-5, atol=1e-6)
+
+
+def test_loading_leaves_the_random_state(tmp_path):
+    path = tmp_path / "deveil.safetensors"
+    save_weights(random_deveil_network(), path)
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    load_deveil_model(path)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_weights_of_a_derainer_are_no_deveil_weights(tmp_path):
+    path = tmp_path / "derainer.safetensors"
+    save_weights(build_model("jorder_e_lite"), path)
+    message = (
+        "derainer.safetensors holds weights of jorder_e_lite, which is no deveil network; "
+        "expected weights of jorder_deveil or jorder_deveil_lite"
+    )
+    with pytest.raises(ValueError, match=message):
+        load_deveil_model(path)
+
+
+def test_deveil_weights_are_no_weights_of_a_derainer(tmp_path):
+    path = tmp_path / "veil.safetensors"
+    save_weights(build_deveil_model(LITE), path)
+    message = (
+        r"veil.safetensors holds weights of the deveil network jorder_deveil_lite, not of "
+        r"jorder_e_lite; they go beside those of a derainer: load_deveil_model\(weights\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        load_model("jorder_e_lite", path)
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    path = tmp_path / "veil.safetensors"
+    save_weights(build_deveil_model(LITE), path)
+    tensors = load_file(path)
+    del tensors["encoder.weight"]
+    save_file(tensors, path, {"format_version": "1", "variant": LITE})
+    with pytest.raises(ValueError, match="does not fit jorder_deveil_lite: 1 tensors missing"):
+        load_deveil_model(path)
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match="not written by jorder-preproc .no format_version"):
+        load_deveil_model(path)
+    with pytest.raises(FileNotFoundError, match="none.safetensors is neither"):
+        load_deveil_model(tmp_path / "none.safetensors")
