@@ -32,6 +32,7 @@ class VeiledPhotos(Dataset):
         size: edge, px.
         gamma: darkening before the veil; (1, 1) trains without low light (Fig. 11, R).
         white_balance: add the white and the black picture.
+        depth: share of the veils that thicken with a depth, which is harder to see.
         clear: share without veil or darkening.
         streaks: share with streaks, as faint as those that streak removal leaves behind.
         light_error: the light the network is told, divided by A = 1; what `estimate_light`
@@ -50,6 +51,7 @@ class VeiledPhotos(Dataset):
         layers_per_preset: int,
         gamma: Range = (1.0, 1.5),
         white_balance: bool = True,
+        depth: float = 0.7,
         clear: float = 0.25,
         streaks: float = 0.3,
         light_error: Range = (0.85, 1.05),
@@ -59,7 +61,10 @@ class VeiledPhotos(Dataset):
         self.photos = [read_photo(path) for path in list_photos(photos)]
         self.flat = (1.0, 0.0) if white_balance else ()
         self.veil = AccumulationPreset(
-            gamma=tuple(gamma), atmospheric_light=(1.0, 1.0), light_tint=0.0
+            depth_probability=depth,
+            gamma=(gamma[0], gamma[1]),
+            atmospheric_light=(1.0, 1.0),
+            light_tint=0.0,
         )
         self.clear = clear
         self.streaks = streaks

@@ -5,7 +5,7 @@ python -m training configs/training/jorder_deveil_lite.py --photos DIR --val-pho
 
 _base_ = "./_base_/runner.py"
 
-iterations = 8_000
+iterations = 6_000
 
 model = dict(type="DeveilTraining", name="jorder_deveil_lite")
 
@@ -25,7 +25,7 @@ val_dataloader = dict(dataset=dict(presets=["clean", "accumulation"]))
 
 optim_wrapper = dict(
     type="BFloat16OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
+    optimizer=dict(type="AdamW", lr=1.5e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
@@ -42,5 +42,5 @@ train_cfg = dict(
 
 custom_hooks = [
     dict(type="KeepBestWeights"),
-    dict(type="EMAHook", momentum=0.001, begin_iter=500),
+    dict(type="EMAHook", momentum=0.003, begin_iter=500),
 ]
