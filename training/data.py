@@ -22,7 +22,7 @@ from training.backgrounds import vary
 from training.bank import LayerBank
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-_VEIL = AccumulationPreset(transmission=(0.5, 1.0), depth_probability=0.0)
+_VEIL = AccumulationPreset()
 
 
 def list_photos(folder: str | Path) -> list[Path]:
