@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from jorder_preproc import cli
@@ -17,6 +18,7 @@ from jorder_preproc.batch import plan_jobs
 from jorder_preproc.cli import app
 from jorder_preproc.derain import derain
 from jorder_preproc.models import (
+    build_deveil_model,
     build_model,
     list_deveil_models,
     list_models,
@@ -372,9 +374,15 @@ def test_models_lists_every_network(jorder):
     assert "406,784" in result.stdout
     assert "405.1" in result.stdout
     for name in list_deveil_models():
-        assert name in result.stdout
-    # of the whole overview, 256 x 256 pixels of 8,496 each, and not of a pixel
-    assert re.search(r"jorder_deveil_lite +│ +140,546 │ +557 │", result.stdout)
+        network = build_deveil_model(name)
+        size = network.overview_shape((5000, 5000))
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            network(torch.zeros(1, 3, *size))
+        row = re.search(rf"{name} +│ +([\d,]+) │ +([\d,]+) │", result.stdout)
+        parameters, macs = (int(number.replace(",", "")) for number in row.groups())
+        assert parameters == sum(p.numel() for p in network.parameters())
+        # of the whole picture, and not of one of its pixels
+        assert macs == pytest.approx(counter.get_total_flops() / 2 / 1e6, abs=1)
 
 
 def test_models_gives_the_digest_of_shipped_weights(jorder, weights, tmp_path, monkeypatch):

@@ -125,8 +125,9 @@ def test_deveil_is_the_network_on_the_overview():
     network = random_deveil_network()
     image = picture(3, 24, 300)
     light = torch.tensor([0.9, 1.0, 0.95]).view(3, 1, 1)
-    assert network.overview_shape((24, 300)) == (12, 128)
-    overview = torch.nn.functional.adaptive_avg_pool2d(image[None], (12, 128))
+    size = network.overview_shape((24, 300))
+    assert max(size) < 300
+    overview = torch.nn.functional.adaptive_avg_pool2d(image[None], size)
     with torch.no_grad():
         coefficients = network(overview / light)[0].double().numpy()
     rows, columns = ((np.arange(side) + 0.5) / side for side in (24, 300))

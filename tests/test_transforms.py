@@ -406,12 +406,12 @@ def test_deveil_equals_derain_with_deveil(network, deveil_weights, deveil):
     np.testing.assert_array_equal(transform(video)[1], transform(bright // 8))
 
 
-def test_shipped_deveil_weights_are_the_default(network):
+def test_shipped_deveil_weights_are_the_default(network, deveil_weights, tmp_path, monkeypatch):
+    (tmp_path / "jorder_deveil_lite.safetensors").write_bytes(deveil_weights.read_bytes())
+    monkeypatch.setattr("jorder_preproc.models.weights.SHIPPED_WEIGHTS", tmp_path)
     rgb = pixels(HEIGHT, WIDTH, 3)
-    image = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)
-    expected = derain(network, image, deveil=jorder_preproc.load_deveil_model()).background
     result = JorderDerain(network, deveil=True)(rgb)
-    np.testing.assert_array_equal(result, rounded(expected))
+    np.testing.assert_array_equal(result, expected_deveiled(network, rgb))
 
 
 def test_deveil_network_is_read_at_the_first_picture_and_not_pickled(network, deveil_weights):
@@ -434,8 +434,8 @@ def test_no_deveil_network_is_read_where_none_is_asked_for(network):
     assert transform.__dict__["_deveil_network"] is None
 
 
-def test_deveil_network_is_no_submodule(network):
-    transform = JorderDerain(network, deveil=True)
+def test_deveil_network_is_no_submodule(network, deveil_weights):
+    transform = JorderDerain(network, deveil=True, deveil_weights=deveil_weights)
     transform(photo())
     assert not list(transform.parameters()) and not transform.state_dict()
 

@@ -44,19 +44,17 @@ def test_unknown_model_names_the_known_ones():
 
 
 @pytest.mark.parametrize(
-    ("shape", "overview"),
-    [
-        # folded fourfold; the longer side is 256 at most
-        ((480, 640), (192, 256)),
-        ((4000, 1000), (256, 64)),
-        ((100, 256), (100, 256)),
-        ((101, 60), (100, 60)),
-        ((1, 1), (4, 4)),
-        ((3, 5000), (4, 256)),
-    ],
+    "shape", [(480, 640), (4000, 1000), (100, 128), (101, 60), (1, 1), (3, 5000)]
 )
-def test_overview_is_small_and_has_the_proportions_of_the_picture(shape, overview):
-    assert build_deveil_model("jorder_deveil").overview_shape(shape) == overview
+@pytest.mark.parametrize("name", list_deveil_models())
+def test_overview_is_small_and_has_the_proportions_of_the_picture(name, shape):
+    variant = get_deveil_variant(name)
+    longest = min(max(shape), variant.overview_px)
+    overview = build_deveil_model(name).overview_shape(shape)
+    for side, size in zip(overview, shape, strict=True):
+        assert side % variant.unshuffle == 0 and 0 < side <= variant.overview_px
+        exact = size * longest / max(shape)
+        assert abs(side - exact) <= variant.unshuffle / 2 or side == variant.unshuffle
 
 
 @pytest.mark.parametrize("name", list_deveil_models())
@@ -83,9 +81,10 @@ def test_every_place_sees_the_whole_picture():
     assert difference[..., 0, 0].abs().min() > 1e-6
 
 
-@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (1, 3, 6, 8), (1, 3, 8, 7)])
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 1, 16, 16), (1, 3, 17, 16), (1, 3, 16, 15)])
 def test_forward_refuses_other_shapes(shape):
-    with pytest.raises(ValueError, match=r"\(N, 3, H, W\) with multiples of 4, got .*deveil"):
+    fold = get_deveil_variant(LITE).unshuffle
+    with pytest.raises(ValueError, match=rf"\(N, 3, H, W\) with multiples of {fold}, got .*deveil"):
         build_deveil_model(LITE)(torch.zeros(shape))
 
 
@@ -98,7 +97,7 @@ def test_saved_weights_load_into_the_same_network(name, tmp_path):
     loaded = load_deveil_model(path)
     assert loaded.name == name
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
-    overview = torch.rand(1, 3, 16, 20)
+    overview = torch.rand(1, 3, 16, 24)
     with torch.no_grad():
         torch.testing.assert_close(loaded(overview), network(overview), rtol=1e-5, atol=1e-6)
 
