@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -12,6 +13,7 @@ from jorder_preproc.models import (
     load_model,
     save_weights,
 )
+from jorder_preproc.models.deveil import haze_cues
 from jorder_preproc.models.variants import get_deveil_variant
 from tests.networks import random_deveil_network
 
@@ -68,6 +70,28 @@ def test_network_gives_two_terms_for_each_cell(name):
         pytest.approx(0.2, abs=0.1),
         pytest.approx(-0.9, abs=0.1),
     )
+
+
+def test_haze_cues_match_a_loop_over_cells():
+    fold, height, width = 3, 5, 11
+    image = np.random.default_rng(0).random((3, height * fold, width * fold)) ** 2
+    image[:, :fold, :fold] = 1.0  # nothing but light
+    expected = np.empty((13, height, width))
+    for y, x in np.ndindex(height, width):
+        for k, reach in enumerate((0, 1, 4)):
+            rows = slice(max(y - reach, 0) * fold, min(y + reach + 1, height) * fold)
+            columns = slice(max(x - reach, 0) * fold, min(x + reach + 1, width) * fold)
+            window = image[:, rows, columns]
+            darkest = window.min()
+            expected[4 * k : 4 * k + 4, y, x] = (
+                darkest,
+                -np.log(max(1.02 - darkest, 0.02)),
+                window.max(),
+                (window.max(0) - window.min(0)).mean(),
+            )
+        expected[12, y, x] = -1 + 2 * y / (height - 1)
+    cues = haze_cues(torch.from_numpy(image)[None], fold)
+    np.testing.assert_allclose(cues[0], expected, atol=1e-6)
 
 
 def test_every_place_sees_the_whole_picture():
