@@ -1,0 +1,159 @@
+"""Pictures behind a veil, the loss on them, and a training run."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from jorder_preproc.deveil import deveil
+from jorder_preproc.models import build_deveil_model, load_deveil_model
+from tests.networks import random_deveil_network
+from training.__main__ import main
+from training.export import export
+from training.losses import accumulation_loss
+from training.model import DeveilTraining
+from training.veils import VeiledPhotos
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    Image.fromarray(data.chelsea()[:90, :110]).save(folder / "cat.png")
+    Image.fromarray(data.coffee()[:90, :110]).save(folder / "cup.png")
+    return folder
+
+
+def views(photos, **options):
+    settings = dict(size=32, mixture={"heavy": 1.0}, layers_per_preset=2)
+    return VeiledPhotos(str(photos), **(settings | options))
+
+
+def flat(item):
+    """Whether the target of an item is of one colour."""
+    return bool(item["background"].max() - item["background"].min() < 1e-6)
+
+
+def test_an_item_is_a_function_of_its_number(photos):
+    first, again = views(photos)[77], views(photos)[77]
+    for name in first:
+        assert torch.equal(first[name], again[name])
+
+
+def test_a_veil_without_darkening_or_streaks_is_koschmieders(photos):
+    dataset = views(photos, gamma=(1.0, 1.0), depth=0.0, clear=0.0, streaks=0.0)
+    found = []
+    for draw in range(12):
+        item = dataset[draw]
+        dark = item["background"] < 0.9
+        # 1 - O = alpha (1 - B) with A = 1
+        alpha = ((1 - item["rainy"]) / (1 - item["background"]))[dark]
+        if len(alpha):
+            torch.testing.assert_close(alpha, alpha[0].expand_as(alpha), rtol=0, atol=1e-4)
+            assert 0.5 <= alpha[0] <= 1
+            found.append(float(alpha[0]))
+    assert np.ptp(found) > 0.2
+
+
+def test_the_target_is_brighter_than_what_was_darkened(photos):
+    dataset = views(photos, gamma=(1.5, 1.5), depth=0.0, clear=0.0, streaks=0.0)
+    item = next(item for item in map(dataset.__getitem__, range(9)) if not flat(item))
+    brightest = item["rainy"].flatten().topk(1).indices
+    background = item["background"].flatten()
+    alpha = (1 - item["rainy"].flatten()[brightest]) / (1 - background[brightest] ** 1.5)
+    expected = alpha * background**1.5 + 1 - alpha
+    torch.testing.assert_close(item["rainy"].flatten(), expected, rtol=0, atol=1e-5)
+
+
+def test_a_clear_view_is_its_own_target(photos):
+    dataset = views(photos, clear=1.0, streaks=1.0)
+    for draw in range(6):
+        item = dataset[draw]
+        assert torch.equal(item["rainy"], item["background"])
+
+
+def test_white_and_black_come_once_in_every_epoch(photos):
+    # an epoch is two photographs, one white picture and one black
+    balanced = [views(photos, streaks=0.0)[draw] for draw in range(80)]
+    white = sum(flat(item) and item["background"].max() > 0.5 for item in balanced)
+    black = sum(flat(item) and item["background"].max() < 0.5 for item in balanced)
+    assert 10 <= white <= 30 and 10 <= black <= 30
+    assert not any(flat(views(photos, white_balance=False)[draw]) for draw in range(20))
+
+
+def test_light_is_told_with_an_error(photos):
+    dataset = views(photos, light_error=(0.9, 1.1))
+    told = torch.stack([dataset[draw]["atmospheric_light"] for draw in range(20)])
+    assert told.shape == (20, 3, 1, 1)
+    assert 0.9 <= told.min() < 0.95 and 1.05 < told.max() <= 1.1
+
+
+def test_storms_are_derained_before_they_are_shown(photos):
+    dataset = views(photos, storms=3, stormy=1.0)
+    shown = [dataset[draw] for draw in range(12)]
+    assert len({item["background"].flip(-1).sum().item() for item in shown}) <= 3
+    for item in shown:
+        assert item["rainy"].shape == item["background"].shape == (3, 32, 32)
+        assert not torch.equal(item["rainy"], item["background"])
+
+
+def test_loss_by_hand():
+    """alpha = 1 leaves the pictures as they are; the root is taken picture by picture."""
+    rainy = torch.stack([torch.full((3, 8, 8), 0.5), torch.full((3, 8, 8), 0.9)])
+    target = torch.stack([torch.full((3, 8, 8), 0.3), torch.full((3, 8, 8), 0.9)])
+    labels = {"background": target, "atmospheric_light": torch.ones(2, 3, 1, 1)}
+    loss = accumulation_loss(build_deveil_model("jorder_deveil_lite"), rainy, labels)
+    expected = (np.sqrt(0.2**2 + 1e-4) + np.sqrt(1e-4)) / 2
+    assert loss.item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_loss_is_of_the_background_that_deveil_gives():
+    network = random_deveil_network()
+    generator = torch.Generator().manual_seed(3)
+    rainy, target = torch.rand(2, 1, 3, 40, 40, generator=generator) * 0.4 + 0.3
+    light = torch.full((1, 3, 1, 1), 0.95)
+    labels = {"background": target, "atmospheric_light": light}
+    background = deveil(network, rainy, atmospheric_light=light).background
+    assert background.min() > 0 and background.max() < 1  # not clamped, as in the loss
+    distance = (background - target)[..., ::2, ::2].square().mean()
+    loss = accumulation_loss(network, rainy, labels)
+    assert loss.item() == pytest.approx((distance + 1e-4).sqrt().item(), rel=1e-4)
+
+
+def test_the_loss_falls(photos):
+    torch.manual_seed(0)
+    dataset = views(photos, depth=0.0, clear=0.0, streaks=0.0, white_balance=False)
+    items = [dataset[draw] for draw in range(4)]
+    batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+    model = DeveilTraining("jorder_deveil_lite")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(60):
+        loss = model(mode="loss", **batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_train_and_export(photos, tmp_path):
+    work_dir, out = tmp_path / "run", tmp_path / "out" / "jorder_deveil_lite.safetensors"
+    arguments = [
+        "configs/training/jorder_deveil_lite.py", "--photos", str(photos),
+        "--val-photos", str(photos), "--work-dir", str(work_dir), "--iterations", "2",
+        "--cfg-options", "train_dataloader.dataset.size=32",
+        "train_dataloader.dataset.layers_per_preset=2", "train_dataloader.batch_size=2",
+        "train_dataloader.dataset.storms=1", "default_hooks.logger.interval=1",
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    scores = export(work_dir, out, str(photos), "two photographs")
+    record = json.loads((work_dir / "best.json").read_text())
+    by_preset = {score.preset: score for score in scores}
+    assert list(by_preset) == ["clean", "accumulation"]
+    expected = record["validation"]["psnr/accumulation"]
+    assert by_preset["accumulation"].psnr == pytest.approx(expected, abs=0.01)
+    assert "kMAC per pixel of the overview" in out.with_suffix(".md").read_text()
+    assert load_deveil_model(out).name == "jorder_deveil_lite"
