@@ -24,7 +24,7 @@ LIGHT_RANGE = (0.8, 1.0)
 """Of the brightest channel of an estimated atmospheric light: an overcast sky is the
 brightest thing of a rainy scene, and exposed as such."""
 
-THIN_VEIL = 0.1
+THIN_VEIL = 0.05
 """Mean of 1 - alpha below which a picture counts as clear."""
 
 _PIXELS_AT_ONCE = 1 << 20

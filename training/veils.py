@@ -9,15 +9,12 @@ import torch
 from mmengine.registry import DATASETS
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
 from torch.utils.data import Dataset
 
-from jorder_preproc.derain import derain
-from jorder_preproc.models import Jorder, load_model
-from jorder_preproc.rain import add_rain, get_preset
+from jorder_preproc.rain import add_rain
 from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset, Range
-from jorder_preproc.rain.synthesize import StreakLayer, draw_layers
+from jorder_preproc.rain.synthesize import StreakLayer
 from training.bank import LayerBank
 from training.data import list_photos, read_photo
 
@@ -38,9 +35,6 @@ class VeiledPhotos(Dataset):
         depth: share of the veils that thicken with a depth, which is harder to see.
         clear: share without veil or darkening.
         streaks: share with streaks, as faint as those that streak removal leaves behind.
-        storms: pictures of the rain of `storm` that a derainer has gone over, made once with
-            the shipped weights: what the network gets to see after the first step.
-        stormy: share of those.
         light_error: the light the network is told, divided by A = 1; what `estimate_light`
             gets wrong is in there.
         mixture, layers_per_preset, seed: see `LayerBank`.
@@ -60,8 +54,6 @@ class VeiledPhotos(Dataset):
         depth: float = 0.7,
         clear: float = 0.25,
         streaks: float = 0.3,
-        storms: int = 0,
-        stormy: float = 0.3,
         light_error: Range = (0.85, 1.05),
         seed: int = 0,
     ):
@@ -78,21 +70,10 @@ class VeiledPhotos(Dataset):
         self.streaks = streaks
         self.light_error = light_error
         self.bank = LayerBank(mixture, layers_per_preset, seed=seed)
-        self.stormy = stormy if storms else 0.0
-        network = load_model()
-        self.storms = [
-            self._storm(network, np.random.default_rng([seed, number])) for number in range(storms)
-        ]
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
         """rainy, background float (3, P, P); atmospheric_light, as told, float (3, 1, 1)."""
         rng = np.random.default_rng(draw)
-        light = torch.full((3, 1, 1), rng.uniform(*self.light_error))
-        if rng.random() < self.stormy:
-            rainy, background = self.storms[rng.integers(len(self.storms))].float()
-            if rng.random() < 0.5:
-                rainy, background = rainy.flip(-1), background.flip(-1)
-            return {"rainy": rainy, "background": background, "atmospheric_light": light}
         number = int(rng.integers(len(self.photos) + len(self.flat)))
         shape = (self.size, self.size)
         if number < len(self.photos):
@@ -106,24 +87,12 @@ class VeiledPhotos(Dataset):
         if rng.random() < self.streaks:
             left = rng.uniform(0, 0.5)
             layers = [fade(layer, left) for layer in self.bank.draw(self.size, rng)]
+        light = rng.uniform(*self.light_error)
         return {
             "rainy": add_rain(background, layers, veil).rainy,
             "background": add_rain(background, layers).rainy,
-            "atmospheric_light": light,
+            "atmospheric_light": torch.full((3, 1, 1), light),
         }
-
-    def _storm(self, network: Jorder, rng: np.random.Generator) -> Tensor:
-        """A derained storm and the clean view, float16 (2, 3, P, P)."""
-        photo = self.photos[rng.integers(len(self.photos))]
-        edge = min(photo.shape[:2])
-        top, left = (int(rng.integers(side - edge + 1)) for side in photo.shape[:2])
-        pixels = photo[top : top + edge, left : left + edge]
-        background = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
-        layers = draw_layers((edge, edge), get_preset("heavy"), rng)
-        veil = draw_accumulation((edge, edge), self.veil, rng)
-        derained = derain(network, add_rain(background, layers, veil).rainy).background
-        both = torch.stack([derained, background])
-        return adaptive_avg_pool2d(both, (self.size, self.size)).half()
 
     def _view(self, photo: np.ndarray, rng: np.random.Generator) -> Tensor:
         largest = min(photo.shape[:2])

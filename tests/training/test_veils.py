@@ -90,15 +90,6 @@ def test_light_is_told_with_an_error(photos):
     assert 0.9 <= told.min() < 0.95 and 1.05 < told.max() <= 1.1
 
 
-def test_storms_are_derained_before_they_are_shown(photos):
-    dataset = views(photos, storms=3, stormy=1.0)
-    shown = [dataset[draw] for draw in range(12)]
-    assert len({item["background"].flip(-1).sum().item() for item in shown}) <= 3
-    for item in shown:
-        assert item["rainy"].shape == item["background"].shape == (3, 32, 32)
-        assert not torch.equal(item["rainy"], item["background"])
-
-
 def test_loss_by_hand():
     """alpha = 1 leaves the pictures as they are; the root is taken picture by picture."""
     rainy = torch.stack([torch.full((3, 8, 8), 0.5), torch.full((3, 8, 8), 0.9)])
@@ -146,7 +137,7 @@ def test_train_and_export(photos, tmp_path):
         "--val-photos", str(photos), "--work-dir", str(work_dir), "--iterations", "2",
         "--cfg-options", "train_dataloader.dataset.size=32",
         "train_dataloader.dataset.layers_per_preset=2", "train_dataloader.batch_size=2",
-        "train_dataloader.dataset.storms=1", "default_hooks.logger.interval=1",
+        "default_hooks.logger.interval=1",
     ]  # fmt: skip
     assert main(arguments) == 0
     scores = export(work_dir, out, str(photos), "two photographs")
