@@ -417,8 +417,8 @@ def to_markdown(table: Mapping[str, Any]) -> str:
         f"# Table {table['table']}: {table['title']}",
         "",
         f"Luminance PSNR (dB) and SSIM{spread}, full frame, on {table['images']} photographs "
-        f"under the rain `{settings['rain']}`. {settings['channels']} channels, "
-        f"{settings['blocks']} blocks; {settings['iterations']:,} iterations on "
+        f"under the rain `{settings['rain']}`. C = {settings['channels']}, "
+        f"K = {settings['blocks']}; {settings['iterations']:,} iterations on "
         f"{settings['batch_size']} patches of {settings['patch']} x {settings['patch']} px, "
         f"{seeds} seed{'s' if seeds > 1 else ''}. Trained and scored without the gate.",
         "",
