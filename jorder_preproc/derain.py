@@ -79,7 +79,7 @@ def derain(
     Networks with the paper's labels change a picture only where they see rain: their own
     region probability gates the change, B = O + g (B' - O); see `region_gate`. Networks
     with the release's labels are not gated: S is what they take off, and R where that
-    shows.
+    shows. Nor are those trained without the gate, `Jorder.gated`.
 
     The picture runs on the device of the network; the results are on the picture's own.
     Large batches are run a few pictures at a time, with the same result up to rounding.
@@ -240,13 +240,14 @@ def _derain_window(network: Jorder, rainy: Tensor) -> Derained:
     seen = rainy.to(dtype)
     output = network(seen)[-1]
     change = output.background.to(precise) - seen.to(precise)
-    if network.label_convention == "paper":
-        streak_map = relu(output.streak_map)
+    paper = network.label_convention == "paper"
+    streak_map = relu(output.streak_map if paper else -output.streak_map)
+    if network.detects_rain:
         rain = output.mask_logits.float().softmax(1)[:, 1:]
         region_mask = rain > 0.5
-        change = region_gate(rain) * change
+        if network.gated:
+            change = region_gate(rain) * change
     else:
-        streak_map = relu(-output.streak_map)
         region_mask = streak_map.amax(1, keepdim=True) > VISIBLE
     return Derained(
         (rainy.to(precise) + change).clamp(0, 1), streak_map.to(precise), region_mask.to(precise)

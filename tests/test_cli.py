@@ -453,7 +453,7 @@ from jorder_preproc import cli
 from jorder_preproc.models import build_model, variants
 
 # next to nothing, so that what is measured is what the files and tiles take
-variants.VARIANTS["jorder_e_lite"] = variants.Variant(
+variants.VARIANTS["jorder_e_lite"] = variants.NamedVariant(
     channels=1, blocks=1, stages=1, parameters=0, macs_per_pixel=0
 )
 cli.load_model = lambda name, weights: build_model(name).eval()

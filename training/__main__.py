@@ -85,9 +85,10 @@ def set_iterations(config: Config, iterations: int) -> None:
     config.train_cfg.max_iters = iterations
     config.train_cfg.val_interval = min(config.train_cfg.val_interval, iterations)
     for part in [*config.param_scheduler, *config.custom_hooks]:
-        for key in ("begin", "end", "T_max", "begin_iter"):
+        # a warm-up of a single iteration never warms up
+        for key, least in (("begin", 0), ("end", 2), ("T_max", 1), ("begin_iter", 0)):
             if key in part:
-                part[key] = max(round(part[key] * factor), int(not key.startswith("begin")))
+                part[key] = max(round(part[key] * factor), least)
         if "milestones" in part:
             part.milestones = [max(round(m * factor), 1) for m in part.milestones]
 

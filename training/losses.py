@@ -35,12 +35,14 @@ def joint_loss(
     distance: str = "l1",
     streak_weight: float = 0.01,
     mask_weight: float = 0.001,
+    gated: bool = True,
 ) -> dict[str, Tensor]:
     """Joint loss of detection, estimation and removal, summed over stages: Eq. 6 in Eq. 9.
 
     The background has weight 1, streaks and mask are auxiliary, and the mask term is
     the two-class cross-entropy; the paper prints both otherwise. The background is the
-    one that `derain` gives: changed only as far as the predicted R lets it.
+    one that `derain` gives: changed only as far as the predicted R lets it. The paper has
+    no such gate; without it the background is the network's own.
 
     Args:
         stages: predictions of each stage.
@@ -49,6 +51,7 @@ def joint_loss(
         distance: see `get_distance`; the mean is taken over all values.
         streak_weight: lambda of S.
         mask_weight: lambda of R.
+        gated: see above.
 
     Returns:
         Weighted terms `loss_background`, `loss_streaks`, `loss_mask`; their sum is the loss.
@@ -57,9 +60,11 @@ def joint_loss(
     rainy = labels["rainy"]
     background = []
     for stage in stages:
-        gate = region_gate(stage.mask_logits.float().softmax(1)[:, 1:])
-        gated = rainy + gate * (stage.background.float() - rainy)
-        background.append(measure(gated, labels["background"]))
+        predicted = stage.background.float()
+        if gated:
+            gate = region_gate(stage.mask_logits.float().softmax(1)[:, 1:])
+            predicted = rainy + gate * (predicted - rainy)
+        background.append(measure(predicted, labels["background"]))
     streaks = [measure(s.streak_map.float(), labels["streak_map"]) for s in stages]
     mask = [cross_entropy(s.mask_logits.float(), labels["region"]) for s in stages]
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,11 +16,13 @@ from jorder_preproc.derain import derain
 from jorder_preproc.deveil import deveil
 from jorder_preproc.metrics import psnr
 from jorder_preproc.models import (
+    Jorder,
     build_deveil_model,
     build_model,
     load_deveil_model,
     load_model,
 )
+from jorder_preproc.models.variants import Variant
 from training.losses import accumulation_loss, joint_loss
 
 
@@ -28,13 +31,16 @@ class DerainTraining(BaseModel):
     """A JORDER network with its losses.
 
     Args:
-        name: a row of the variants table.
+        name: a row of the variants table, or that of `variant`.
         weights: file to start from; None starts from random weights.
         distance, streak_weight, mask_weight: see `joint_loss`.
         coarse_to_fine: add the losses of the sub-networks with fewer paths (Eq. 7).
+        gated: see `joint_loss`; the network is used the same way, `Jorder.gated`.
+        variant: fields of a `Variant` that is not in the table, for comparisons.
 
     Raises:
-        ValueError: `coarse_to_fine` on a network whose blocks have a single path.
+        ValueError: `coarse_to_fine` on a network whose blocks have a single path, weights of
+            losses or a gate on one that predicts B alone, or weights for a `variant`.
     """
 
     def __init__(
@@ -45,16 +51,29 @@ class DerainTraining(BaseModel):
         streak_weight: float = 0.01,
         mask_weight: float = 0.001,
         coarse_to_fine: bool = False,
+        gated: bool = True,
+        variant: Mapping[str, Any] | None = None,
     ):
         super().__init__()
-        network = build_model(name) if weights is None else load_model(name, weights)
+        if variant is not None:
+            if weights is not None:
+                raise ValueError(f"weights {weights} are of a named network, not of {name}")
+            network = Jorder(name, gated=gated, variant=Variant(**variant))
+        else:
+            network = build_model(name) if weights is None else load_model(name, weights)
+            network.gated = gated
+        if network.variant.order == "raw" and (streak_weight or mask_weight):
+            raise ValueError(
+                f"{name} predicts the background alone; streak_weight and mask_weight must be 0, "
+                f"got {streak_weight} and {mask_weight}"
+            )
         self.network = network.requires_grad_(True)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.distance = distance
         self.streak_weight = streak_weight
         self.mask_weight = mask_weight
-        variant = self.network.variant
-        paths = len(variant.paths) if variant.context == "parallel" else 1
+        parallel = network.variant.context == "parallel"
+        paths = len(network.variant.paths) if parallel else 1
         if coarse_to_fine and paths == 1:
             raise ValueError(f"coarse_to_fine needs blocks with several paths; {name} has one")
         # None is the whole network, Eq. 7's L; the numbers are L^1 and L^2
@@ -72,6 +91,7 @@ class DerainTraining(BaseModel):
                     self.distance,
                     self.streak_weight,
                     self.mask_weight,
+                    self.network.gated,
                 )
                 for name, value in losses.items():
                     total[name] = total[name] + value if name in total else value

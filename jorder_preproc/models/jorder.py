@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
 from jorder_preproc.models.context import ContextNetwork, conv
-from jorder_preproc.models.variants import Variant, get_variant
+from jorder_preproc.models.variants import VARIANTS, Variant, get_variant
 
 LabelConvention = Literal["paper", "release"]
 
@@ -21,9 +21,10 @@ class StageOutput(NamedTuple):
 
     Attributes:
         background: B, (N, 3, H, W), not clamped.
-        streak_map: S, (N, 3, H, W), sign as in `Jorder.label_convention`.
+        streak_map: S, (N, 3, H, W), sign as in `Jorder.label_convention`; of a network
+            that predicts B alone, what the stage takes off.
         mask_logits: R before the softmax, (N, 2, H, W), classes as in
-            `Jorder.label_convention`.
+            `Jorder.label_convention`; of a network that predicts B alone, zeros.
     """
 
     background: Tensor
@@ -58,22 +59,52 @@ class _Modulation(nn.Module):
 
 
 class _ConcatHeads(nn.Module):
-    """R, then S, then the background residual, each from F and what came before (Sec. 4.1)."""
+    """R and S, then the background residual, from F and what came before (Sec. 4.1, Fig. 16)."""
 
     def __init__(self, variant: Variant):
         super().__init__()
+        self.order = variant.order
         fold = variant.unshuffle**2
-        self.mask = conv(variant.channels, 2 * fold)
-        self.streaks = conv(variant.channels + 2 * fold, 3 * fold)
-        self.residual = conv(variant.channels + 5 * fold, 3 * fold)
+        mask, streaks = 2 * fold, 3 * fold
+        self.mask = conv(variant.channels + (streaks if self.order == "srb" else 0), mask)
+        self.streaks = conv(variant.channels + (mask if self.order == "rsb" else 0), streaks)
+        self.residual = conv(variant.channels + mask + streaks, 3 * fold)
 
     def forward(
         self, features: Tensor, previous: _StageState | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        mask = self.mask(features)
-        streaks = self.streaks(torch.cat([features, mask], 1))
+        if self.order == "srb":
+            streaks = self._streaks(features, previous)
+            mask = self._mask(torch.cat([features, streaks], 1), previous)
+        else:
+            mask = self._mask(features, previous)
+            seen = torch.cat([features, mask], 1) if self.order == "rsb" else features
+            streaks = self._streaks(seen, previous)
         residual = self.residual(torch.cat([features, mask, streaks], 1))
         return mask, streaks, residual
+
+    def _mask(self, seen: Tensor, previous: _StageState | None) -> Tensor:
+        mask: Tensor = self.mask(seen)
+        return mask if previous is None else mask + previous.mask
+
+    def _streaks(self, seen: Tensor, previous: _StageState | None) -> Tensor:
+        streaks: Tensor = self.streaks(seen)
+        return streaks if previous is None else streaks + previous.streaks
+
+
+class _BackgroundHead(nn.Module):
+    """The background residual from F alone (RAW of Table 6); see `StageOutput`."""
+
+    def __init__(self, variant: Variant):
+        super().__init__()
+        self.residual = conv(variant.channels, 3 * variant.unshuffle**2)
+
+    def forward(
+        self, features: Tensor, previous: _StageState | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        residual = self.residual(features)
+        mask = residual.new_zeros(len(residual), residual.shape[1] // 3 * 2, *residual.shape[2:])
+        return mask, -residual, residual
 
 
 class _ModulateHeads(nn.Module):
@@ -101,6 +132,12 @@ class _ModulateHeads(nn.Module):
         return mask, streaks, self.residual(fused)
 
 
+def _build_heads(variant: Variant) -> nn.Module:
+    if variant.fusion == "modulate":
+        return _ModulateHeads(variant)
+    return _BackgroundHead(variant) if variant.order == "raw" else _ConcatHeads(variant)
+
+
 class JorderStage(nn.Module):
     """One recurrence of joint rain detection and removal (blue box of Fig. 2).
 
@@ -116,9 +153,10 @@ class JorderStage(nn.Module):
         images = 2 if variant.residual_stages else 1
         self.encoder = conv(3 * images * variant.unshuffle**2, variant.channels)
         self.context = ContextNetwork(variant)
-        self.heads = (_ModulateHeads if variant.fusion == "modulate" else _ConcatHeads)(variant)
+        self.heads = _build_heads(variant)
         # an untrained stage returns the picture it got
-        *_, last = (m for m in self.heads.residual.modules() if isinstance(m, nn.Conv2d))
+        residual = self.heads.get_submodule("residual")
+        *_, last = (m for m in residual.modules() if isinstance(m, nn.Conv2d))
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
 
@@ -157,19 +195,30 @@ class Jorder(nn.Module):
             output is clean - rainy.
         input_scale: the value of white that the weights were trained with: 1, or
             255 for the authors' release. Input and output are in [0, 1] either way.
+        gated: whether `derain` lets its changes through only where it sees rain, for which
+            it must have been trained; None where R can be read.
+        variant: what to build under a name that is not in the table, for comparisons.
 
     Attributes:
-        name, label_convention, input_scale: as given.
+        name, label_convention, input_scale, gated: as given.
         variant: the row.
-        multiple: height and width of the input must be multiples of it.
+        detects_rain: whether mask class 1 is rain.
+        multiple: windows of a picture are worked on as in the whole if they begin at
+            multiples of it; height and width of the input must be multiples of the fold.
         receptive_field: output pixels see at most this many input pixels to each side.
 
     Raises:
-        ValueError: no such variant or label convention, or a scale that is not positive.
+        ValueError: no such variant or label convention, a scale that is not positive, or
+            a gate without R.
     """
 
     def __init__(
-        self, name: str, label_convention: LabelConvention = "paper", input_scale: float = 1.0
+        self,
+        name: str,
+        label_convention: LabelConvention = "paper",
+        input_scale: float = 1.0,
+        gated: bool | None = None,
+        variant: Variant | None = None,
     ):
         super().__init__()
         if label_convention not in get_args(LabelConvention):
@@ -182,29 +231,36 @@ class Jorder(nn.Module):
         self.name = name
         self.label_convention = label_convention
         self.input_scale = input_scale
-        self.variant = get_variant(name)
+        if variant is not None and name in VARIANTS:
+            raise ValueError(f"{name} is a row of the table; build another network as another name")
+        self.variant = get_variant(name) if variant is None else variant
+        if gated and not self.detects_rain:
+            raise ValueError(f"{name} cannot be gated: no output of it says where rain is")
+        self.gated = self.detects_rain if gated is None else gated
         self.stages = nn.ModuleList(JorderStage(self.variant) for _ in range(self.variant.stages))
 
     @property
+    def detects_rain(self) -> bool:
+        return self.label_convention == "paper" and self.variant.order != "raw"
+
+    @property
     def multiple(self) -> int:
-        return self.variant.unshuffle
+        return self.variant.unshuffle * self.variant.context_multiple
 
     @property
     def receptive_field(self) -> int:
         v = self.variant
-        if v.context == "parallel":
-            context = v.blocks * max(sum(path) for path in v.paths)
-        else:
-            context = sum(sum(v.paths[k % len(v.paths)]) for k in range(v.blocks))
-        heads = 2 + 2 * (v.fusion_kernel // 2) + 2 if v.fusion == "modulate" else 3
+        heads = {"rsb": 3, "srb": 3, "par": 2, "raw": 1}[v.order]
+        if v.fusion == "modulate":
+            heads = 2 + 2 * (v.fusion_kernel // 2) + 2
         # the last unit is for the fold: a pixel and its neighbours share one cell
-        return v.unshuffle * (v.stages * (1 + context + heads) + (v.unshuffle > 1))
+        return v.unshuffle * (v.stages * (1 + v.context_reach + heads) + (v.unshuffle > 1))
 
     def forward(self, rainy: Tensor, active_paths: int | None = None) -> list[StageOutput]:
         """Predict R, S and B, once per stage; the last is the result.
 
         Args:
-            rainy: O, float RGB (N, 3, H, W) in [0, 1]; H, W multiples of `multiple`.
+            rainy: O, float RGB (N, 3, H, W) in [0, 1]; H, W multiples of the fold.
             active_paths: run only the first paths of every block: the sub-networks
                 of the coarse-to-fine loss, Eq. 7. None runs all.
 
@@ -216,9 +272,10 @@ class Jorder(nn.Module):
                 f"rainy must be (N, 3, H, W), got {tuple(rainy.shape)}; "
                 "add a batch axis with image[None]"
             )
-        if rainy.shape[2] % self.multiple or rainy.shape[3] % self.multiple:
+        fold = self.variant.unshuffle
+        if rainy.shape[2] % fold or rainy.shape[3] % fold:
             raise ValueError(
-                f"{self.name} needs height and width that are multiples of {self.multiple}, "
+                f"{self.name} needs height and width that are multiples of {fold}, "
                 f"got {tuple(rainy.shape[2:])}; use jorder_preproc.derain, which pads"
             )
         if self.input_scale != 1:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 PathDilations = tuple[int, int]
+Widening = Literal["dilate", "pool", "stride"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,12 @@ class ContextVariant:
             chains them, block k holding path k mod len(paths) (Table 8).
         block: `paper` adds the paths before the ReLU (Sec. 4.2); `release` adds
             them after it, all but the first with weight 0.1.
+        widening: how a path of dilations (d, d) comes to see more: `dilate` its
+            convolutions; `pool` by d before them and up-sample after them (JPS of
+            Table 9); `stride` by d in the first, the second transposed (JST).
+
+    Raises:
+        ValueError: two dilations in a path that does not dilate.
     """
 
     channels: int
@@ -27,6 +35,38 @@ class ContextVariant:
     paths: tuple[PathDilations, ...] = ((1, 1), (2, 2), (3, 3))
     context: Literal["parallel", "sequential"] = "parallel"
     block: Literal["paper", "release"] = "paper"
+    widening: Widening = "dilate"
+
+    def __post_init__(self) -> None:
+        if self.widening != "dilate" and any(first != second for first, second in self.paths):
+            raise ValueError(
+                f"widening={self.widening!r} needs paths of two equal numbers, got {self.paths}"
+            )
+
+    @property
+    def context_reach(self) -> int:
+        """Features to each side that one of F depends on, at most."""
+        reaches = [_path_reach(path, self.widening) for path in self.paths]
+        if self.context == "parallel":
+            return self.blocks * max(reaches)
+        return sum(reaches[k % len(reaches)] for k in range(self.blocks))
+
+    @property
+    def context_multiple(self) -> int:
+        """Features whose cells of pooling or striding begin where those of the first do."""
+        if self.widening == "dilate":
+            return 1
+        return math.lcm(*(factor for factor, _ in self.paths))
+
+
+def _path_reach(path: PathDilations, widening: Widening) -> int:
+    if widening != "pool":
+        # a kernel of 2d + 1 reaches as far as one of 3 dilated by d: see `context.py`
+        return sum(path)
+    factor, _ = path
+    # two cells of the convolutions and one of the interpolation, from within one's own; in
+    # the far half of that the interpolation takes the cell of the other side
+    return 3 * factor + factor // 2 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,30 +75,51 @@ class Variant(ContextVariant):
 
     Attributes:
         stages: tau, recurrences of joint detection and removal (Sec. 5.1).
-        fusion: `concat` predicts R, S, B in order from F and the earlier
+        fusion: `concat` predicts R, S, B in `order` from F and the earlier
             estimates (Sec. 4.1); `modulate` scales and shifts F by features of R
             and S, as the authors' release does.
+        order: of `concat` (Fig. 16, Table 6): `rsb` R, S, B; `srb` S, R, B; `par` R and S
+            in parallel, then B; `raw` B alone, so that the network has no R and S.
         residual_stages: stages after the first refine R, S and the features of
             the stage before (residual task learning, Eq. 8) instead of starting
             again from its background.
         unshuffle: factor by which the input is folded into channels; 1 is none.
         head_channels: hidden channels of the R and S heads (`modulate` only).
         fusion_kernel: kernel size of the modulation convolutions.
-        parameters: number of weights and biases.
-        macs_per_pixel: multiply-accumulates per input pixel.
 
-    The last two follow from the others; `tests/models/test_variants.py` counts them
-    and says what to write here after a change.
+    Raises:
+        ValueError: an order for heads that have none.
     """
 
     stages: int
-    parameters: int
-    macs_per_pixel: int
     fusion: Literal["concat", "modulate"] = "concat"
+    order: Literal["rsb", "par", "srb", "raw"] = "rsb"
     residual_stages: bool = False
     unshuffle: int = 1
     head_channels: int = 8
     fusion_kernel: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fusion == "modulate" and self.order != "rsb":
+            raise ValueError(f"order={self.order!r} needs fusion='concat', got 'modulate'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedVariant(Variant):
+    """A row of the table: a network, and what it costs.
+
+    Attributes:
+        parameters: number of weights and biases.
+        macs_per_pixel: multiply-accumulates per input pixel.
+
+    Both follow from the rest; `tests/models/test_variants.py` counts them and says what to
+    write here after a change. A network of another width has costs of its own: make it a
+    `Variant`.
+    """
+
+    parameters: int
+    macs_per_pixel: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,17 +143,17 @@ class DeveilVariant(ContextVariant):
 
 _RELEASE_PATHS = ((1, 1), (2, 2), (2, 4))
 
-VARIANTS: dict[str, Variant] = {
-    "jorder_minus": Variant(
+VARIANTS: dict[str, NamedVariant] = {
+    "jorder_minus": NamedVariant(
         channels=64, blocks=9, stages=1, paths=((1, 1),), parameters=671_301, macs_per_pixel=670_077
     ),
-    "jorder": Variant(
+    "jorder": NamedVariant(
         channels=64, blocks=9, stages=1, parameters=2_000_709, macs_per_pixel=1_997_181
     ),
-    "jorder_r": Variant(
+    "jorder_r": NamedVariant(
         channels=64, blocks=9, stages=2, parameters=4_001_418, macs_per_pixel=3_994_362
     ),
-    "jorder_e": Variant(
+    "jorder_e": NamedVariant(
         channels=64,
         blocks=9,
         stages=2,
@@ -103,7 +164,7 @@ VARIANTS: dict[str, Variant] = {
         parameters=4_169_024,
         macs_per_pixel=4_161_168,
     ),
-    "jorder_e_practical": Variant(
+    "jorder_e_practical": NamedVariant(
         channels=32,
         blocks=3,
         stages=2,
@@ -114,7 +175,7 @@ VARIANTS: dict[str, Variant] = {
         parameters=406_784,
         macs_per_pixel=405_072,
     ),
-    "jorder_e_lite": Variant(
+    "jorder_e_lite": NamedVariant(
         channels=32,
         blocks=5,
         stages=2,
@@ -159,7 +220,7 @@ def list_models() -> list[str]:
     return list(VARIANTS)
 
 
-def get_variant(name: str) -> Variant:
+def get_variant(name: str) -> NamedVariant:
     """Row `name` of the table.
 
     Raises:

@@ -92,6 +92,8 @@ def save_weights(network: Jorder | DeveilNetwork, path: str | os.PathLike[str]) 
     if isinstance(network, Jorder):
         metadata["label_convention"] = network.label_convention
         metadata["input_scale"] = f"{network.input_scale:g}"
+        if network.detects_rain and not network.gated:
+            metadata["gated"] = "no"
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
@@ -235,7 +237,8 @@ def _empty_network(name: str, metadata: Mapping[str, str], path: Path) -> Jorder
     label_convention: LabelConvention = metadata["label_convention"]  # type: ignore[assignment]
     try:
         with torch.device("meta"):
-            return Jorder(name, label_convention, float(metadata["input_scale"]))
+            gated = False if metadata.get("gated") == "no" else None
+            return Jorder(name, label_convention, float(metadata["input_scale"]), gated)
     except ValueError as error:
         raise ValueError(f"{path} has wrong metadata: {error}; export it again") from error
 

@@ -135,6 +135,14 @@ def test_convention_and_scale_travel_with_the_weights(tmp_path):
         }
 
 
+def test_weights_trained_without_the_gate_are_used_without_it(tmp_path, network):
+    path = tmp_path / "ungated.safetensors"
+    for gated in (True, False):
+        network.gated = gated
+        save_weights(network, path)
+        assert load_model(LITE, path).gated is gated
+
+
 def test_saving_replaces_whole_or_not_at_all(network, weights, monkeypatch):
     before = weights.read_bytes()
 

@@ -30,6 +30,8 @@ def test_joint_loss_by_hand():
     # softmax of (0, 2) at class 1, of (1, 0) at class 0
     entropy = -(math.log(gate) + math.log(1 / (1 + math.exp(-1)))) / 2
     assert l1["loss_mask"].item() == pytest.approx(0.01 * 2 * entropy)
+    ungated = joint_loss([stage], labels, "l1", gated=False)
+    assert ungated["loss_background"].item() == pytest.approx((0.25 + 0.5) / 2)
     l2 = joint_loss([stage], labels, "l2")
     expected = sum(error**2 for error in errors) / 2
     assert l2["loss_background"].item() == pytest.approx(expected, rel=1e-5)

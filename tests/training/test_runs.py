@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from mmengine.registry import PARAM_SCHEDULERS
 from PIL import Image
 from skimage import data
 
@@ -94,6 +95,22 @@ def test_schedules_shrink_with_the_run(photos, tmp_path):
     half = build_config(parse_args(arguments("jorder_e_lite", photos, tmp_path, 6_000)))
     assert half.param_scheduler[1].T_max == full.param_scheduler[1].T_max / 2
     assert half.param_scheduler[0].end == full.param_scheduler[0].end / 2
+
+
+def test_the_shortest_run_warms_up(photos, tmp_path):
+    config = build_config(parse_args(arguments("jorder_e_lite", photos, tmp_path, 3)))
+    warm_up, decay = config.param_scheduler
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedulers = [
+        PARAM_SCHEDULERS.build({**part, "optimizer": optimizer}) for part in (warm_up, decay)
+    ]
+    rates = []
+    for _ in range(3):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    assert rates[0] == pytest.approx(0.01) and max(rates) > 0.5
 
 
 def test_coarse_to_fine_adds_the_sub_networks(photos):
