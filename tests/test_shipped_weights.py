@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 from skimage import data
 
-from jorder_preproc import JorderDerain, SynthesizeRain, derain, synthesize_rain
+from jorder_preproc import JorderDerain, SynthesizeRain, derain, deveil, synthesize_rain
 from jorder_preproc.metrics import psnr
-from jorder_preproc.models import load_model
+from jorder_preproc.models import load_deveil_model, load_model
 from jorder_preproc.models.weights import SHIPPED_WEIGHTS, shipped_models, shipped_sha256
 
 
@@ -59,3 +59,32 @@ def test_every_file_has_its_card(name):
 
 def test_the_default_ships():
     assert "jorder_e_lite" in shipped_models()
+
+
+def test_the_veil_comes_off(photo):
+    before, after = [], []
+    for seed in range(6):
+        veiled = SynthesizeRain("accumulation", seed)(photo)
+        image = torch.from_numpy(np.array(veiled)).permute(2, 0, 1) / 255
+        clean = torch.from_numpy(np.array(photo)).permute(2, 0, 1) / 255
+        before.append(float(psnr(image, clean)))
+        after.append(float(psnr(deveil(load_deveil_model(), image).background, clean)))
+    assert np.mean(after) - np.mean(before) > 2
+
+
+def test_a_clear_view_is_left_alone(photo):
+    restored = JorderDerain(deveil=True)(photo)
+    assert luminance_psnr(restored, photo) > 35
+    means = [np.array(picture, float).mean((0, 1)) for picture in (restored, photo)]
+    ratio = means[0] / means[1]
+    np.testing.assert_allclose(ratio / ratio.mean(), 1, atol=0.01)  # no cast
+
+
+def test_auto_takes_a_thick_veil_for_one_and_a_clear_view_for_none(photo):
+    clean = torch.from_numpy(np.array(photo)).permute(2, 0, 1) / 255
+    fog = 0.55 * clean + 0.45 * 0.9
+    both = torch.stack([clean, fog])
+    networks = dict(network=load_model(), deveil=load_deveil_model())
+    result = derain(image=both, auto=True, **networks).background
+    torch.testing.assert_close(result[0], derain(load_model(), clean).background)
+    assert psnr(result[1], clean) > psnr(fog, clean) + 5
