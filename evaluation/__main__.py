@@ -434,7 +434,10 @@ def restoration_command(
     ] = None,
     other: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=module:callable, or NAME=FOLDER of results; may be given again."),
+        typer.Option(
+            help="NAME=module:callable, NAME=FILE.onnx or NAME=FOLDER of results; may be given "
+            "again."
+        ),
     ] = None,
     deveil_weights: Annotated[
         Path | None, typer.Option(help="Of the deveil network (safetensors), for NAME+deveil.")

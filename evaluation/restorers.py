@@ -93,22 +93,29 @@ def other_restorer(text: str, pictures: Mapping[str, Sequence[str]]) -> Restorer
 
     Args:
         text: `NAME=module:callable`, which takes and gives a float RGB tensor (3, H, W) in
-            [0, 1] on the CPU; or `NAME=FOLDER` with results: FOLDER/SET/PICTURE or, for one
-            set, FOLDER/PICTURE, with any suffix.
+            [0, 1] on the CPU; `NAME=FILE.onnx`, with one input and a first output of float32
+            (1, 3, H, W), RGB in [0, 1], also run on the CPU; or `NAME=FOLDER` with results:
+            FOLDER/SET/PICTURE or, for one set, FOLDER/PICTURE, with any suffix.
         pictures: the names of the pictures of each set.
 
     Raises:
-        ValueError: none of these, no such callable, or pictures without result.
+        ValueError: none of these, no such callable, a network that cannot be read or is of
+            another kind, no onnxruntime to run it, or pictures without result.
     """
     name, _, target = text.partition("=")
     if not name or not target:
-        raise ValueError(f"--other must be NAME=module:callable or NAME=FOLDER, got {text}")
+        raise ValueError(
+            f"--other must be NAME=module:callable, NAME=FILE.onnx or NAME=FOLDER, got {text}"
+        )
     if Path(target).is_dir():
         return _from_folder(name, Path(target), pictures)
+    if target.lower().endswith(".onnx"):
+        return _from_onnx(name, Path(target))
     match = _CALLABLE.fullmatch(target)
     if match is None:
         raise ValueError(
-            f"--other {text}: no folder {target}, and not module:callable; check the path"
+            f"--other {text}: no folder {target}, and neither module:callable nor FILE.onnx; "
+            "check the path"
         )
     return _from_callable(name, match["module"], match["name"])
 
@@ -135,6 +142,43 @@ def _from_callable(name: str, module_name: str, path: str) -> Restorer:
 
     about = {"callable": f"{module_name}:{path}", "source_sha256": version}
     return Restorer(name, restore, lambda _set, _image: f"{path} {version}", about)
+
+
+def _from_onnx(name: str, path: Path) -> Restorer:
+    if not path.is_file():
+        raise ValueError(f"--other {name}: no file {path}; check the path")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ValueError(
+            f"--other {name}: {path.name} needs onnxruntime ({error}); "
+            "pip install --editable '.[onnx]'"
+        ) from error
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of its own, which share no base
+        raise ValueError(f"--other {name}: {path} cannot be read ({error})") from error
+    inputs = session.get_inputs()
+    kinds = [f"{each.name} {each.type} {each.shape}" for each in inputs]
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+        raise ValueError(
+            f"--other {name}: {path} must take one float32 input (1, 3, H, W), but takes "
+            f"{', '.join(kinds)}; wrap it in a function and give module:callable"
+        )
+
+    def restore(set_name: str, image: str, rainy: Tensor) -> Tensor:
+        try:
+            result = session.run(None, {inputs[0].name: rainy[None].numpy()})[0]
+        except Exception as error:
+            raise ValueError(
+                f"--other {name}: {path.name} takes {kinds[0]} and fails on {set_name}/{image}, "
+                f"{tuple(rainy[None].shape)}: {error}"
+            ) from error
+        return torch.from_numpy(result)[0]
+
+    version = file_sha256(path)
+    about = {"onnx": str(path), "onnx_sha256": version}
+    return Restorer(name, restore, lambda _set, _image: version, about)
 
 
 def _from_folder(name: str, folder: Path, pictures: Mapping[str, Sequence[str]]) -> Restorer:

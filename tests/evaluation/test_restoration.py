@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -89,6 +90,24 @@ def module(tmp_path, monkeypatch):
         "def count(rainy): return (rainy * 255).byte()\n"
         "def array(rainy): return rainy.numpy()\n"
     )
+
+
+def save_onnx(path: Path, shape, factor: float = 0.9) -> Path:
+    """A network that multiplies with a number."""
+    tensors = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name in ("rainy", "clean")
+    ]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Mul", ["rainy", "factor"], ["clean"])],
+        "darken",
+        tensors[:1],
+        tensors[1:],
+        [onnx.helper.make_tensor("factor", onnx.TensorProto.FLOAT, [], [factor])],
+    )
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
+    return path
 
 
 def rows_of(out):
@@ -281,6 +300,35 @@ def test_weights_and_results_are_looked_at(run, weights, tmp_path):
     assert changed == [{"theirs"}, {"jorder_e_lite (derainer)"}]
 
 
+def test_onnx_files_are_run(run, tmp_path):
+    root = make_pairs(tmp_path / "set")
+    network = save_onnx(tmp_path / "network.onnx", ["N", 3, "H", "W"], factor=0.5)
+    assert run(root, "--other", f"theirs={network}").exit_code == 0
+    rows = [row for row in rows_of(tmp_path / "out") if row["row"] == "theirs"]
+    assert len(rows) == 3
+    for row in rows:
+        rainy, clean = (np.array(Image.open(root / f / row["image"])) for f in ("rain", "norain"))
+        halved = np.round(rainy.astype(np.float32) / 2).astype(np.uint8)
+        psnr, ssim = scikit_image_scores(halved, clean)
+        assert float(row["psnr"]) == pytest.approx(psnr, abs=1e-6)
+        assert float(row["ssim"]) == pytest.approx(ssim, abs=1e-6)
+    # another network is another result
+    save_onnx(network, ["N", 3, "H", "W"], factor=0.6)
+    assert run(root, "--other", f"theirs={network}").exit_code == 0
+    again = [row for row in rows_of(tmp_path / "out") if row["row"] == "theirs"]
+    assert all(old["psnr"] != new["psnr"] for old, new in zip(rows, again, strict=True))
+
+
+def test_onnx_needs_onnxruntime(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    network = save_onnx(tmp_path / "network.onnx", ["N", 3, "H", "W"])
+    result = run(make_pairs(tmp_path / "set"), "--other", f"theirs={network}")
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert "network.onnx needs onnxruntime" in said
+    assert "pip install --editable '.[onnx]'" in said
+
+
 def test_equal_pictures_have_no_noise(tmp_path):
     root = make_pairs(tmp_path / "set", ["a"])
     save(root / "rain/a.png", pixels(0))
@@ -316,8 +364,15 @@ def test_tables_go_into_the_docs(run, tmp_path):
         (("set", "--derainer", "jorder_e_lite=x.safetensors"), "x.safetensors is neither"),
         (("set", "--derainer", "jorder_e_lite=w/deveil.safetensors"), "not of jorder_e_lite"),
         (("set", "--other", "input=others:halve"), "two rows have one name, of input, jorder"),
-        (("set", "--other", "others:halve"), "must be NAME=module:callable or NAME=FOLDER, got"),
-        (("set", "--other", "x=nowhere/"), "no folder nowhere/, and not module:callable"),
+        (
+            ("set", "--other", "others:halve"),
+            "must be NAME=module:callable, NAME=FILE.onnx or NAME=FOLDER",
+        ),
+        (("set", "--other", "x=nowhere/"), "no folder nowhere/, and neither module:callable"),
+        (("set", "--other", "x=absent.onnx"), "x: no file absent.onnx; check the path"),
+        (("set", "--other", "x=others.py.onnx"), "others.py.onnx cannot be read ("),
+        (("set", "--other", "x=small.onnx"), "fails on set/a.png, (1, 3, 24, 36): "),
+        (("set", "--other", "x=flat.onnx"), "(1, 3, H, W), but takes rainy tensor(float) ['H']"),
         (("set", "--other", "x=absent:y"), "No module named 'absent'; check the name"),
         (("set", "--other", "x=others:absent"), "has no attribute 'absent'; check the name"),
         (("set", "--other", "x=others:NUMBER"), "others:NUMBER is a int"),
@@ -339,6 +394,9 @@ def test_restoration_refuses(run, module, tmp_path, monkeypatch, arguments, mess
     monkeypatch.chdir(tmp_path)
     for root in ("set", "sub/set"):
         make_pairs(Path(root))
+    Path("others.py.onnx").write_text("no network")
+    save_onnx(Path("small.onnx"), [1, 3, 8, 8])
+    save_onnx(Path("flat.onnx"), ["H"])
     save(Path("some/a.png"), pixels(0))
     save(Path("twice/a.png"), pixels(0))
     save(Path("twice/a.bmp"), pixels(0))
