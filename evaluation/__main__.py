@@ -23,13 +23,16 @@ from mmengine.dist import barrier, init_dist, is_main_process
 from rich.console import Console
 from rich.markup import escape
 
-from evaluation import classification, doctor, order
+from evaluation import classification, doctor, order, restoration
 from evaluation.conditions import Derain, Rain
+from evaluation.docs import check_section, replace_section
 from evaluation.embedded import SIZES, write_dataset
 from evaluation.engine import Subject, UnreadableImage
+from evaluation.pair_sets import BUILT_IN, open_sets
 from evaluation.photographs import built_in_photographs, find_photographs
 from evaluation.reference import SET_SIZES, CleanScoreError
 from evaluation.report import write_report
+from evaluation.restorers import do_nothing, other_restorer, our_restorer, shipped_derainers
 from evaluation.results import Results, from_json
 from evaluation.run import Plan, evaluate, spread
 from evaluation.tables import terminal_table
@@ -85,6 +88,14 @@ _DEVEIL: dict[Deveil, transforms.Deveil] = {
     Deveil.on: True,
     Deveil.auto: "auto",
 }
+
+
+class Half(str, Enum):
+    """One of two pictures in one file."""
+
+    left = "left"
+    right = "right"
+
 
 _Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder; default: evaluation_output/TASK.")
@@ -404,6 +415,78 @@ def order_command(
     _stdout.print(f"sheet: {out / 'order.jpg'}", soft_wrap=True, highlight=False)
 
 
+@app.command("restoration")
+def restoration_command(
+    sets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SET]...",
+            help="Folder of pairs, or NAME=FOLDER; default: "
+            f"{', '.join(BUILT_IN)}, which are built in.",
+        ),
+    ] = None,
+    derainer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME, NAME+deveil, or either with =FILE for other weights; may be given again. "
+            "Default: all that have weights in the package."
+        ),
+    ] = None,
+    other: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=module:callable, NAME=FILE.onnx or NAME=FOLDER of results; may be given "
+            "again."
+        ),
+    ] = None,
+    deveil_weights: Annotated[
+        Path | None, typer.Option(help="Of the deveil network (safetensors), for NAME+deveil.")
+    ] = None,
+    clean_half: Annotated[
+        Half | None, typer.Option(help="Of pictures that hold a rainy and a clean half.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many pairs of each set, evenly spread.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do again what an earlier run left in --out.")
+    ] = False,
+    device: _Device = None,
+    docs: Annotated[
+        Path | None, typer.Option(help="Page whose section `restoration` takes the tables.")
+    ] = None,
+    out: _Out = None,
+) -> None:
+    """PSNR and SSIM of restored pictures (Tables 1 and 2): Rain12, Rain100L, Rain100H, Rain800."""
+    _start(Launcher.none, device)
+    out = out or Path("evaluation_output/restoration")
+    named = derainer or shipped_derainers()
+    if deveil_weights is not None and not any(
+        name.partition("=")[0].endswith("+deveil") for name in named
+    ):
+        _fail("--deveil-weights are for NAME+deveil; give such a --derainer, too")
+    with _errors():
+        if docs is not None:
+            check_section(docs, "restoration")
+        found = open_sets(sets or [], None if clean_half is None else clean_half.value, limit)
+        pictures = {each.name: list(each.pairs) for each in found}
+        rows = [do_nothing()]
+        rows += [our_restorer(name, get_device(), deveil_weights) for name in named]
+        rows += [other_restorer(text, pictures) for text in other or []]
+        with progress_bar(_stderr) as progress:
+            bar = progress.add_task("restoring", total=sum(map(len, pictures.values())))
+            scores = restoration.score_sets(
+                found, rows, out, fresh=fresh, advance=lambda: progress.advance(bar)
+            )
+        restoration.write_tables(scores, found, rows, out, _command())
+        if docs is not None:
+            text = restoration.markdown(scores, found)
+            replace_section(docs, "restoration", text, _command())
+    for table in restoration.terminal_tables(scores, found):
+        _stdout.print(table)
+    _stdout.print(f"tables: {out / 'restoration.md'}", soft_wrap=True, highlight=False)
+
+
 def _start(launcher: Launcher, device: str | None) -> None:
     """Choose the device and meet the other processes, before anything touches a GPU."""
     if device is not None:
@@ -524,7 +607,7 @@ def _table(
         data=data,
         root=root,
         whole=None if built_in else SET_SIZES[task],
-        command=shlex.join(["python", "-m", "evaluation", *sys.argv[1:]]),
+        command=_command(),
         out=shared.out,
         rain=shared.rain,
         derain=shared.derain,
@@ -577,6 +660,10 @@ class _errors:
 def _fail(message: str) -> NoReturn:
     _stderr.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True, highlight=False)
     raise typer.Exit(2)
+
+
+def _command() -> str:
+    return shlex.join(["python", "-m", "evaluation", *sys.argv[1:]])
 
 
 def _text(path: Path | None) -> str | None:

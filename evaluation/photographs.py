@@ -30,7 +30,9 @@ def find_photographs(photos: Path, out: Path) -> dict[str, Loader]:
         ValueError: no such folder, or no pictures in it. Loaders: the file cannot be used.
     """
     jobs = plan_jobs([str(photos)], out, {})
-    return {job.target.relative_to(out).as_posix(): partial(_read, job.source) for job in jobs}
+    return {
+        job.target.relative_to(out).as_posix(): partial(read_photograph, job.source) for job in jobs
+    }
 
 
 def built_in_photographs() -> dict[str, Loader]:
@@ -60,7 +62,12 @@ def built_in_photographs() -> dict[str, Loader]:
     return {name: partial(_decode, load) for name, load in pixels.items()}
 
 
-def _read(path: str | os.PathLike[str]) -> Tensor:
+def read_photograph(path: str | os.PathLike[str]) -> Tensor:
+    """A picture file as float RGB (3, H, W), in [0, 1].
+
+    Raises:
+        ValueError: the file cannot be used; the message names it.
+    """
     try:
         return _decode(lambda: read_picture(path).pixels)
     except PictureError as error:

@@ -6,6 +6,7 @@ from evaluation.layouts.ade20k import Ade20k, find_ade20k
 from evaluation.layouts.base import LayoutError
 from evaluation.layouts.classes import ClassList, read_class_list
 from evaluation.layouts.imagenet import ImageList, list_imagenet
+from evaluation.layouts.pairs import Pair, PairList, find_pairs
 from evaluation.layouts.voc import Voc, find_voc
 
 _FINDERS = {"classification": list_imagenet, "segmentation": find_ade20k, "detection": find_voc}
@@ -29,9 +30,12 @@ __all__ = [
     "ClassList",
     "ImageList",
     "LayoutError",
+    "Pair",
+    "PairList",
     "Voc",
     "find_ade20k",
     "find_layout",
+    "find_pairs",
     "find_voc",
     "list_imagenet",
     "read_class_list",
