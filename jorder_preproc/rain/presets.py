@@ -98,7 +98,7 @@ class RainPreset:
 
 
 def _severity(level: int) -> RainPreset:
-    """Severity 1-5 in ImageNet-C's sense: more and brighter streaks, then a veil."""
+    """Severity 1-5 in ImageNet-C's sense: more and brighter streaks."""
     step = level - 1
     return RainPreset(
         layers=((1, 1), (1, 2), (2, 3), (3, 4), (4, 5))[step],
