@@ -342,15 +342,17 @@ def test_equal_pictures_have_no_noise(tmp_path):
     assert means["ssim"][INPUT]["set"] == pytest.approx(1)
 
 
-def test_tables_go_into_the_docs(run, tmp_path):
+def test_tables_go_into_the_docs(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["evaluation", "restoration", "a set"])
     page = tmp_path / "tables.md"
     page.write_text("# Ours\n\n<!-- restoration -->\nold\n<!-- /restoration -->\n\nend\n")
     root = make_pairs(tmp_path / "set", ["a"])
     assert run(root, "--docs", page).exit_code == 0
     table = (tmp_path / "out/restoration.md").read_text().strip()
     text = page.read_text()
-    assert text.startswith(f"# Ours\n\n<!-- restoration -->\n{table}\n\n```\npython -m evaluation ")
-    assert text.endswith("\n```\n<!-- /restoration -->\n\nend\n")
+    command = "python -m evaluation restoration 'a set'"
+    section = f"<!-- restoration -->\n{table}\n\n```\n{command}\n```\n<!-- /restoration -->"
+    assert text == f"# Ours\n\n{section}\n\nend\n"
 
 
 @pytest.mark.parametrize(
