@@ -7,14 +7,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from mmengine.device import get_device
 from PIL import Image
 
-from evaluation.commands import command_line, stdout
-from evaluation.docs import replace_section
-from evaluation.figures import Grid, save_figure
+from evaluation.commands import (
+    DerainerOption,
+    DeviceOption,
+    DocsOption,
+    Launcher,
+    LimitOption,
+    OutOption,
+    SeedOption,
+    WeightsOption,
+    command_line,
+    errors,
+    start,
+    stderr,
+    stdout,
+)
+from evaluation.docs import check_section, replace_section
+from evaluation.figures import KINDS, Grid, save_figure
+from evaluation.masks import draw_masks, study_masks
 from evaluation.photographs import Loader, built_in_photographs, find_photographs
+from evaluation.rain_types import TYPES, study_types
+from evaluation.restorers import do_nothing, other_restorer, our_restorer
 from evaluation.run import spread
+from evaluation.speed import SIZES, default_rows, draw_speed, measure, parse_size, speed_table
+from evaluation.texture import study_texture
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.models import load_deveil_model, load_model
+from jorder_preproc.models.weights import DEVEIL_WEIGHTS
+from jorder_preproc.progress import progress_bar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +48,154 @@ PhotosArgument = Annotated[
     Path | None,
     typer.Argument(help="Folder of clean photographs; default: six built-in ones."),
 ]
+
+
+@app.command("speed")
+def speed_command(
+    derainer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Network, or NAME+deveil; may be given again. "
+            "Default: all, and jorder_e_lite+deveil."
+        ),
+    ] = None,
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option(help=f"WIDTHxHEIGHT, px; may be given again. Default: {', '.join(SIZES)}."),
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Of each derainer on each size.")] = 5,
+    longest: Annotated[
+        float, typer.Option(min=0, help="Seconds; what would take longer is left out.")
+    ] = 20.0,
+    device: DeviceOption = None,
+    docs: DocsOption = None,
+    out: OutOption = None,
+) -> None:
+    """Seconds and memory for a picture (Table 3), with untrained weights; CPU, and GPU if any."""
+    start(Launcher.none, device)
+    out = out or Path("evaluation_output/speed")
+    with errors():
+        _check_docs(docs, "speed")
+        names = derainer or default_rows()
+        pixels = [parse_size(text) for text in sizes or SIZES]
+        devices = [device] if device else list(dict.fromkeys(["cpu", get_device()]))
+        grids, cells = [], []
+        with progress_bar(stderr) as progress:
+            total = len(devices) * len(names) * len(pixels) * repeats
+            bar = progress.add_task("timing", total=total)
+            for each in devices:
+                own = measure(
+                    names,
+                    pixels,
+                    device=each,
+                    repeats=repeats,
+                    longest=longest,
+                    advance=lambda: progress.advance(bar),
+                )
+                grids.append(speed_table(own, each))
+                cells.append((each, own))
+        finish("speed", grids, draw_speed(cells), out, docs, "Seconds by number of pixels")
+
+
+@app.command("masks")
+def masks_command(
+    photos: PhotosArgument = None,
+    derainer: DerainerOption = "jorder_e_lite",
+    weights: WeightsOption = None,
+    seed: SeedOption = 1,
+    limit: LimitOption = None,
+    device: DeviceOption = None,
+    docs: DocsOption = None,
+    out: OutOption = None,
+) -> None:
+    """Scores with wrong rain masks (Tables 10 to 12), and how right the predicted ones are."""
+    start(Launcher.none, device)
+    out = out or Path("evaluation_output/masks")
+    with errors():
+        _check_docs(docs, "masks")
+        network = load_model(derainer, weights, get_device())
+        photographs = open_photographs(photos, out, limit)
+        with progress_bar(stderr) as progress:
+            bar = progress.add_task("wrong masks", total=len(KINDS) * len(photographs))
+            changed, detected = study_masks(
+                network, photographs, seed=seed, advance=lambda: progress.advance(bar)
+            )
+        finish(
+            "masks",
+            [changed, detected],
+            draw_masks(changed),
+            out,
+            docs,
+            "Loss of PSNR with wrong masks",
+        )
+
+
+@app.command("texture")
+def texture_command(
+    photos: PhotosArgument = None,
+    derainer: DerainerOption = "jorder_e_lite",
+    weights: WeightsOption = None,
+    other: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=module:callable or NAME=FILE.onnx; may be given again."),
+    ] = None,
+    seed: SeedOption = 1,
+    limit: LimitOption = None,
+    device: DeviceOption = None,
+    docs: DocsOption = None,
+    out: OutOption = None,
+) -> None:
+    """Errors on rain and beside it, as numbers and as maps (Fig. 9)."""
+    start(Launcher.none, device)
+    out = out or Path("evaluation_output/texture")
+    with errors():
+        _check_docs(docs, "texture")
+        photographs = open_photographs(photos, out, limit)
+        name = derainer if weights is None else f"{derainer}={weights}"
+        pictures = {kind: list(photographs) for kind in KINDS}
+        rows = [do_nothing(), our_restorer(name, get_device())]
+        rows += [other_restorer(text, pictures) for text in other or []]
+        with progress_bar(stderr) as progress:
+            bar = progress.add_task("error maps", total=len(KINDS) * len(photographs))
+            grid, sheet = study_texture(
+                rows, photographs, seed=seed, advance=lambda: progress.advance(bar)
+            )
+        finish("texture", [grid], sheet, out, docs, "Error maps")
+
+
+@app.command("types")
+def types_command(
+    photos: PhotosArgument = None,
+    derainer: DerainerOption = "jorder_e_lite",
+    weights: WeightsOption = None,
+    deveil_weights: Annotated[
+        Path | None, typer.Option(help="Of the deveil network (safetensors).")
+    ] = None,
+    seed: SeedOption = 1,
+    limit: LimitOption = None,
+    device: DeviceOption = None,
+    docs: DocsOption = None,
+    out: OutOption = None,
+) -> None:
+    """Occluding, accumulated, veiling and sparkling rain, and what is left of it (Fig. 14)."""
+    start(Launcher.none, device)
+    out = out or Path("evaluation_output/types")
+    with errors():
+        _check_docs(docs, "types")
+        network = load_model(derainer, weights, get_device())
+        deveil = load_deveil_model(deveil_weights or DEVEIL_WEIGHTS, get_device())
+        photographs = open_photographs(photos, out, limit)
+        with progress_bar(stderr) as progress:
+            bar = progress.add_task("types of rain", total=len(TYPES) * len(photographs))
+            grid, sheet = study_types(
+                network, deveil, photographs, seed=seed, advance=lambda: progress.advance(bar)
+            )
+        finish("types", [grid], sheet, out, docs, "Four types of rain and what was left of them")
+
+
+def _check_docs(docs: Path | None, name: str) -> None:
+    if docs is not None:
+        check_section(docs, name)
 
 
 def open_photographs(photos: Path | None, out: Path, limit: int | None) -> dict[str, Loader]:

@@ -144,7 +144,7 @@ def score(name: str, restored: Tensor, clean: Tensor) -> tuple[float, float]:
 
 def mean_scores(scores: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Means of PSNR and of SSIM."""
-    return tuple(sum(values) / len(values) for values in zip(*scores, strict=True))  # type: ignore[return-value]
+    return tuple(sum(values) / len(values) for values in zip(*scores, strict=True))
 
 
 def new_figure(width: float = 7.0, height: float = 3.2) -> Figure:

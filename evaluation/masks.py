@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Mask = NDArray[np.bool_]
-Change = Callable[[Mask, np.random.Generator], Mask]
 
 _LARGEST_SIDE = 1024  # larger windows might be cut into tiles, which see other parts of R
 
@@ -69,13 +68,19 @@ def _grow(mask: Mask, count: int, rng: np.random.Generator) -> Mask:
     return grown
 
 
+class Change(Protocol):
+    """Makes a mask wrong."""
+
+    def __call__(self, mask: Mask, *, rng: np.random.Generator) -> Mask: ...
+
+
 CHANGES: dict[str, Change | None] = {
     "predicted": None,
-    "0 %": lambda mask, rng: mask,
+    "0 %": lambda mask, *, rng: mask,
     **{f"inverted {n} %": partial(invert, share=n / 100) for n in (25, 50)},
     **{f"dilated {n} %": partial(dilate, share=n / 100) for n in (10, 20, 30)},
     **{f"eroded {n} %": partial(erode, share=n / 100) for n in (10, 20, 30)},
-}  # type: ignore[dict-item]
+}
 """Rows of the table: `predicted` is the network as it is, `0 %` its last R given to all stages."""
 
 
@@ -203,7 +208,7 @@ def study_masks(
                     restored = derain(network, rainy).background
                 else:
                     rng = rain_generator(seed, f"{kind} {each.name} {name}")
-                    restored = derain_with_mask(network, rainy, logits, change(mask, rng=rng))  # type: ignore[call-arg]
+                    restored = derain_with_mask(network, rainy, logits, change(mask, rng=rng))
                 own = score(each.name, to_8_bits(restored), clean)
                 scores.setdefault((name, kind), []).append(own)
             if advance is not None:

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from evaluation.figures import Cell as Value
 from evaluation.figures import Grid, new_figure
+from evaluation.tables import MISSING
 from jorder_preproc.derain import derain
 from jorder_preproc.models import (
     DeveilNetwork,
@@ -33,6 +35,7 @@ from jorder_preproc.models import (
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 REFERENCE = "jorder_e_practical"
@@ -127,7 +130,7 @@ def measure(
     """
     derainers = {name: build_row(name, device) for name in rows}
     speed = {name: _warm_up(run) for name, run in derainers.items()}
-    cells = []
+    cells: list[Cell] = []
     for width, height in sizes:
         image = torch.rand(3, height, width, generator=torch.Generator().manual_seed(0))
         own = {name: Cell(name, (width, height)) for name in rows}
@@ -209,7 +212,7 @@ def speed_table(cells: Sequence[Cell], device: str) -> Grid:
         device: where they were run.
     """
     medians = {(c.row, c.size): statistics.median(c.seconds) for c in cells if c.seconds}
-    rows = []
+    rows: list[list[Value]] = []
     for cell in cells:
         size = "x".join(map(str, cell.size))
         if not cell.seconds:
@@ -232,7 +235,7 @@ def speed_table(cells: Sequence[Cell], device: str) -> Grid:
     note = (
         f"{_device_name(device)}, torch {torch.__version__}; {repeats} repeats, in turn, untrained "
         f"weights. Speed-up is against {REFERENCE} in the same run; memory is what one "
-        "picture takes on top of the network. `–` was left out: too slow here."
+        f"picture takes on top of the network. {MISSING} was left out: too slow here."
     )
     columns = ["derainer", "size", "median, s", "quartile 1, s", "quartile 3, s"]
     digits = {**dict.fromkeys(columns[2:], 3), "peak memory, MB": 0, "speed-up": 2}
@@ -254,10 +257,18 @@ def _device_name(device: str) -> str:
     return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def draw_speed(cells: Sequence[Cell]) -> Figure:
-    """Median seconds of each derainer by size, with the quartiles as bars."""
-    figure = new_figure()
-    axes = figure.add_subplot()
+def draw_speed(devices: Sequence[tuple[str, Sequence[Cell]]]) -> Figure:
+    """Median seconds of each derainer by size, with the quartiles as bars; a plot per device."""
+    figure = new_figure(3.5 + 3.5 * len(devices))
+    first = None
+    for number, (device, cells) in enumerate(devices, 1):
+        first = axes = figure.add_subplot(1, len(devices), number, sharey=first)
+        axes.set_title(device)
+        _draw_device(axes, cells)
+    return figure
+
+
+def _draw_device(axes: Axes, cells: Sequence[Cell]) -> None:
     for row in dict.fromkeys(cell.row for cell in cells):
         own = [cell for cell in cells if cell.row == row and cell.seconds]
         if not own:
@@ -274,5 +285,4 @@ def draw_speed(cells: Sequence[Cell]) -> Figure:
     axes.set_yscale("log")
     axes.set_xlabel("pixels")
     axes.set_ylabel("seconds")
-    axes.legend(fontsize=8)
-    return figure
+    axes.legend(fontsize=7)
