@@ -2,8 +2,9 @@
 
 Tables 6, 7, 8, 9 and 13 of Sec. 6.3, and as 21 the recurrences of Figs. 21 and 22. Every row
 is trained from the same seed on the same stream of patches for the same number of iterations,
-and its last weights are scored on photographs it has not seen. Rows that are done are skipped, an interrupted one goes on from
-its last checkpoint; networks that several tables share are trained once.
+and its last weights are scored on photographs it has not seen. Rows that are done are skipped,
+an interrupted one goes on from its last checkpoint; networks that several tables share are
+trained once.
 
 What is compared is the paper's: networks without the gate of `derain`, in training and in
 scoring, under the squared difference that only Table 13 exchanges for the absolute one.
