@@ -45,6 +45,7 @@ def test_correlation_is_that_of_numpy():
     assert mean_correlation(torch.ones(2, 6, 7), torch.from_numpy(target)) == 0
 
 
+@torch.inference_mode()
 def test_features_are_those_of_the_layers(network):
     rainy = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(2))
     features = find_features(network, rainy)
