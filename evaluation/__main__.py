@@ -60,7 +60,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="What a model scores without rain, with rain, and with rain removed.",
 )
-app.add_typer(analyses.app)
 _ROOT = Path(__file__).parents[1]
 _DATA_NAMES = {
     "classification": "ImageNet validation",

@@ -17,6 +17,7 @@ from evaluation.commands import (
     Launcher,
     LimitOption,
     OutOption,
+    PresetOption,
     SeedOption,
     WeightsOption,
     command_line,
@@ -26,18 +27,22 @@ from evaluation.commands import (
     stdout,
 )
 from evaluation.docs import check_section, replace_section
+from evaluation.features import study_features
 from evaluation.figures import KINDS, Grid, save_figure
 from evaluation.masks import draw_masks, study_masks
 from evaluation.photographs import Loader, built_in_photographs, find_photographs
 from evaluation.rain_types import TYPES, study_types
+from evaluation.recurrence import draw_recurrence, read_blocks, study_stages
 from evaluation.restorers import do_nothing, other_restorer, our_restorer
 from evaluation.run import spread
 from evaluation.speed import SIZES, default_rows, draw_speed, measure, parse_size, speed_table
 from evaluation.texture import study_texture
+from evaluation.training_sets import compare_training_sets, open_networks
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.models import load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.progress import progress_bar
+from jorder_preproc.rain import get_preset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -193,11 +198,6 @@ def types_command(
         finish("types", [grid], sheet, out, docs, "Four types of rain and what was left of them")
 
 
-def _check_docs(docs: Path | None, name: str) -> None:
-    if docs is not None:
-        check_section(docs, name)
-
-
 def open_photographs(photos: Path | None, out: Path, limit: int | None) -> dict[str, Loader]:
     """Clean photographs of a folder, or the built-in ones; at most so many, evenly spread.
 
@@ -251,3 +251,117 @@ def finish(
         if grid.note:
             stdout.print(grid.note, soft_wrap=True, highlight=False)
     stdout.print(f"figure: {shown}", soft_wrap=True, highlight=False)
+
+
+@app.command("features")
+def features_command(
+    photos: PhotosArgument = None,
+    derainer: DerainerOption = "jorder_e_lite",
+    weights: WeightsOption = None,
+    without_detection: Annotated[
+        Path | None, typer.Option(help="Weights trained without the loss of R, for Fig. 20.")
+    ] = None,
+    preset: PresetOption = "heavy",
+    seed: SeedOption = 1,
+    limit: LimitOption = None,
+    device: DeviceOption = None,
+    docs: DocsOption = None,
+    out: OutOption = None,
+) -> None:
+    """Feature maps of the first and the last layer (Figs. 8 and 20)."""
+    start(Launcher.none, device)
+    out = out or Path("evaluation_output/features")
+    with errors():
+        _check_docs(docs, "features")
+        get_preset(preset)
+        networks = {derainer: load_model(derainer, weights, get_device())}
+        if without_detection is not None:
+            other = load_model(derainer, without_detection, get_device())
+            networks["without detection loss"] = other
+        photographs = open_photographs(photos, out, limit)
+        with progress_bar(stderr) as progress:
+            bar = progress.add_task("features", total=len(photographs))
+            grid, sheet = study_features(
+                networks,
+                photographs,
+                preset=preset,
+                seed=seed,
+                advance=lambda: progress.advance(bar),
+            )
+        finish("features", [grid], sheet, out, docs, "Feature maps of first and last layer")
+
+
+@app.command("recurrence")
+def recurrence_command(
+    photos: PhotosArgument = None,
+    derainer: DerainerOption = "jorder_e_lite",
+    weights: WeightsOption = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Of `python -m training.ablation --table 21 --out RUNS`: other K."),
+    ] = None,
+    preset: PresetOption = "heavy",
+    seed: SeedOption = 1,
+    limit: LimitOption = None,
+    device: DeviceOption = None,
+    docs: DocsOption = None,
+    out: OutOption = None,
+) -> None:
+    """Scores after each stage of a network, and over the number K of blocks (Figs. 21 and 22)."""
+    start(Launcher.none, device)
+    out = out or Path("evaluation_output/recurrence")
+    with errors():
+        _check_docs(docs, "recurrence")
+        get_preset(preset)
+        grids = {} if runs is None else {"blocks K": read_blocks(runs)}
+        network = load_model(derainer, weights, get_device())
+        photographs = open_photographs(photos, out, limit)
+        with progress_bar(stderr) as progress:
+            bar = progress.add_task("stages", total=len(photographs))
+            grids[f"stages of {derainer}"] = study_stages(
+                network,
+                photographs,
+                preset=preset,
+                seed=seed,
+                advance=lambda: progress.advance(bar),
+            )
+        figure = draw_recurrence(grids)
+        finish(
+            "recurrence", list(grids.values()), figure, out, docs, "PSNR and SSIM over recurrences"
+        )
+
+
+@app.command("training-sets")
+def training_sets_command(
+    networks: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME=FILE...", help="What each was trained on, and its weights."),
+    ],
+    photos: Annotated[
+        Path | None, typer.Option(help="Folder of clean photographs; default: six built-in ones.")
+    ] = None,
+    derainer: DerainerOption = "jorder_e_lite",
+    seed: SeedOption = 1,
+    limit: LimitOption = None,
+    device: DeviceOption = None,
+    docs: DocsOption = None,
+    out: OutOption = None,
+) -> None:
+    """Networks trained on different rain, each on every kind of rain (Fig. 15)."""
+    start(Launcher.none, device)
+    out = out or Path("evaluation_output/training-sets")
+    with errors():
+        _check_docs(docs, "training-sets")
+        rows = open_networks(networks, derainer, get_device())
+        photographs = open_photographs(photos, out, limit)
+        with progress_bar(stderr) as progress:
+            bar = progress.add_task("training sets", total=len(KINDS) * len(photographs))
+            grid, sheet = compare_training_sets(
+                rows, photographs, seed=seed, advance=lambda: progress.advance(bar)
+            )
+        finish("training-sets", [grid], sheet, out, docs, "Each network on each kind of rain")
+
+
+def _check_docs(docs: Path | None, name: str) -> None:
+    if docs is not None:
+        check_section(docs, name)

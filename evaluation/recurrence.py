@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation.figures import Grid, mean_scores, new_figure, put_rain_on, score, to_8_bits
+from evaluation.figures import Cell, Grid, mean_scores, new_figure, put_rain_on, score, to_8_bits
 from evaluation.photographs import Loader
 from evaluation.restorers import INPUT
 from jorder_preproc.derain import derain
@@ -62,7 +62,7 @@ def study_stages(
             own.append(score(each.name, picture, each.clean))
         if advance is not None:
             advance()
-    rows = [
+    rows: list[list[Cell]] = [
         [str(stages) if stages else INPUT, *mean_scores(own)] for stages, own in enumerate(scores)
     ]
     note = (
@@ -83,11 +83,9 @@ def read_blocks(runs: Path) -> Grid:
     try:
         table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         settings = table["settings"]
-        rows = [
-            [row["row"].removeprefix("K = "), row["psnr"], row["ssim"]] for row in table["rows"]
-        ]
-        measured = table["input"]
-        rows.insert(0, [INPUT, measured["psnr"], measured["ssim"]])
+        rows: list[list[Cell]] = [[INPUT, table["input"]["psnr"], table["input"]["ssim"]]]
+        for row in table["rows"]:
+            rows.append([str(int(row["row"].removeprefix("K = "))), row["psnr"], row["ssim"]])
         note = (
             f"Trained and scored alike but for K: C = {settings['channels']}, "
             f"{settings['iterations']} iterations, {table['images']} photographs with rain "

@@ -69,7 +69,7 @@ def compare_training_sets(
     thumbnails = []
     for kind in KINDS:
         for number, each in enumerate(put_rain_on(photographs, kind, seed)):
-            shown = []
+            shown: list[tuple[Image.Image, str]] = []
             for row in rows:
                 restored = to_8_bits(row.restore(kind, each.name, each.rainy))
                 own = score(each.name, restored, each.clean)
