@@ -6,31 +6,43 @@ import contextlib
 import importlib
 import io
 import os
-import shlex
-import sys
 import warnings
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
-import mmengine.device.utils
 import torch
 import typer
 from mmengine.device import get_device
-from mmengine.dist import barrier, init_dist, is_main_process
-from rich.console import Console
-from rich.markup import escape
+from mmengine.dist import barrier, is_main_process
 
-from evaluation import classification, doctor, order, restoration
+from evaluation import analyses, classification, doctor, order, restoration
+from evaluation.commands import (
+    DerainerOption,
+    DeviceOption,
+    DocsOption,
+    Launcher,
+    LimitOption,
+    OutOption,
+    PresetOption,
+    SeedOption,
+    WeightsOption,
+    command_line,
+    errors,
+    fail,
+    start,
+    stderr,
+    stdout,
+)
 from evaluation.conditions import Derain, Rain
 from evaluation.docs import check_section, replace_section
 from evaluation.embedded import SIZES, write_dataset
-from evaluation.engine import Subject, UnreadableImage
+from evaluation.engine import Subject
 from evaluation.pair_sets import BUILT_IN, open_sets
 from evaluation.photographs import built_in_photographs, find_photographs
-from evaluation.reference import SET_SIZES, CleanScoreError
+from evaluation.reference import SET_SIZES
 from evaluation.report import write_report
 from evaluation.restorers import do_nothing, other_restorer, our_restorer, shipped_derainers
 from evaluation.results import Results, from_json
@@ -48,8 +60,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="What a model scores without rain, with rain, and with rain removed.",
 )
-_stdout = Console()
-_stderr = Console(stderr=True)
 _ROOT = Path(__file__).parents[1]
 _DATA_NAMES = {
     "classification": "ImageNet validation",
@@ -57,15 +67,6 @@ _DATA_NAMES = {
     "detection": "VOC 2007 test",
 }
 _BUILT_IN = "the built-in scenes"
-
-
-class Launcher(str, Enum):
-    """How the processes of a run find each other."""
-
-    none = "none"
-    pytorch = "pytorch"
-    slurm = "slurm"
-    mpi = "mpi"
 
 
 class Where(str, Enum):
@@ -97,17 +98,8 @@ class Half(str, Enum):
     right = "right"
 
 
-_Out = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Folder; default: evaluation_output/TASK.")
-]
-_Preset = Annotated[str, typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}.")]
 _Severity = Annotated[
     int | None, typer.Option(min=1, max=5, help="In place of a preset: severity_1 to severity_5.")
-]
-_Seed = Annotated[int, typer.Option(min=0, help="Of the rain; same seed and picture, same rain.")]
-_Derainer = Annotated[str, typer.Option(help="Derainer; `jorder models` lists them.")]
-_Weights = Annotated[
-    Path | None, typer.Option(help="Weights of the derainer (safetensors) in place of the shipped.")
 ]
 _WhereOption = Annotated[
     Where,
@@ -127,14 +119,8 @@ _DeveilWeights = Annotated[
 _Cache = Annotated[
     Path | None, typer.Option(help="Folder that keeps derained pictures for the next run.")
 ]
-_Limit = Annotated[
-    int | None, typer.Option(min=1, help="At most so many images, evenly spread over the data set.")
-]
 _Workers = Annotated[
     int | None, typer.Option(min=0, help="Processes that load and derain; default: one per core.")
-]
-_Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda or cuda:N for the model; default: the GPU if any.")
 ]
 _LauncherOption = Annotated[
     Launcher, typer.Option(help="For several processes: pytorch (torchrun), slurm or mpi.")
@@ -188,29 +174,29 @@ def classification_command(
     std: Annotated[
         tuple[float, float, float] | None, typer.Option(help="RGB, in [0, 1]; default: its own.")
     ] = None,
-    preset: _Preset = "heavy",
+    preset: PresetOption = "heavy",
     severity: _Severity = None,
-    seed: _Seed = 0,
-    derainer: _Derainer = "jorder_e_lite",
-    weights: _Weights = None,
+    seed: SeedOption = 0,
+    derainer: DerainerOption = "jorder_e_lite",
+    weights: WeightsOption = None,
     deveil: _DeveilOption = Deveil.off,
     deveil_weights: _DeveilWeights = None,
     where: _WhereOption = Where.pipeline,
     cache: _Cache = None,
-    limit: _Limit = None,
+    limit: LimitOption = None,
     workers: _Workers = None,
-    device: _Device = None,
+    device: DeviceOption = None,
     launcher: _LauncherOption = Launcher.none,
     samples: _Samples = 6,
     skip_unreadable: _Skip = False,
     any_clean_score: _AnyClean = False,
-    out: _Out = None,
+    out: OutOption = None,
 ) -> None:
     """Top-1, top-5 and top-10 of an image classifier (Table 4); ImageNet's validation set.
 
     Without --data: the built-in scenes and their classifier.
     """
-    _start(launcher, device)
+    start(launcher, device)
     shared = _shared("classification", locals())
     own: dict[str, Any] = {"--model": model, "--checkpoint": checkpoint}
     own |= {"--labels": labels, "--classes": classes}
@@ -218,8 +204,8 @@ def classification_command(
     own |= {"--mean": mean, "--std": std}
     given = [option for option, value in own.items() if value is not None]
     if data is None and given:
-        _fail(f"{', '.join(given)} need --data; the built-in scenes have a model of their own")
-    with _errors():
+        fail(f"{', '.join(given)} need --data; the built-in scenes have a model of their own")
+    with errors():
         if data is None:
             _finish(_built_in("classification", shared, batch_size), shared.out)
             return
@@ -248,29 +234,29 @@ def segmentation(
     config: Annotated[Path | None, typer.Argument(help="Config of mmseg.")] = None,
     checkpoint: Annotated[Path | None, typer.Argument(help="Its weights.")] = None,
     data: _Data = None,
-    preset: _Preset = "heavy",
+    preset: PresetOption = "heavy",
     severity: _Severity = None,
-    seed: _Seed = 0,
-    derainer: _Derainer = "jorder_e_lite",
-    weights: _Weights = None,
+    seed: SeedOption = 0,
+    derainer: DerainerOption = "jorder_e_lite",
+    weights: WeightsOption = None,
     deveil: _DeveilOption = Deveil.off,
     deveil_weights: _DeveilWeights = None,
     where: _WhereOption = Where.pipeline,
     cache: _Cache = None,
-    limit: _Limit = None,
+    limit: LimitOption = None,
     workers: _Workers = None,
-    device: _Device = None,
+    device: DeviceOption = None,
     launcher: _LauncherOption = Launcher.none,
     samples: _Samples = 6,
     skip_unreadable: _Skip = False,
     any_clean_score: _AnyClean = False,
-    out: _Out = None,
+    out: OutOption = None,
 ) -> None:
     """Mean IoU and accuracy of a segmenter of mmseg (Table 5); ADE20K for one.
 
     Without a config: the built-in scenes and their segmenter.
     """
-    _start(launcher, device)
+    start(launcher, device)
     _host("segmentation", config, checkpoint, data, _shared("segmentation", locals()))
 
 
@@ -280,29 +266,29 @@ def detection(
     checkpoint: Annotated[Path | None, typer.Argument(help="Its weights.")] = None,
     data: _Data = None,
     coco: Annotated[bool, typer.Option("--coco", help="COCO-style AP, too.")] = False,
-    preset: _Preset = "heavy",
+    preset: PresetOption = "heavy",
     severity: _Severity = None,
-    seed: _Seed = 0,
-    derainer: _Derainer = "jorder_e_lite",
-    weights: _Weights = None,
+    seed: SeedOption = 0,
+    derainer: DerainerOption = "jorder_e_lite",
+    weights: WeightsOption = None,
     deveil: _DeveilOption = Deveil.off,
     deveil_weights: _DeveilWeights = None,
     where: _WhereOption = Where.pipeline,
     cache: _Cache = None,
-    limit: _Limit = None,
+    limit: LimitOption = None,
     workers: _Workers = None,
-    device: _Device = None,
+    device: DeviceOption = None,
     launcher: _LauncherOption = Launcher.none,
     samples: _Samples = 6,
     skip_unreadable: _Skip = False,
     any_clean_score: _AnyClean = False,
-    out: _Out = None,
+    out: OutOption = None,
 ) -> None:
     """VOC 2007's mAP of a detector of mmdet (Table 5).
 
     Without a config: the built-in scenes and their detector.
     """
-    _start(launcher, device)
+    start(launcher, device)
     _host("detection", config, checkpoint, data, _shared("detection", locals()))
 
 
@@ -312,18 +298,18 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report of them all.")],
 ) -> None:
     """Put the tables of several runs into one report."""
-    with _errors():
+    with errors():
         results: list[Results] = []
         for folder in folders:
             try:
                 text = (folder / "results.json").read_text(encoding="utf-8")
             except OSError as error:
-                _fail(f"{folder} has no results.json ({error.strerror}); run the table first")
+                fail(f"{folder} has no results.json ({error.strerror}); run the table first")
             away = Path(os.path.relpath(folder, out))
             try:
                 found = from_json(text)
             except ValueError as error:
-                _fail(f"{folder / 'results.json'}: {error}")
+                fail(f"{folder / 'results.json'}: {error}")
             for result in found:
                 moved = [
                     replace(s, pictures={key: str(away / p) for key, p in s.pictures.items()})
@@ -331,7 +317,7 @@ def report(
                 ]
                 results.append(replace(result, samples=moved))
         write_report(results, out)
-    _stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
+    stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
 
 
 @app.command("doctor")
@@ -346,13 +332,13 @@ def doctor_command(
     thorough: Annotated[bool, typer.Option("--thorough", help="Open every picture.")] = False,
 ) -> None:
     """Check a data set before an hour is spent on it."""
-    with _errors():
+    with errors():
         findings = doctor.examine(
             task, data, labels=labels, classes=classes, outputs=outputs, thorough=thorough
         )
     colours = {"ok": "green", "warning": "yellow", "error": "red"}
     for finding in findings:
-        _stdout.print(
+        stdout.print(
             f"[{colours[finding.level]}]{finding.level:>7}[/] {finding.what}: {finding.detail}",
             soft_wrap=True,
             highlight=False,
@@ -373,24 +359,24 @@ def order_command(
         str | None, typer.Option(help=f"Kind of rain, storm by default: {', '.join(PRESETS)}.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the rain, 1 by default.")] = None,
-    derainer: _Derainer = "jorder_e_lite",
-    weights: _Weights = None,
+    derainer: DerainerOption = "jorder_e_lite",
+    weights: WeightsOption = None,
     deveil_weights: Annotated[
         Path | None, typer.Option(help="Of the deveil network (safetensors).")
     ] = None,
-    limit: _Limit = None,
-    device: _Device = None,
+    limit: LimitOption = None,
+    device: DeviceOption = None,
     samples: Annotated[int, typer.Option(min=1, help="Photographs that the sheet shows.")] = 4,
-    out: _Out = None,
+    out: OutOption = None,
 ) -> None:
     """Streaks and veil taken off in the five orders of Fig. 10: PSNR, SSIM and a sheet."""
     if real and photos is None:
-        _fail("--real needs photographs: python -m evaluation order PHOTOS --real")
+        fail("--real needs photographs: python -m evaluation order PHOTOS --real")
     if real and (preset is not None or seed is not None):
-        _fail("--preset and --seed are for clean photographs; leave them out, or --real")
-    _start(Launcher.none, device)
+        fail("--preset and --seed are for clean photographs; leave them out, or --real")
+    start(Launcher.none, device)
     out = out or Path("evaluation_output/order")
-    with _errors():
+    with errors():
         rain = None if real else preset or "storm"
         if rain is not None:
             get_preset(rain)
@@ -398,7 +384,7 @@ def order_command(
         deveil = load_deveil_model(deveil_weights or DEVEIL_WEIGHTS, get_device())
         found = built_in_photographs() if photos is None else find_photographs(photos, out)
         names = [list(found)[number] for number in spread(len(found), limit)]
-        with progress_bar(_stderr) as progress:
+        with progress_bar(stderr) as progress:
             bar = progress.add_task("five orders", total=len(names))
             scores = order.compare_orders(
                 network,
@@ -411,8 +397,8 @@ def order_command(
                 advance=lambda: progress.advance(bar),
             )
     if scores:
-        _stdout.print(order.terminal_table(scores))
-    _stdout.print(f"sheet: {out / 'order.jpg'}", soft_wrap=True, highlight=False)
+        stdout.print(order.terminal_table(scores))
+    stdout.print(f"sheet: {out / 'order.jpg'}", soft_wrap=True, highlight=False)
 
 
 @app.command("restoration")
@@ -451,21 +437,19 @@ def restoration_command(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do again what an earlier run left in --out.")
     ] = False,
-    device: _Device = None,
-    docs: Annotated[
-        Path | None, typer.Option(help="Page whose section `restoration` takes the tables.")
-    ] = None,
-    out: _Out = None,
+    device: DeviceOption = None,
+    docs: DocsOption = None,
+    out: OutOption = None,
 ) -> None:
     """PSNR and SSIM of restored pictures (Tables 1 and 2): Rain12, Rain100L, Rain100H, Rain800."""
-    _start(Launcher.none, device)
+    start(Launcher.none, device)
     out = out or Path("evaluation_output/restoration")
     named = derainer or shipped_derainers()
     if deveil_weights is not None and not any(
         name.partition("=")[0].endswith("+deveil") for name in named
     ):
-        _fail("--deveil-weights are for NAME+deveil; give such a --derainer, too")
-    with _errors():
+        fail("--deveil-weights are for NAME+deveil; give such a --derainer, too")
+    with errors():
         if docs is not None:
             check_section(docs, "restoration")
         found = open_sets(sets or [], None if clean_half is None else clean_half.value, limit)
@@ -473,61 +457,31 @@ def restoration_command(
         rows = [do_nothing()]
         rows += [our_restorer(name, get_device(), deveil_weights) for name in named]
         rows += [other_restorer(text, pictures) for text in other or []]
-        with progress_bar(_stderr) as progress:
+        with progress_bar(stderr) as progress:
             bar = progress.add_task("restoring", total=sum(map(len, pictures.values())))
             scores = restoration.score_sets(
                 found, rows, out, fresh=fresh, advance=lambda: progress.advance(bar)
             )
-        restoration.write_tables(scores, found, rows, out, _command())
+        restoration.write_tables(scores, found, rows, out, command_line())
         if docs is not None:
             text = restoration.markdown(scores, found)
-            replace_section(docs, "restoration", text, _command())
+            replace_section(docs, "restoration", text, command_line())
     for table in restoration.terminal_tables(scores, found):
-        _stdout.print(table)
-    _stdout.print(f"tables: {out / 'restoration.md'}", soft_wrap=True, highlight=False)
-
-
-def _start(launcher: Launcher, device: str | None) -> None:
-    """Choose the device and meet the other processes, before anything touches a GPU."""
-    if device is not None:
-        kind, _, number = device.partition(":")
-        if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdecimal())):
-            _fail(f"--device must be cpu, cuda or cuda:N, got {device}")
-        if kind == "cuda" and not torch.cuda.is_available():
-            _fail("--device: no CUDA device is there; leave the option out for the CPU")
-        if number and launcher is not Launcher.none:
-            _fail(f"--device {device} is for one process; with --launcher each takes its own")
-        if number and int(number) >= torch.cuda.device_count():
-            _fail(f"--device {device}: there are {torch.cuda.device_count()}, counted from 0")
-        if number:
-            torch.cuda.set_device(int(number))
-        # MMEngine made its choice as it was imported, and CUDA read its environment then
-        mmengine.device.utils.DEVICE = kind
-    if launcher is not Launcher.none:
-        if launcher is Launcher.pytorch and "RANK" not in os.environ:
-            _fail(
-                "--launcher pytorch is for torchrun: "
-                "torchrun --nproc-per-node N -m evaluation TASK --launcher pytorch"
-            )
-        if get_device() == "cuda":
-            init_dist(launcher.value, backend="nccl")
-        elif launcher is Launcher.pytorch:  # MMEngine's own way wants a GPU
-            torch.distributed.init_process_group("gloo")
-        else:
-            _fail(f"--launcher {launcher.value} needs GPUs; on CPUs use torchrun and pytorch")
+        stdout.print(table)
+    stdout.print(f"tables: {out / 'restoration.md'}", soft_wrap=True, highlight=False)
 
 
 def _shared(task: str, options: dict[str, Any]) -> Shared:
     preset, severity = options["preset"], options["severity"]
     if severity is not None:
         if preset != "heavy":
-            _fail("give --preset or --severity, not both")
+            fail("give --preset or --severity, not both")
         preset = f"severity_{severity}"
     if options["deveil_weights"] is not None and options["deveil"] is Deveil.off:
-        _fail("--deveil-weights are for --deveil on or auto; give one of these, too")
+        fail("--deveil-weights are for --deveil on or auto; give one of these, too")
     deveil = _DEVEIL[options["deveil"]]
     workers = options["workers"]
-    with _errors():
+    with errors():
         get_preset(preset)
         # before pictures are blamed
         load_model(options["derainer"], options["weights"])
@@ -558,13 +512,13 @@ def _host(
 ) -> None:
     if config is None:
         if data is not None:
-            _fail("--data needs a config and a checkpoint; the built-in scenes have their own")
-        with _errors():
+            fail("--data needs a config and a checkpoint; the built-in scenes have their own")
+        with errors():
             _finish(_built_in(task, shared), shared.out)
         return
     if checkpoint is None:
-        _fail("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
-    with _errors():
+        fail("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
+    with errors():
         module = _find_module(task)
         subject = module.make_subject(str(config), str(checkpoint), _text(data))
         root = subject.cfg.test_dataloader["dataset"].get("data_root", "")
@@ -575,7 +529,7 @@ def _built_in(task: str, shared: Shared, batch_size: int = 1) -> Results | None:
     """The table of the built-in scenes."""
     root = shared.out / "scenes"
     if is_main_process():
-        with progress_bar(_stderr, disable=root.exists()) as progress:
+        with progress_bar(stderr, disable=root.exists()) as progress:
             bar = progress.add_task("drawing scenes", total=SIZES[task])
             processes = os.cpu_count() or 1
             write_dataset(task, root, processes=processes, advance=lambda: progress.advance(bar))
@@ -607,7 +561,7 @@ def _table(
         data=data,
         root=root,
         whole=None if built_in else SET_SIZES[task],
-        command=_command(),
+        command=command_line(),
         out=shared.out,
         rain=shared.rain,
         derain=shared.derain,
@@ -617,7 +571,7 @@ def _table(
         samples=shared.samples,
         coco=shared.coco,
     )
-    return evaluate(subject, plan, _find_module(task), _stderr)
+    return evaluate(subject, plan, _find_module(task), stderr)
 
 
 def _find_module(task: str) -> ModuleType:
@@ -631,7 +585,7 @@ def _find_module(task: str) -> ModuleType:
             importlib.import_module(f"{host}.datasets")
         return importlib.import_module(f"evaluation.{task}")
     except ImportError as error:
-        _fail(
+        fail(
             f"{task} needs {host} ({error}): docs/openmmlab.md says how to install it, or run "
             "`make test` once"
         )
@@ -642,32 +596,15 @@ def _finish(results: Results | None, out: Path) -> None:
     if results is None:
         return
     write_report([results], out)
-    _stdout.print(terminal_table([results]))
-    _stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
-
-
-class _errors:
-    """Turns what a user can mend into one line and exit status 2."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, ValueError | OSError | UnreadableImage | CleanScoreError):
-            _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    _stderr.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True, highlight=False)
-    raise typer.Exit(2)
-
-
-def _command() -> str:
-    return shlex.join(["python", "-m", "evaluation", *sys.argv[1:]])
+    stdout.print(terminal_table([results]))
+    stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
 
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+app.registered_commands += analyses.app.registered_commands
 
 
 if __name__ == "__main__":

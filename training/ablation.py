@@ -1,9 +1,10 @@
 """`python -m training.ablation --table N --out DIR`: the paper's ablations, trained and scored.
 
-Tables 6, 7, 8, 9 and 13 of Sec. 6.3. Every row is trained from the same seed on the same
-stream of patches for the same number of iterations, and its last weights are scored on
-photographs it has not seen. Rows that are done are skipped, an interrupted one goes on from
-its last checkpoint; networks that several tables share are trained once.
+Tables 6, 7, 8, 9 and 13 of Sec. 6.3, and as 21 the recurrences of Figs. 21 and 22. Every row
+is trained from the same seed on the same stream of patches for the same number of iterations,
+and its last weights are scored on photographs it has not seen. Rows that are done are skipped,
+an interrupted one goes on from its last checkpoint; networks that several tables share are
+trained once.
 
 What is compared is the paper's: networks without the gate of `derain`, in training and in
 scoring, under the squared difference that only Table 13 exchanges for the absolute one.
@@ -38,6 +39,9 @@ CONFIG = Path(__file__).parents[1] / "configs" / "training" / "jorder_e_lite.py"
 BUILT_IN = "built-in"
 _TRAIN_PHOTOS = ("astronaut", "coffee", "motorcycle", "china.jpg")
 _VAL_PHOTOS = ("chelsea", "rocket", "flower.jpg")
+RECURRENCES = (1, 2, 3, 4, 5)
+"""Numbers K of blocks that stand for the paper's, which go to about 9."""
+
 _CHECKPOINT_EVERY = 250
 _LOSS = {"distance": "l2", "streak_weight": 0.01, "mask_weight": 0.001, "gated": False}
 _RAW_LOSS = {"streak_weight": 0.0, "mask_weight": 0.0}  # it predicts no S and R
@@ -51,7 +55,7 @@ class Network:
     Attributes:
         variant: fields of `Variant`.
         loss: arguments of `DerainTraining`.
-        depth: blocks, in multiples of those asked for.
+        depth: blocks, in multiples of those asked for; `blocks` of the variant stand above it.
     """
 
     variant: Mapping[str, Any] = field(default_factory=dict)
@@ -78,6 +82,13 @@ NETWORKS: dict[str, Network] = {
     "L1": Network(
         {"stages": 2, "residual_stages": True}, {"coarse_to_fine": True, "distance": "l1"}
     ),
+    **{
+        f"K{blocks}": Network(
+            {"stages": 2, "residual_stages": True, "blocks": blocks},
+            {"coarse_to_fine": True, "distance": "l1"},
+        )
+        for blocks in RECURRENCES
+    },
 }
 
 
@@ -104,11 +115,13 @@ class Table:
         title: what it compares.
         rows: in the paper's order.
         notes: how the paper was read, and where it misprints.
+        where: it is in the paper, if not in the table of its number.
     """
 
     title: str
     rows: Sequence[Row]
     notes: Sequence[str] = ()
+    where: str | None = None
 
 
 TABLES: dict[int, Table] = {
@@ -249,6 +262,16 @@ TABLES: dict[int, Table] = {
             Row("L1", "L1", {"Rain100H": (24.54, 0.8024)}),
         ],
     ),
+    21: Table(
+        "Number K of contextualized dilated convolutions",
+        [Row(f"K = {blocks}", f"K{blocks}") for blocks in RECURRENCES],
+        [
+            "The networks are L1 of Table 13 with other numbers of blocks; K of the settings "
+            "has no say here.",
+            "The paper draws curves, without numbers, that are flat from K = 9 on.",
+        ],
+        where="Figs. 21 and 22",
+    ),
 }
 
 
@@ -384,6 +407,7 @@ def build_table(number: int, out: Path) -> dict[str, Any]:
         rows.append(line)
     return {
         "table": number,
+        "where": TABLES[number].where or f"Table {number}",
         "title": TABLES[number].title,
         "notes": list(TABLES[number].notes),
         "images": measured and measured.images,
@@ -414,7 +438,7 @@ def to_markdown(table: Mapping[str, Any]) -> str:
     spread = ", ± its standard deviation over the seeds" if seeds > 1 else ""
     heads = ["network", "parameters", "PSNR", "SSIM", *(f"paper, {data}" for data in sets)]
     lines = [
-        f"# Table {table['table']}: {table['title']}",
+        f"# {table['where']}: {table['title']}",
         "",
         f"Luminance PSNR (dB) and SSIM{spread}, full frame, on {table['images']} photographs "
         f"under the rain `{settings['rain']}`. C = {settings['channels']}, "
@@ -579,7 +603,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         epilog=rest,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--table", type=int, required=True, choices=list(TABLES))
+    which = "; ".join(f"{number}: {table.where}" for number, table in TABLES.items() if table.where)
+    parser.add_argument("--table", type=int, required=True, choices=list(TABLES), help=which)
     parser.add_argument("--out", type=Path, required=True, help="folder of runs and tables")
     parser.add_argument("--rows", nargs="+", help="names as in the table; default: all")
     parser.add_argument("--seeds", type=_positive, default=1, help="trainings per row (1)")

@@ -1,5 +1,6 @@
 """Ablations as a user starts them, on tiny networks, pictures and numbers of iterations."""
 
+import itertools
 import json
 import statistics
 from dataclasses import asdict
@@ -302,3 +303,18 @@ def test_a_network_that_predicts_b_alone_has_no_other_losses():
     assert not DerainTraining("R", variant=variant, gated=False, **none).network.gated
     assert DerainTraining("jorder_e_lite").network.gated
     assert not DerainTraining("jorder_e_lite", gated=False).network.gated
+
+
+def test_recurrences_differ_in_blocks_alone(finished):
+    """Table 21, for Figs. 21 and 22; 4 channels."""
+    table = read_table(finished, 21)
+    assert [row["row"] for row in table["rows"]] == [f"K = {k}" for k in range(1, 6)]
+    counts = [row["parameters"] for row in table["rows"]]
+    # two stages with three paths of two convolutions
+    block = 2 * 3 * 2 * 4 * (4 * 9 + 1)
+    assert {second - first for first, second in itertools.pairwise(counts)} == {block}
+    variants = [build_variant(f"K{k}", DEFAULT) for k in range(1, 6)]
+    assert variants[2] == build_variant("L1", DEFAULT)
+    assert {NETWORKS[f"K{k}"].loss == NETWORKS["L1"].loss for k in range(1, 6)} == {True}
+    assert (finished / "table_21.md").read_text().startswith("# Figs. 21 and 22: ")
+    assert (finished / "table_6.md").read_text().startswith("# Table 6: ")
