@@ -7,7 +7,8 @@ The dehazers are packages written by others, with their own defaults: the dark c
 (He et al. 2009) of `adrishyam` and the boundary constraint (Meng et al. 2013) of
 `image-dehazer`. They were made for haze, under which the scene is not darkened as under rain.
 The best gain and offset of each picture are fitted to the truth: about the most that a change
-of brightness and contrast can give.
+of brightness and contrast can give. Of clear photographs `tint` is how far a channel's mean moves
+against that of all three, the farthest of each picture.
 """
 
 from __future__ import annotations
@@ -111,6 +112,12 @@ def fit_gain_and_offset(pixels: Pixels, truth: Pixels) -> Pixels:
     return to_pixels(gain * (pixels / 255) + offset)
 
 
+def tint(pixels: Pixels, truth: Pixels) -> float:
+    """How far a channel's mean moved against that of all channels, the farthest one's share."""
+    ratios = pixels.mean((0, 1)) / truth.mean((0, 1)).clip(1e-6)
+    return float(np.abs(ratios / ratios.mean() - 1).max())
+
+
 def to_tensor(pixels: Pixels) -> Tensor:
     """Float (3, H, W), in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1) / 255
@@ -144,7 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     print(f"{len(images)} photographs, {torch.get_num_threads()} threads, CPU")
     for title, preset in veils().items():
-        scores: dict[str, list[tuple[float, float]]] = {}
+        scores: dict[str, list[tuple[float, float, float]]] = {}
         seconds: dict[str, list[float]] = {}
         for name, truth in images.items():
             pixels = truth
@@ -163,13 +170,17 @@ def main(arguments: list[str] | None = None) -> None:
                     continue  # the input is the truth; only what was changed has a value
                 image = to_tensor(result)
                 decibels = float(psnr(image, reference).clamp(max=EQUAL_PSNR))
-                pair = (decibels, float(ssim(image, reference)))
-                scores.setdefault(method, []).append(pair)
-        print(f"\n{title}\n{'':22}{'PSNR, dB':>10}{'SSIM':>10}{'seconds':>10}")
-        for method, pairs in scores.items():
-            decibels, share = np.mean(pairs, 0)
+                row = (decibels, float(ssim(image, reference)), tint(result, truth))
+                scores.setdefault(method, []).append(row)
+        heads = f"{'PSNR, dB':>10}{'lowest':>10}{'SSIM':>10}{'seconds':>10}"
+        print(f"\n{title}\n{'':22}{heads}{'' if preset else '   tint, %, highest'}")
+        for method, rows in scores.items():
+            (decibels, similarity, moved), lowest = np.mean(rows, 0), np.min(rows, 0)[0]
             median = f"{statistics.median(seconds[method]):.3f}" if method in seconds else ""
-            print(f"{method:22}{decibels:10.2f}{share:10.4f}{median:>10}")
+            line = f"{method:22}{decibels:10.2f}{lowest:10.2f}{similarity:10.4f}{median:>10}"
+            if preset is None:
+                line += f"{100 * moved:10.2f}{100 * np.max(rows, 0)[2]:9.2f}"
+            print(line)
 
 
 if __name__ == "__main__":

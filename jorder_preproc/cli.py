@@ -227,7 +227,7 @@ def models() -> None:
     for name in list_deveil_models():
         row = get_deveil_variant(name)
         # they look at an overview, so the size of the picture does not count
-        macs = row.macs_per_pixel * row.overview_px**2
+        macs = row.macs_per_cell * (row.overview_px // row.cell_px) ** 2
         table.add_row(
             name,
             f"{row.parameters:,}",

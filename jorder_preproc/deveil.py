@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
 from jorder_preproc.canvas import AnyCanvas, FloatCanvas
 from jorder_preproc.images import check_image
@@ -28,6 +28,7 @@ THIN_VEIL = 0.05
 """Mean of 1 - alpha below which a picture counts as clear."""
 
 _PIXELS_AT_ONCE = 1 << 20
+_LIGHT_PX = 128
 _LIGHT_WINDOW = 5
 _LIGHT_SHARE = 0.01
 _MOST_TINT = 0.05
@@ -131,6 +132,9 @@ def estimate_light(overview: Tensor) -> Tensor:
     """
     if len(overview) == 0:
         return overview.new_ones(0, 3, 1, 1)
+    scale = min(1.0, _LIGHT_PX / max(overview.shape[-2:]))
+    height, width = (max(round(side * scale), 1) for side in overview.shape[-2:])
+    overview = adaptive_avg_pool2d(overview, (height, width))
     window = min(_LIGHT_WINDOW, *((side - 1) // 2 * 2 + 1 for side in overview.shape[-2:]))
     dark = -max_pool2d(-overview.amin(1, keepdim=True), window, stride=1, padding=window // 2)
     dark, colours = dark.flatten(1), overview.flatten(2)

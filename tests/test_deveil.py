@@ -123,14 +123,14 @@ def test_an_untrained_network_changes_nothing(name):
 def test_deveil_is_the_network_on_the_overview():
     """Step by step, with the network's own answer and the slow loop."""
     network = random_deveil_network()
-    image = picture(3, 24, 300)
+    image = picture(3, 24, 700)
     light = torch.tensor([0.9, 1.0, 0.95]).view(3, 1, 1)
-    size = network.overview_shape((24, 300))
-    assert max(size) < 300
+    size = network.overview_shape((24, 700))
+    assert max(size) < 700
     overview = torch.nn.functional.adaptive_avg_pool2d(image[None], size)
     with torch.no_grad():
         coefficients = network(overview / light)[0].double().numpy()
-    rows, columns = ((np.arange(side) + 0.5) / side for side in (24, 300))
+    rows, columns = ((np.arange(side) + 0.5) / side for side in (24, 700))
     whole = (image.double().numpy(), coefficients, light.flatten().double().numpy())
     background, transmission = slow_deveil(*whole, rows, columns)
     result = deveil(network, image, atmospheric_light=light)

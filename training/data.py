@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from jorder_preproc.rain import PRESETS, add_rain, synthesize_rain
-from jorder_preproc.rain.accumulation import draw_accumulation
+from jorder_preproc.rain.accumulation import draw_accumulation, no_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset
 from jorder_preproc.rain.synthesize import VISIBLE
 from training.backgrounds import vary
@@ -23,6 +23,7 @@ from training.bank import LayerBank
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 _VEIL = AccumulationPreset()
+_ESTIMATED = (0.6, 1.1)  # of the veil's optical depth
 
 
 def list_photos(folder: str | Path) -> list[Path]:
@@ -87,7 +88,13 @@ class RainPatches(Dataset):
         self.bank = LayerBank(mixture, layers_per_preset, pairs, pairs_weight, seed)
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """A patch: rainy, background, streak_map float (3, P, P); region long (P, P)."""
+        """A patch and its labels.
+
+        Returns:
+            rainy, background, streak_map float (3, P, P); region long (P, P); and, for who
+            takes the veil off, its transmission, float (1, P, P), as wrong as an estimate of
+            it may be, and atmospheric_light (3, 1, 1).
+        """
         rng = np.random.default_rng(draw)
         background = self._draw_background(rng)
         veil = None
@@ -99,11 +106,14 @@ class RainPatches(Dataset):
         if veil is not None or layers:
             target = add_rain(background, [], veil).rainy
         streak_map = (sample.rainy - target).clamp(min=0)
+        veil = veil or no_accumulation((self.patch, self.patch))
         return {
             "rainy": sample.rainy,
             "background": target,
             "streak_map": streak_map,
             "region": (streak_map.amax(0) > VISIBLE).long(),
+            "transmission": veil.transmission ** rng.uniform(*_ESTIMATED),
+            "atmospheric_light": veil.atmospheric_light,
         }
 
     def _draw_background(self, rng: np.random.Generator) -> Tensor:

@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jorder_preproc.models import DeveilNetwork
+from jorder_preproc.models import DeveilNetwork, Jorder
 from training.hooks import RECORD, WEIGHTS
 from training.score import VALIDATION_SEED, Score, load_network, markdown_table, score
 
 _CARD = """# {model}
 
-{parameters:,} parameters, {kmacs:.1f} kMAC per pixel{of_what}, {size:,} bytes.
+{parameters:,} parameters, {cost}, {size:,} bytes.
 
 sha256 `{sha256}`
 
@@ -66,8 +66,7 @@ def export(
     card = _CARD.format(
         model=name,
         parameters=network.variant.parameters,
-        kmacs=network.variant.macs_per_pixel / 1000,
-        of_what=" of the overview" if isinstance(network, DeveilNetwork) else "",
+        cost=_describe_cost(network),
         size=weights.stat().st_size,
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         data=data,
@@ -87,6 +86,12 @@ def export(
     os.replace(partial, out)
     os.replace(card_partial, out.with_suffix(".md"))
     return scores
+
+
+def _describe_cost(network: Jorder | DeveilNetwork) -> str:
+    if isinstance(network, DeveilNetwork):
+        return f"{network.variant.macs_per_cell / 1000:.1f} kMAC per cell of the overview"
+    return f"{network.variant.macs_per_pixel / 1000:.1f} kMAC per pixel"
 
 
 def main(arguments: list[str] | None = None) -> int:

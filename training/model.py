@@ -24,6 +24,7 @@ from jorder_preproc.models import (
 )
 from jorder_preproc.models.variants import Variant
 from training.losses import accumulation_loss, joint_loss
+from training.second_pass import take_to_second_pass
 
 
 @MODELS.register_module()
@@ -36,6 +37,8 @@ class DerainTraining(BaseModel):
         distance, streak_weight, mask_weight: see `joint_loss`.
         coarse_to_fine: add the losses of the sub-networks with fewer paths (Eq. 7).
         gated: see `joint_loss`; the network is used the same way, `Jorder.gated`.
+        second_pass: share of a batch that is derained, deveiled and then trained on; see
+            `take_to_second_pass`.
         variant: fields of a `Variant` that is not in the table, for comparisons.
 
     Raises:
@@ -52,6 +55,7 @@ class DerainTraining(BaseModel):
         mask_weight: float = 0.001,
         coarse_to_fine: bool = False,
         gated: bool = True,
+        second_pass: float = 0.0,
         variant: Mapping[str, Any] | None = None,
     ):
         super().__init__()
@@ -72,6 +76,7 @@ class DerainTraining(BaseModel):
         self.distance = distance
         self.streak_weight = streak_weight
         self.mask_weight = mask_weight
+        self.second_pass = second_pass
         parallel = network.variant.context == "parallel"
         paths = len(network.variant.paths) if parallel else 1
         if coarse_to_fine and paths == 1:
@@ -81,12 +86,15 @@ class DerainTraining(BaseModel):
 
     def forward(self, mode: str = "tensor", **batch):  # type: ignore[no-untyped-def]
         """`loss`: dict of losses; `predict`: one dict per image with its PSNR; see MMEngine."""
-        rainy = batch["rainy"]
         if mode == "loss":
+            count = round(self.second_pass * len(batch["rainy"]))
+            if count:
+                batch = take_to_second_pass(self.network, batch, count)
+            rainy = batch["rainy"].contiguous(memory_format=torch.channels_last)
             total: dict[str, Tensor] = {}
             for active_paths in self.subnetworks:
                 losses = joint_loss(
-                    self.network(rainy.contiguous(memory_format=torch.channels_last), active_paths),
+                    self.network(rainy, active_paths),
                     batch,
                     self.distance,
                     self.streak_weight,
@@ -96,7 +104,7 @@ class DerainTraining(BaseModel):
                 for name, value in losses.items():
                     total[name] = total[name] + value if name in total else value
             return total
-        restored = derain(self.network, rainy).background
+        restored = derain(self.network, batch["rainy"]).background
         return preset_scores(restored, batch) if mode == "predict" else restored
 
 
@@ -107,18 +115,24 @@ class DeveilTraining(BaseModel):
     Args:
         name: a row of the table of deveil networks.
         weights: file to start from; None starts from random weights.
+        derainer: takes the streaks off before the veil is looked at, as it will be used;
+            a network with weights in the package.
     """
 
-    def __init__(self, name: str, weights: str | None = None):
+    def __init__(self, name: str, weights: str | None = None, derainer: str = "jorder_e_lite"):
         super().__init__()
         network = build_deveil_model(name) if weights is None else load_deveil_model(weights)
         self.network = network.requires_grad_(True)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.derainer = [load_model(derainer)]  # in a list, it is no part of what is trained
 
     def forward(self, mode: str = "tensor", **batch):  # type: ignore[no-untyped-def]
         """`loss`: dict of losses; `predict`: one dict per image with its PSNR; see MMEngine."""
         rainy = batch["rainy"]
         if mode == "loss":
+            if batch["streaks"].any():
+                derained = derain(self.derainer[0], rainy[batch["streaks"]]).background
+                rainy = rainy.index_put((batch["streaks"],), derained)
             return {"loss": accumulation_loss(self.network, rainy, batch)}
         restored = deveil(self.network, rainy).background
         return preset_scores(restored, batch) if mode == "predict" else restored

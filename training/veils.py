@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from mmengine.registry import DATASETS
@@ -14,7 +12,6 @@ from torch.utils.data import Dataset
 from jorder_preproc.rain import add_rain
 from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset, Range
-from jorder_preproc.rain.synthesize import StreakLayer
 from training.bank import LayerBank
 from training.data import list_photos, read_photo
 
@@ -34,7 +31,11 @@ class VeiledPhotos(Dataset):
         white_balance: add the white and the black picture.
         depth: share of the veils that thicken with a depth, which is harder to see.
         clear: share without veil or darkening.
-        streaks: share with streaks, as faint as those that streak removal leaves behind.
+        streaks: share with streaks, which the training takes off again: what streak removal
+            leaves behind, and takes along, is there when the veil is looked at.
+        blacks: share of the views whose black point is moved down. Many photographs keep away
+            from black, and from such alone a network learns to leave some of every veil.
+        pieced: share of the views that are pieced together of two photographs.
         light_error: the light the network is told, divided by A = 1; what `estimate_light`
             gets wrong is in there.
         mixture, layers_per_preset, seed: see `LayerBank`.
@@ -54,6 +55,8 @@ class VeiledPhotos(Dataset):
         depth: float = 0.7,
         clear: float = 0.25,
         streaks: float = 0.3,
+        blacks: float = 0.7,
+        pieced: float = 0.4,
         light_error: Range = (0.85, 1.05),
         seed: int = 0,
     ):
@@ -68,44 +71,97 @@ class VeiledPhotos(Dataset):
         )
         self.clear = clear
         self.streaks = streaks
+        self.blacks = blacks
+        self.pieced = pieced
         self.light_error = light_error
         self.bank = LayerBank(mixture, layers_per_preset, seed=seed)
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """rainy, background float (3, P, P); atmospheric_light, as told, float (3, 1, 1)."""
+        """A picture and its labels.
+
+        Returns:
+            rainy, background float (3, P, P); streaks bool (), whether rainy has any;
+            atmospheric_light, as told, float (3, 1, 1).
+        """
         rng = np.random.default_rng(draw)
         number = int(rng.integers(len(self.photos) + len(self.flat)))
         shape = (self.size, self.size)
         if number < len(self.photos):
             background = self._view(self.photos[number], rng)
+            if rng.random() < self.pieced:
+                other = self._view(self.photos[rng.integers(len(self.photos))], rng)
+                background = join(background, other, rng)
         else:
             background = torch.full((3, *shape), self.flat[number - len(self.photos)])
         veil = None
         if rng.random() >= self.clear:
             veil = draw_accumulation(shape, self.veil, rng)
-        layers = []
-        if rng.random() < self.streaks:
-            left = rng.uniform(0, 0.5)
-            layers = [fade(layer, left) for layer in self.bank.draw(self.size, rng)]
+        layers = self.bank.draw(self.size, rng) if rng.random() < self.streaks else []
         light = rng.uniform(*self.light_error)
         return {
             "rainy": add_rain(background, layers, veil).rainy,
-            "background": add_rain(background, layers).rainy,
+            "background": background,
+            "streaks": torch.tensor(bool(layers)),
             "atmospheric_light": torch.full((3, 1, 1), light),
         }
 
     def _view(self, photo: np.ndarray, rng: np.random.Generator) -> Tensor:
         largest = min(photo.shape[:2])
-        window = int(rng.integers(largest // 2, largest + 1))
+        window = self.size
+        if window > largest or rng.random() < 0.5:
+            window = int(rng.integers(largest // 2, largest + 1))
         top = int(rng.integers(photo.shape[0] - window + 1))
         left = int(rng.integers(photo.shape[1] - window + 1))
-        view = Image.fromarray(photo[top : top + window, left : left + window])
-        pixels = np.asarray(view.resize((self.size, self.size), Image.Resampling.BICUBIC))
+        pixels = photo[top : top + window, left : left + window]
+        if window != self.size:
+            size = (self.size, self.size)
+            pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
         if rng.random() < 0.5:
             pixels = pixels[:, ::-1]
-        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+        view = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+        if rng.random() < self.blacks:
+            view = move_black_point(view, rng.uniform())
+        return vary_colours(view, rng)
 
 
-def fade(layer: StreakLayer, left: float) -> StreakLayer:
-    """The layer with that share of its light."""
-    return replace(layer, light=layer.light * left)
+def vary_colours(view: Tensor, rng: np.random.Generator) -> Tensor:
+    """Other tones, other saturation and another colour of the light, each every other time.
+
+    Args:
+        view: float RGB (3, H, W), in [0, 1].
+        rng: draws.
+    """
+    if rng.random() < 0.5:
+        view = view ** float(np.exp(rng.uniform(-0.5, 0.5)))
+    if rng.random() < 0.5:
+        grey = view.mean(0, keepdim=True)
+        view = (grey + (view - grey) * float(rng.uniform(0.3, 1.5))).clamp(0, 1)
+    if rng.random() < 0.5:
+        view = view * torch.from_numpy(rng.uniform(0.8, 1.0, (3, 1, 1))).float()
+    return view
+
+
+def join(first: Tensor, second: Tensor, rng: np.random.Generator) -> Tensor:
+    """A part of one view beside a part of another, left and right or above and below.
+
+    Args:
+        first, second: float (3, H, W).
+        rng: draws which, and where they meet.
+    """
+    axis = int(rng.integers(1, 3))
+    length = first.shape[axis]
+    place = int(rng.integers(length // 4, 3 * length // 4 + 1))
+    rest = second.narrow(axis, place, length - place)
+    return torch.cat([first.narrow(axis, 0, place), rest], axis)
+
+
+def move_black_point(image: Tensor, share: float) -> Tensor:
+    """The darkest thousandth goes towards black by that share of its distance; white stays.
+
+    Args:
+        image: float RGB (3, H, W), in [0, 1].
+        share: 0 changes nothing, 1 makes that thousandth black.
+    """
+    dark = image.amin(0).flatten()
+    black = share * float(dark.kthvalue(1 + len(dark) // 1000).values)
+    return ((image - black) / (1 - black)).clamp(min=0) if black < 1 else image

@@ -8,17 +8,19 @@ preset `accumulation` from 23.52 to 28.49 dB, and clear photographs come back at
 
 _base_ = "./_base_/runner.py"
 
-iterations = 6_000
+iterations = 5_000
 
 model = dict(type="DeveilTraining", name="jorder_deveil_lite")
 
 train_dataloader = dict(
     batch_size=16,
-    num_workers=0,
+    num_workers=1,
+    persistent_workers=True,
     sampler=dict(type="DrawSampler"),
     dataset=dict(
         type="VeiledPhotos",
-        size=128,
+        size=320,
+        clear=0.15,
         mixture=dict(heavy=0.5, wide=0.5),
         layers_per_preset=100,
     ),
@@ -28,7 +30,7 @@ val_dataloader = dict(dataset=dict(presets=["clean", "accumulation"]))
 
 optim_wrapper = dict(
     type="BFloat16OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1.5e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
+    optimizer=dict(type="AdamW", lr=1.5e-3, weight_decay=0.03, betas=(0.9, 0.99)),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [

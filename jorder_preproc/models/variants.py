@@ -129,16 +129,17 @@ class DeveilVariant(ContextVariant):
     Attributes:
         overview_px: longer side of the small picture of the whole that the network looks
             at; smaller pictures are taken as they are.
-        unshuffle: factor by which that is folded into channels.
+        cell_px: height and width of a cell of that, for which alpha is estimated.
+        unshuffle: a cell is seen as that many averages by as many; divides cell_px.
         parameters: number of weights and biases.
-        macs_per_pixel: multiply-accumulates of the convolutions per pixel of the small
-            picture.
+        macs_per_cell: multiply-accumulates of the convolutions.
     """
 
     overview_px: int
+    cell_px: int
     unshuffle: int
     parameters: int
-    macs_per_pixel: int
+    macs_per_cell: int
 
 
 _RELEASE_PATHS = ((1, 1), (2, 2), (2, 4))
@@ -196,10 +197,11 @@ DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
     "jorder_deveil": DeveilVariant(
         channels=64,
         blocks=9,
-        overview_px=256,
+        overview_px=512,
+        cell_px=8,
         unshuffle=4,
-        parameters=2_091_394,
-        macs_per_pixel=129_456,
+        parameters=2_101_762,
+        macs_per_cell=2_081_664,
     ),
     "jorder_deveil_lite": DeveilVariant(
         channels=64,
@@ -207,10 +209,11 @@ DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
         paths=((1, 1), (1, 2), (1, 4)),
         context="sequential",
         block="release",
-        overview_px=128,
+        overview_px=512,
+        cell_px=16,
         unshuffle=4,
-        parameters=540_418,
-        macs_per_pixel=32_688,
+        parameters=550_786,
+        macs_per_cell=533_376,
     ),
 }
 

@@ -24,7 +24,8 @@ LITE = "jorder_deveil_lite"
 def test_table_gives_the_parameters_and_macs_of_the_network(name):
     network = build_deveil_model(name)
     macs = []
-    for side in (16, 32):
+    cell = build_deveil_model(name).variant.cell_px
+    for side in (2 * cell, 4 * cell):
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             network(torch.zeros(1, 3, side, side))
         # a multiply-accumulate is two floating-point operations
@@ -32,7 +33,7 @@ def test_table_gives_the_parameters_and_macs_of_the_network(name):
     counted = {
         "parameters": sum(p.numel() for p in network.parameters()),
         # what is done once for a picture does not grow with it
-        "macs_per_pixel": (macs[1] - macs[0]) / (32**2 - 16**2),
+        "macs_per_cell": (macs[1] - macs[0]) / (4**2 - 2**2),
     }
     variant = get_deveil_variant(name)
     in_table = {key: getattr(variant, key) for key in counted}
@@ -54,16 +55,16 @@ def test_overview_is_small_and_has_the_proportions_of_the_picture(name, shape):
     longest = min(max(shape), variant.overview_px)
     overview = build_deveil_model(name).overview_shape(shape)
     for side, size in zip(overview, shape, strict=True):
-        assert side % variant.unshuffle == 0 and 0 < side <= variant.overview_px
+        assert side % variant.cell_px == 0 and 0 < side <= variant.overview_px
         exact = size * longest / max(shape)
-        assert abs(side - exact) <= variant.unshuffle / 2 or side == variant.unshuffle
+        assert abs(side - exact) <= variant.cell_px / 2 or side == variant.cell_px
 
 
 @pytest.mark.parametrize("name", list_deveil_models())
 def test_network_gives_two_terms_for_each_cell(name):
-    fold = get_deveil_variant(name).unshuffle
+    cell = get_deveil_variant(name).cell_px
     with torch.no_grad():
-        coefficients = random_deveil_network(name)(torch.rand(2, 3, 8 * fold, 5 * fold))
+        coefficients = random_deveil_network(name)(torch.rand(2, 3, 8 * cell, 5 * cell))
     assert coefficients.shape == (2, 2, 1, 8, 5)
     # in the order of the biases of the helper
     assert (coefficients[:, 0].mean(), coefficients[:, 1].mean()) == (
@@ -73,30 +74,54 @@ def test_network_gives_two_terms_for_each_cell(name):
 
 
 def test_haze_cues_match_a_loop_over_cells():
-    fold, height, width = 3, 5, 11
-    image = np.random.default_rng(0).random((3, height * fold, width * fold)) ** 2
-    image[:, :fold, :fold] = 1.0  # nothing but light
-    expected = np.empty((13, height, width))
+    cell, height, width = 3, 5, 11
+    image = np.random.default_rng(0).random((3, height * cell, width * cell)) ** 2
+    image[:, :cell, :cell] = 1.0  # nothing but light
+    distance = np.log(np.maximum(1.02 - image, 0.02))
+    expected = np.empty((22, height, width))
     for y, x in np.ndindex(height, width):
         for k, reach in enumerate((0, 1, 4)):
-            rows = slice(max(y - reach, 0) * fold, min(y + reach + 1, height) * fold)
-            columns = slice(max(x - reach, 0) * fold, min(x + reach + 1, width) * fold)
+            rows = slice(max(y - reach, 0) * cell, min(y + reach + 1, height) * cell)
+            columns = slice(max(x - reach, 0) * cell, min(x + reach + 1, width) * cell)
             window = image[:, rows, columns]
             darkest = window.min()
-            expected[4 * k : 4 * k + 4, y, x] = (
+            expected[5 * k : 5 * k + 5, y, x] = (
                 darkest,
                 -np.log(max(1.02 - darkest, 0.02)),
                 window.max(),
                 (window.max(0) - window.min(0)).mean(),
+                np.log(np.sqrt(window.mean(0).var() + 1e-4)),
             )
-        expected[12, y, x] = -1 + 2 * y / (height - 1)
-    cues = haze_cues(torch.from_numpy(image)[None], fold)
+        own = distance[:, y * cell : (y + 1) * cell, x * cell : (x + 1) * cell]
+        expected[15:18, y, x] = own.mean((1, 2))
+        expected[18:21, y, x] = own.max((1, 2))
+        expected[21, y, x] = -1 + 2 * y / (height - 1)
+    cues = haze_cues(torch.from_numpy(image)[None], cell)
     np.testing.assert_allclose(cues[0], expected, atol=1e-6)
+
+
+def test_a_cell_is_seen_as_averages_and_cues():
+    """The encoder gets the means of 4 x 4 parts of a cell, channel by channel, then the cues."""
+    network = random_deveil_network()
+    seen = []
+    network.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    cell = network.variant.cell_px
+    overview = torch.rand(1, 3, 2 * cell, 3 * cell)
+    with torch.no_grad():
+        network(overview)
+    (inputs,) = seen
+    part = cell // 4
+    for channel, y, x, row, column in np.ndindex(3, 4, 4, 2, 3):
+        top, left = row * cell + y * part, column * cell + x * part
+        mean = overview[0, channel, top : top + part, left : left + part].mean()
+        found = inputs[0, channel * 16 + y * 4 + x, row, column]
+        torch.testing.assert_close(found, mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(inputs[:, 48:], haze_cues(overview, cell))
 
 
 def test_every_place_sees_the_whole_picture():
     network = random_deveil_network()
-    overview = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    overview = torch.rand(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(0))
     changed = overview.clone()
     changed[..., -20:, -20:] = 1.0
     with torch.no_grad():
@@ -107,8 +132,8 @@ def test_every_place_sees_the_whole_picture():
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (1, 1, 16, 16), (1, 3, 17, 16), (1, 3, 16, 15)])
 def test_forward_refuses_other_shapes(shape):
-    fold = get_deveil_variant(LITE).unshuffle
-    with pytest.raises(ValueError, match=rf"\(N, 3, H, W\) with multiples of {fold}, got .*deveil"):
+    cell = get_deveil_variant(LITE).cell_px
+    with pytest.raises(ValueError, match=rf"\(N, 3, H, W\) with multiples of {cell}, got .*deveil"):
         build_deveil_model(LITE)(torch.zeros(shape))
 
 
@@ -121,7 +146,7 @@ def test_saved_weights_load_into_the_same_network(name, tmp_path):
     loaded = load_deveil_model(path)
     assert loaded.name == name
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
-    overview = torch.rand(1, 3, 16, 24)
+    overview = torch.rand(1, 3, 16, 32)
     with torch.no_grad():
         torch.testing.assert_close(loaded(overview), network(overview), rtol=1e-5, atol=1e-6)
 

@@ -52,6 +52,18 @@ def test_shares_of_dry_and_veiled_patches(photos):
     assert np.mean([float(veiled[k]["background"].min()) for k in range(20)]) > clear + 0.05
 
 
+def test_the_veil_is_told_about_as_it_is(photos):
+    dataset = patches(photos, dry=1.0, veiled=1.0)
+    for draw in range(10):
+        item = dataset[draw]
+        alpha, light = item["transmission"], item["atmospheric_light"]
+        assert alpha.shape == (1, 32, 32) and light.shape == (3, 1, 1)
+        assert (alpha >= 0.5**1.1).all() and (alpha <= 1).all()
+        assert (light >= 0.77).all() and (light <= 1).all()
+    clear = patches(photos, veiled=0.0)[0]
+    assert (clear["transmission"] == 1).all() and (clear["atmospheric_light"] == 1).all()
+
+
 def test_streaks_of_pairs_are_their_difference(tmp_path):
     rng = np.random.default_rng(0)
     clean = rng.integers(0, 120, (40, 50, 3), dtype=np.uint8)

@@ -8,14 +8,15 @@ import torch
 from PIL import Image
 from skimage import data
 
+from jorder_preproc.derain import derain
 from jorder_preproc.deveil import deveil
-from jorder_preproc.models import build_deveil_model, load_deveil_model
+from jorder_preproc.models import build_deveil_model, load_deveil_model, load_model
 from tests.networks import random_deveil_network
 from training.__main__ import main
 from training.export import export
 from training.losses import accumulation_loss
 from training.model import DeveilTraining
-from training.veils import VeiledPhotos
+from training.veils import VeiledPhotos, join, move_black_point, vary_colours
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +69,18 @@ def test_the_target_is_brighter_than_what_was_darkened(photos):
 
 
 def test_a_clear_view_is_its_own_target(photos):
-    dataset = views(photos, clear=1.0, streaks=1.0)
+    dataset = views(photos, clear=1.0, streaks=0.0)
     for draw in range(6):
         item = dataset[draw]
-        assert torch.equal(item["rainy"], item["background"])
+        assert torch.equal(item["rainy"], item["background"]) and not item["streaks"]
+
+
+def test_streaks_are_in_the_picture_alone(photos):
+    dataset = views(photos, clear=1.0, streaks=1.0, white_balance=False)
+    for draw in range(6):
+        item = dataset[draw]
+        assert item["streaks"] and (item["rainy"] - item["background"]).max() > 0.1
+        assert (item["rainy"] >= item["background"]).all()
 
 
 def test_white_and_black_come_once_in_every_epoch(photos):
@@ -88,6 +97,59 @@ def test_light_is_told_with_an_error(photos):
     told = torch.stack([dataset[draw]["atmospheric_light"] for draw in range(20)])
     assert told.shape == (20, 3, 1, 1)
     assert 0.9 <= told.min() < 0.95 and 1.05 < told.max() <= 1.1
+
+
+def test_black_point_moves_and_white_stays():
+    image = torch.full((3, 40, 50), 0.5)
+    image[:, 0, 0] = 0.0  # one pixel of 2,000 is no black point
+    image[1, 1:3] = 0.2
+    image[:, 5] = 1.0
+    moved = move_black_point(image, 0.5)
+    expected = (image - 0.1) / 0.9
+    expected[:, 0, 0] = 0.0
+    torch.testing.assert_close(moved, expected)
+    assert torch.equal(move_black_point(image, 0.0), image)
+    assert torch.equal(move_black_point(torch.ones(3, 4, 4), 1.0), torch.ones(3, 4, 4))
+
+
+def test_some_views_have_another_black_point(photos):
+    darkest = {
+        share: [
+            float(views(photos, blacks=share, clear=1.0, white_balance=False)[draw]["rainy"].min())
+            for draw in range(20)
+        ]
+        for share in (0.0, 1.0)
+    }
+    assert np.mean(darkest[1.0]) < 0.7 * np.mean(darkest[0.0])
+
+
+def test_joined_views_keep_their_places():
+    first, second = torch.rand(3, 20, 28), torch.rand(3, 20, 28) + 2
+    axes = set()
+    for draw in range(20):
+        joined = join(first, second, np.random.default_rng(draw))
+        ours = joined[0] < 1.5
+        height, width = int(ours.any(1).sum()), int(ours.any(0).sum())
+        expected = second.clone()
+        expected[:, :height, :width] = first[:, :height, :width]
+        assert torch.equal(joined, expected)
+        assert (width == 28 and 5 <= height <= 15) or (height == 20 and 7 <= width <= 21)
+        axes.add(width == 28)
+    assert axes == {False, True}
+
+
+def test_colours_vary_within_the_range():
+    view = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    varied = [vary_colours(view, np.random.default_rng(draw)) for draw in range(40)]
+    assert all(v.min() >= 0 and v.max() <= 1 for v in varied)
+    unchanged = sum(torch.equal(v, view) for v in varied)
+    assert 1 <= unchanged <= 12  # an eighth
+    grey = torch.full((3, 4, 4), 0.25)
+    ratios = {
+        round(float(v[0, 0, 0] / v[1, 0, 0]), 4)
+        for v in (vary_colours(grey, np.random.default_rng(draw)) for draw in range(20))
+    }
+    assert 1.0 in ratios and len(ratios) > 5  # another colour of the light, every other time
 
 
 def test_loss_by_hand():
@@ -111,6 +173,21 @@ def test_loss_is_of_the_background_that_deveil_gives():
     distance = (background - target)[..., ::2, ::2].square().mean()
     loss = accumulation_loss(network, rainy, labels)
     assert loss.item() == pytest.approx((distance + 1e-4).sqrt().item(), rel=1e-4)
+
+
+def test_loss_is_of_what_streak_removal_leaves(photos):
+    items = [views(photos, streaks=0.5)[draw] for draw in range(6)]
+    batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+    model = DeveilTraining("jorder_deveil_lite")
+    derainer = load_model("jorder_e_lite")
+    derained = [
+        derain(derainer, item["rainy"]).background if item["streaks"] else item["rainy"]
+        for item in items
+    ]
+    assert 0 < sum(item["streaks"] for item in items) < 6
+    expected = accumulation_loss(model.network, torch.stack(derained), batch)
+    torch.testing.assert_close(model(mode="loss", **batch)["loss"], expected)
+    assert not any("derainer" in name for name in model.state_dict())
 
 
 def test_the_loss_falls(photos):
@@ -146,5 +223,5 @@ def test_train_and_export(photos, tmp_path):
     assert list(by_preset) == ["clean", "accumulation"]
     expected = record["validation"]["psnr/accumulation"]
     assert by_preset["accumulation"].psnr == pytest.approx(expected, abs=0.01)
-    assert "kMAC per pixel of the overview" in out.with_suffix(".md").read_text()
+    assert "kMAC per cell of the overview" in out.with_suffix(".md").read_text()
     assert load_deveil_model(out).name == "jorder_deveil_lite"

@@ -1,0 +1,63 @@
+"""What is left after the first pass, as the second one is trained on it."""
+
+import numpy as np
+import pytest
+import torch
+
+from jorder_preproc.derain import derain
+from tests.networks import random_network
+from training.model import DerainTraining
+from training.second_pass import take_to_second_pass
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(*shape):
+        return torch.rand(*shape, generator=generator)
+
+    background = draw(3, 3, 24, 20) * 0.4 + 0.3
+    rainy = (background + draw(3, 1, 24, 20) ** 8 * 0.3).clamp(max=1)
+    streak_map = rainy - background
+    return {
+        "rainy": rainy,
+        "background": background,
+        "streak_map": streak_map,
+        "region": (streak_map.amax(1) > 2 / 255).long(),
+        "transmission": draw(3, 1, 24, 20) * 0.5 + 0.5,
+        "atmospheric_light": draw(3, 3, 1, 1) * 0.2 + 0.8,
+    }
+
+
+def test_second_pass_is_deveil_of_derained(batch):
+    network = random_network("jorder_e_lite")
+    taken = take_to_second_pass(network, batch, 2)
+    first = derain(network, batch["rainy"]).background
+    for n in range(2):
+        alpha, light = (batch[key][n].numpy() for key in ("transmission", "atmospheric_light"))
+        expected = {
+            key: np.clip((image[n].numpy() - (1 - alpha) * light) / (alpha + 1e-5), 0, 1)
+            for key, image in (("rainy", first), ("background", batch["background"]))
+        }
+        left = np.maximum(expected["rainy"] - expected["background"], 0)
+        for key, value in {**expected, "streak_map": left}.items():
+            np.testing.assert_allclose(taken[key][n], value, atol=1e-5)
+        assert np.array_equal(taken["region"][n], left.max(0) > 2 / 255)
+        assert taken["region"][n].any()
+    for key, value in batch.items():
+        assert torch.equal(taken[key][2:], value[2:])
+        assert taken[key].dtype == value.dtype and taken[key].shape == value.shape
+
+
+def test_loss_is_that_of_the_second_pass(batch):
+    model = DerainTraining("jorder_e_lite", second_pass=0.67)
+    taken = take_to_second_pass(model.network, batch, 2)
+    losses = model(mode="loss", **batch)
+    model.second_pass = 0.0
+    expected = model(mode="loss", **taken)
+    assert expected.keys() == losses.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value)
+    losses["loss_background"].backward()
+    assert any(p.grad is not None and p.grad.any() for p in model.parameters())
