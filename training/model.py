@@ -115,24 +115,18 @@ class DeveilTraining(BaseModel):
     Args:
         name: a row of the table of deveil networks.
         weights: file to start from; None starts from random weights.
-        derainer: takes the streaks off before the veil is looked at, as it will be used;
-            a network with weights in the package.
     """
 
-    def __init__(self, name: str, weights: str | None = None, derainer: str = "jorder_e_lite"):
+    def __init__(self, name: str, weights: str | None = None):
         super().__init__()
         network = build_deveil_model(name) if weights is None else load_deveil_model(weights)
         self.network = network.requires_grad_(True)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.derainer = [load_model(derainer)]  # in a list, it is no part of what is trained
 
     def forward(self, mode: str = "tensor", **batch):  # type: ignore[no-untyped-def]
         """`loss`: dict of losses; `predict`: one dict per image with its PSNR; see MMEngine."""
         rainy = batch["rainy"]
         if mode == "loss":
-            if batch["streaks"].any():
-                derained = derain(self.derainer[0], rainy[batch["streaks"]]).background
-                rainy = rainy.index_put((batch["streaks"],), derained)
             return {"loss": accumulation_loss(self.network, rainy, batch)}
         restored = deveil(self.network, rainy).background
         return preset_scores(restored, batch) if mode == "predict" else restored

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from mmengine.registry import DATASETS
@@ -12,6 +14,7 @@ from torch.utils.data import Dataset
 from jorder_preproc.rain import add_rain
 from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset, Range
+from jorder_preproc.rain.synthesize import StreakLayer
 from training.bank import LayerBank
 from training.data import list_photos, read_photo
 
@@ -31,8 +34,7 @@ class VeiledPhotos(Dataset):
         white_balance: add the white and the black picture.
         depth: share of the veils that thicken with a depth, which is harder to see.
         clear: share without veil or darkening.
-        streaks: share with streaks, which the training takes off again: what streak removal
-            leaves behind, and takes along, is there when the veil is looked at.
+        streaks: share with streaks, as faint as those that streak removal leaves behind.
         blacks: share of the views whose black point is moved down. Many photographs keep away
             from black, and from such alone a network learns to leave some of every veil.
         pieced: share of the views that are pieced together of two photographs.
@@ -77,12 +79,7 @@ class VeiledPhotos(Dataset):
         self.bank = LayerBank(mixture, layers_per_preset, seed=seed)
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """A picture and its labels.
-
-        Returns:
-            rainy, background float (3, P, P); streaks bool (), whether rainy has any;
-            atmospheric_light, as told, float (3, 1, 1).
-        """
+        """rainy, background float (3, P, P); atmospheric_light, as told, float (3, 1, 1)."""
         rng = np.random.default_rng(draw)
         number = int(rng.integers(len(self.photos) + len(self.flat)))
         shape = (self.size, self.size)
@@ -96,12 +93,14 @@ class VeiledPhotos(Dataset):
         veil = None
         if rng.random() >= self.clear:
             veil = draw_accumulation(shape, self.veil, rng)
-        layers = self.bank.draw(self.size, rng) if rng.random() < self.streaks else []
+        layers = []
+        if rng.random() < self.streaks:
+            left = rng.uniform(0, 0.5)
+            layers = [fade(layer, left) for layer in self.bank.draw(self.size, rng)]
         light = rng.uniform(*self.light_error)
         return {
             "rainy": add_rain(background, layers, veil).rainy,
-            "background": background,
-            "streaks": torch.tensor(bool(layers)),
+            "background": add_rain(background, layers).rainy,
             "atmospheric_light": torch.full((3, 1, 1), light),
         }
 
@@ -165,3 +164,8 @@ def move_black_point(image: Tensor, share: float) -> Tensor:
     dark = image.amin(0).flatten()
     black = share * float(dark.kthvalue(1 + len(dark) // 1000).values)
     return ((image - black) / (1 - black)).clamp(min=0) if black < 1 else image
+
+
+def fade(layer: StreakLayer, left: float) -> StreakLayer:
+    """The layer with that share of its light."""
+    return replace(layer, light=layer.light * left)
