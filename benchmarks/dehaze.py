@@ -7,8 +7,9 @@ The dehazers are packages written by others, with their own defaults: the dark c
 (He et al. 2009) of `adrishyam` and the boundary constraint (Meng et al. 2013) of
 `image-dehazer`. They were made for haze, under which the scene is not darkened as under rain.
 The best gain and offset of each picture are fitted to the truth: about the most that a change
-of brightness and contrast can give. Of clear photographs `tint` is how far a channel's mean moves
-against that of all three, the farthest of each picture.
+of brightness and contrast can give; `deveil, then that` fits them to what deveil left. Of clear
+photographs `tint` is how far a channel's mean moves against that of all three, the farthest of
+each picture.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from jorder_preproc.rain import RainPreset, get_preset, synthesize_rain
 SEED = 1
 EQUAL_PSNR = 100.0  # stands for infinity in means
 INPUT, FITTED = "input", "best gain and offset"
+BOTH = "deveil, then that"
 
 Pixels = np.ndarray
 Method = Callable[[Pixels], Pixels]
@@ -164,9 +166,10 @@ def main(arguments: list[str] | None = None) -> None:
                 start = time.perf_counter()
                 results[method] = run(pixels)
                 seconds.setdefault(method, []).append(time.perf_counter() - start)
+            results[BOTH] = fit_gain_and_offset(results["deveil"], truth)
             reference = to_tensor(truth)
             for method, result in results.items():
-                if preset is None and method in (INPUT, FITTED):
+                if preset is None and method in (INPUT, FITTED, BOTH):
                     continue  # the input is the truth; only what was changed has a value
                 image = to_tensor(result)
                 decibels = float(psnr(image, reference).clamp(max=EQUAL_PSNR))
