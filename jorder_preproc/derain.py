@@ -111,13 +111,14 @@ def derain(
     given = image.detach()
     frames = FloatCanvas(given if given.ndim == 4 else given[None])
     layers = _Layers(frames, frames.blank(3), frames.blank(1))
-    layers = _take_steps(network, deveil, layers, first, tile)
+    layers, views = _take_steps(network, deveil, layers, first, tile)
     if rest and deveil is not None:
         chosen = torch.ones(frames.shape[0], dtype=torch.bool, device=given.device)
         if auto:
-            chosen = is_veiled(deveil, layers.background).to(given.device)
+            chosen = is_veiled(deveil, views).to(given.device)
         part = _Layers(*(FloatCanvas(layer.values[chosen]) for layer in layers))
-        part = _take_steps(network, deveil, part, rest, tile)
+        views = [FloatCanvas(view.values[chosen]) for view in views]
+        part, _ = _take_steps(network, deveil, part, rest, tile, views)
         layers = _Layers(
             *(
                 FloatCanvas(whole.values.index_put((chosen,), some.values))
@@ -178,9 +179,9 @@ def derain_pixels(
         picture.blank(3) if with_streak_map else None,
         picture.blank(1) if with_region_mask else None,
     )
-    layers = _take_steps(network, deveil, layers, first, tile)
-    if rest and deveil is not None and (not auto or is_veiled(deveil, layers.background).item()):
-        layers = _take_steps(network, deveil, layers, rest, tile)
+    layers, views = _take_steps(network, deveil, layers, first, tile)
+    if rest and deveil is not None and (not auto or is_veiled(deveil, views).item()):
+        layers, _ = _take_steps(network, deveil, layers, rest, tile, views)
     background, streak_map, region_mask = layers
     return DerainedPixels(
         background.as_type(pixels.dtype),
@@ -306,22 +307,31 @@ def _take_steps(
     layers: _Layers,
     steps: Sequence[Step],
     tile: int | None,
-) -> _Layers:
-    """Go on from `layers`, whose background is left as it is."""
+    views: Sequence[Any] = (),
+) -> tuple[_Layers, list[Any]]:
+    """Go on from `layers`, whose background is left as it is.
+
+    Returns:
+        The layers, and the first and the last picture that show the veil now there is;
+        `views` are those at the start.
+    """
     background, *seen = layers
+    views = list(views) or [background]
     for step in steps:
         new = background.blank(3)
         if step == "deveil":
             assert deveil is not None  # `check_order` saw to it
-            remove_from_canvas(deveil, background, new)
+            remove_from_canvas(deveil, views, new)
+            views = [new]
         else:
             found = [layer and layer.blank(layer.channels) for layer in seen]
             _run(network, background, _Layers(new, *found), tile)
             for layer, more in zip(seen, found, strict=True):
                 if layer is not None:
                     layer.add(more)
+            views = [views[0], new]
         background = new
-    return _Layers(background, *seen)
+    return _Layers(background, *seen), views
 
 
 def _run(network: Jorder, source: AnyCanvas, target: _Layers, tile: int | None) -> None:

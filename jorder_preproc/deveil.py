@@ -6,6 +6,7 @@ from here as `from jorder_preproc.deveil import estimate_light`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -194,17 +195,32 @@ def veil_thickness(overview: Tensor, veil: Veil) -> Tensor:
 
 
 @torch.inference_mode()
-def is_veiled(network: DeveilNetwork, canvas: AnyCanvas) -> Tensor:
-    """Whether each picture is behind more than a `THIN_VEIL`: bool (N,)."""
-    overview = _overview(network, canvas)
-    return veil_thickness(overview, estimate_veil(network, overview)) > THIN_VEIL
+def is_veiled(network: DeveilNetwork, views: Sequence[AnyCanvas]) -> Tensor:
+    """Whether each picture is behind more than a `THIN_VEIL`: bool (N,).
+
+    Args:
+        network: see `deveil`.
+        views: see `estimate_from_views`; it is asked of the last.
+    """
+    return veil_thickness(_overview(network, views[-1]), estimate_from_views(network, views)) > (
+        THIN_VEIL
+    )
 
 
 @torch.inference_mode()
-def remove_from_canvas(network: DeveilNetwork, source: AnyCanvas, target: AnyCanvas) -> None:
-    """Write to `target` what `deveil` makes of all pictures of `source`, some rows at a time."""
+def remove_from_canvas(
+    network: DeveilNetwork, views: Sequence[AnyCanvas], target: AnyCanvas
+) -> None:
+    """Write to `target` what `deveil` makes of the last of the views, some rows at a time.
+
+    Args:
+        network: see `deveil`.
+        views: of the same pictures; see `estimate_from_views`.
+        target: of the same shape.
+    """
+    source = views[-1]
     count, height, width = source.shape
-    veil = estimate_veil(network, _overview(network, source))
+    veil = estimate_from_views(network, views)
     across = positions(width, device=veil.coefficients.device)
     rows_at_once = max(1, _PIXELS_AT_ONCE // width)
     for number in range(count):
@@ -217,6 +233,16 @@ def remove_from_canvas(network: DeveilNetwork, source: AnyCanvas, target: AnyCan
             down = positions(height, device=across.device)[rows]
             background, _ = remove_veil(image, own, down, across)
             target.write(picture, rows, slice(None), background.clamp(0, 1))
+
+
+def estimate_from_views(network: DeveilNetwork, views: Sequence[AnyCanvas]) -> Veil:
+    """The veil that lies before several views of the same pictures: the mean of all estimates.
+
+    A rainy picture and the same without its streaks show one veil. Streaks hide some of what
+    tells it, and so does what their removal smoothed; errors of the two partly cancel.
+    """
+    veils = [estimate_veil(network, _overview(network, view)) for view in views]
+    return Veil(*(torch.stack(parts).mean(0) for parts in zip(*veils, strict=True)))
 
 
 def _overview(network: DeveilNetwork, canvas: AnyCanvas) -> Tensor:

@@ -304,10 +304,19 @@ def test_thickness_is_the_mean_of_what_alpha_lacks():
 @pytest.mark.parametrize(("thickness", "veiled"), [(0.0, False), (0.5, True)])
 def test_a_thin_veil_is_none(thickness, veiled):
     canvas = FloatCanvas(picture(3, 3, 20, 30))
-    assert is_veiled(KnownVeil(1 - thickness), canvas).tolist() == [veiled] * 3
+    assert is_veiled(KnownVeil(1 - thickness), [canvas]).tolist() == [veiled] * 3
     for offset, expected in ((-0.01, False), (0.01, True)):
         network = KnownVeil(1 - THIN_VEIL - offset)
-        assert is_veiled(network, canvas).tolist() == [expected] * 3
+        assert is_veiled(network, [canvas]).tolist() == [expected] * 3
+
+
+def test_a_veil_seen_in_two_views_is_their_mean():
+    views = [picture(2, 3, 32, 48, seed=seed) for seed in (0, 1)]
+    network = random_deveil_network()
+    first, second = (module.estimate_veil(network, view) for view in views)
+    both = module.estimate_from_views(network, [FloatCanvas(view) for view in views])
+    for part, one, other in zip(both, first, second, strict=True):
+        torch.testing.assert_close(part, (one + other) / 2)
 
 
 # parts of a picture
@@ -325,7 +334,7 @@ def test_a_canvas_is_worked_on_some_rows_at_a_time(monkeypatch):
 
     monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 10 * 30)
     target = Recording(torch.zeros(2, 3, 37, 30))
-    module.remove_from_canvas(network, FloatCanvas(images), target)
+    module.remove_from_canvas(network, [FloatCanvas(images)], target)
     torch.testing.assert_close(target.values, expected, rtol=0, atol=1e-5)
     assert seen == [
         (number, start, min(start + 10, 37)) for number in (0, 1) for start in (0, 10, 20, 30)

@@ -15,7 +15,6 @@ from torch.nn.functional import affine_grid, grid_sample
 from jorder_preproc.rain.presets import get_preset
 from jorder_preproc.rain.synthesize import StreakLayer, draw_layer
 
-_LAYER_SIZE = 384
 _ROTATED_SHARE = 0.3
 _MOST_ROTATION_DEG = 20.0
 
@@ -39,6 +38,7 @@ class LayerBank:
             gives layers of real benchmark rain, combined as the preset `wide`; or None.
         pairs_weight: how often those are used.
         seed: of the rendering.
+        layer_px: height and width of the rendered layers, the largest that can be drawn.
 
     Raises:
         ValueError: a picture under `pairs` has no partner of its size.
@@ -51,9 +51,10 @@ class LayerBank:
         pairs: str | Path | None = None,
         pairs_weight: float = 0.0,
         seed: int = 0,
+        layer_px: int = 384,
     ):
         rng = np.random.default_rng(seed)
-        shape = (_LAYER_SIZE, _LAYER_SIZE)
+        shape = (layer_px, layer_px)
         self._sources = []
         for name, weight in mixture.items():
             drawn = (draw_layer(shape, get_preset(name), rng) for _ in range(layers_per_preset))

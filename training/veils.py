@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from jorder_preproc.deveil import estimate_light
 from jorder_preproc.rain import add_rain
 from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset, Range
@@ -21,7 +22,11 @@ from training.data import list_photos, read_photo
 
 @DATASETS.register_module()
 class VeiledPhotos(Dataset):
-    """Square views of clean photographs behind a veil with A = 1, and without it.
+    """Clean photographs behind a veil, and without it.
+
+    The paper trains with A = 1. Behind a veil of a darker light, parts of the scene are
+    brighter than A, and a network that never saw that takes off too little; so A is drawn
+    as `AccumulationPreset` has it, and the network is told what it will be told in use.
 
     Item `draw` is a function of that number alone. Every epoch, as many draws as there are
     photographs and two more, holds one purely white and one purely black picture: the white
@@ -29,7 +34,8 @@ class VeiledPhotos(Dataset):
 
     Args:
         photos: folder of clean photographs.
-        size: edge, px.
+        shape: height and width of the views, px: as much of a photograph as has these
+            proportions. How thick a veil is shows in the whole.
         gamma: darkening before the veil; (1, 1) trains without low light (Fig. 11, R).
         white_balance: add the white and the black picture.
         depth: share of the veils that thicken with a depth, which is harder to see.
@@ -37,9 +43,12 @@ class VeiledPhotos(Dataset):
         streaks: share with streaks, as faint as those that streak removal leaves behind.
         blacks: share of the views whose black point is moved down. Many photographs keep away
             from black, and from such alone a network learns to leave some of every veil.
+        zoomed: share of the views that show less, down to two thirds of the height.
         pieced: share of the views that are pieced together of two photographs.
-        light_error: the light the network is told, divided by A = 1; what `estimate_light`
-            gets wrong is in there.
+        varied: how often each of the changes of `vary_colours` is made. What photographs
+            look like is all that tells a dark scene from a darkened one, so not too often.
+        light_known: share of the veils of which the network is told A itself, as by a user;
+            of the others and of clear pictures it is told what `estimate_light` makes of them.
         mixture, layers_per_preset, seed: see `LayerBank`.
 
     Raises:
@@ -49,7 +58,7 @@ class VeiledPhotos(Dataset):
     def __init__(
         self,
         photos: str,
-        size: int,
+        shape: tuple[int, int],
         mixture: dict[str, float],
         layers_per_preset: int,
         gamma: Range = (1.0, 1.5),
@@ -58,84 +67,90 @@ class VeiledPhotos(Dataset):
         clear: float = 0.25,
         streaks: float = 0.3,
         blacks: float = 0.7,
-        pieced: float = 0.4,
-        light_error: Range = (0.85, 1.05),
+        zoomed: float = 0.4,
+        pieced: float = 0.1,
+        varied: float = 0.1,
+        light_known: float = 0.2,
         seed: int = 0,
     ):
-        self.size = size
+        self.shape = (shape[0], shape[1])
         self.photos = [read_photo(path) for path in list_photos(photos)]
         self.flat = (1.0, 0.0) if white_balance else ()
-        self.veil = AccumulationPreset(
-            depth_probability=depth,
-            gamma=(gamma[0], gamma[1]),
-            atmospheric_light=(1.0, 1.0),
-            light_tint=0.0,
-        )
+        self.veil = AccumulationPreset(depth_probability=depth, gamma=(gamma[0], gamma[1]))
         self.clear = clear
         self.streaks = streaks
         self.blacks = blacks
+        self.zoomed = zoomed
         self.pieced = pieced
-        self.light_error = light_error
-        self.bank = LayerBank(mixture, layers_per_preset, seed=seed)
+        self.varied = varied
+        self.light_known = light_known
+        self.bank = LayerBank(mixture, layers_per_preset, seed=seed, layer_px=max(shape))
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """rainy, background float (3, P, P); atmospheric_light, as told, float (3, 1, 1)."""
+        """rainy, background float (3, H, W); atmospheric_light, as told, float (3, 1, 1)."""
         rng = np.random.default_rng(draw)
         number = int(rng.integers(len(self.photos) + len(self.flat)))
-        shape = (self.size, self.size)
+        preset = self.veil
         if number < len(self.photos):
             background = self._view(self.photos[number], rng)
             if rng.random() < self.pieced:
                 other = self._view(self.photos[rng.integers(len(self.photos))], rng)
                 background = join(background, other, rng)
         else:
-            background = torch.full((3, *shape), self.flat[number - len(self.photos)])
+            background = torch.full((3, *self.shape), self.flat[number - len(self.photos)])
+            preset = replace(preset, atmospheric_light=(1.0, 1.0), light_tint=0.0)
         veil = None
         if rng.random() >= self.clear:
-            veil = draw_accumulation(shape, self.veil, rng)
+            veil = draw_accumulation(self.shape, preset, rng)
         layers = []
         if rng.random() < self.streaks:
             left = rng.uniform(0, 0.5)
-            layers = [fade(layer, left) for layer in self.bank.draw(self.size, rng)]
-        light = rng.uniform(*self.light_error)
+            drawn = self.bank.draw(max(self.shape), rng)
+            layers = [fade(layer, left, self.shape) for layer in drawn]
+        rainy = add_rain(background, layers, veil).rainy
+        if veil is not None and rng.random() < self.light_known:
+            light = veil.atmospheric_light
+        else:
+            light = estimate_light(rainy[None])[0]
         return {
-            "rainy": add_rain(background, layers, veil).rainy,
+            "rainy": rainy,
             "background": add_rain(background, layers).rainy,
-            "atmospheric_light": torch.full((3, 1, 1), light),
+            "atmospheric_light": light,
         }
 
     def _view(self, photo: np.ndarray, rng: np.random.Generator) -> Tensor:
-        largest = min(photo.shape[:2])
-        window = self.size
-        if window > largest or rng.random() < 0.5:
-            window = int(rng.integers(largest // 2, largest + 1))
-        top = int(rng.integers(photo.shape[0] - window + 1))
-        left = int(rng.integers(photo.shape[1] - window + 1))
-        pixels = photo[top : top + window, left : left + window]
-        if window != self.size:
-            size = (self.size, self.size)
+        scale = min(have / want for have, want in zip(photo.shape[:2], self.shape, strict=True))
+        if rng.random() < self.zoomed:
+            scale *= rng.uniform(2 / 3, 1)
+        height, width = (max(round(side * scale), 1) for side in self.shape)
+        top = int(rng.integers(photo.shape[0] - height + 1))
+        left = int(rng.integers(photo.shape[1] - width + 1))
+        pixels = photo[top : top + height, left : left + width]
+        if pixels.shape[:2] != self.shape:
+            size = self.shape[::-1]
             pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
         if rng.random() < 0.5:
             pixels = pixels[:, ::-1]
         view = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
         if rng.random() < self.blacks:
             view = move_black_point(view, rng.uniform())
-        return vary_colours(view, rng)
+        return vary_colours(view, self.varied, rng)
 
 
-def vary_colours(view: Tensor, rng: np.random.Generator) -> Tensor:
-    """Other tones, other saturation and another colour of the light, each every other time.
+def vary_colours(view: Tensor, share: float, rng: np.random.Generator) -> Tensor:
+    """Other tones, another saturation and another colour of the light, each now and then.
 
     Args:
         view: float RGB (3, H, W), in [0, 1].
+        share: how often each of them.
         rng: draws.
     """
-    if rng.random() < 0.5:
+    if rng.random() < share:
         view = view ** float(np.exp(rng.uniform(-0.5, 0.5)))
-    if rng.random() < 0.5:
+    if rng.random() < share:
         grey = view.mean(0, keepdim=True)
         view = (grey + (view - grey) * float(rng.uniform(0.3, 1.5))).clamp(0, 1)
-    if rng.random() < 0.5:
+    if rng.random() < share:
         view = view * torch.from_numpy(rng.uniform(0.8, 1.0, (3, 1, 1))).float()
     return view
 
@@ -166,6 +181,6 @@ def move_black_point(image: Tensor, share: float) -> Tensor:
     return ((image - black) / (1 - black)).clamp(min=0) if black < 1 else image
 
 
-def fade(layer: StreakLayer, left: float) -> StreakLayer:
-    """The layer with that share of its light."""
-    return replace(layer, light=layer.light * left)
+def fade(layer: StreakLayer, left: float, shape: tuple[int, int]) -> StreakLayer:
+    """A corner of the layer, of that height and width, with that share of its light."""
+    return replace(layer, light=layer.light[: shape[0], : shape[1]] * left)

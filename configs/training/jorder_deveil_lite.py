@@ -14,14 +14,14 @@ iterations = 2_400
 model = dict(type="DeveilTraining", name="jorder_deveil_lite")
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=12,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type="DrawSampler"),
     dataset=dict(
         type="VeiledPhotos",
-        size=320,
-        clear=0.07,
+        shape=(320, 480),
+        clear=0.1,
         mixture=dict(heavy=0.5, wide=0.5),
         layers_per_preset=100,
     ),
