@@ -47,10 +47,11 @@ Method = Callable[[Pixels], Pixels]
 def veils() -> dict[str, RainPreset | None]:
     """Kinds of veil; None is a clear view."""
     preset = get_preset("accumulation")
-    assert preset.accumulation is not None
+    accumulation = preset.accumulation
+    assert accumulation is not None
 
     def with_depth(probability: float) -> RainPreset:
-        veil = replace(preset.accumulation, depth_probability=probability)
+        veil = replace(accumulation, depth_probability=probability)
         return replace(preset, accumulation=veil)
 
     return {
@@ -93,7 +94,7 @@ def boundary_constraint() -> Method:
     """`image_dehazer.remove_haze`."""
     package = require("image_dehazer")
     if not hasattr(np, "alltrue"):  # NumPy 2 dropped it, and image-dehazer 0.0.9 calls it
-        np.alltrue = np.all
+        np.alltrue = np.all  # type: ignore[attr-defined]
 
     def run(pixels: Pixels) -> Pixels:
         bgr = np.ascontiguousarray(pixels[..., ::-1])

@@ -23,7 +23,7 @@ def photograph(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         uint8 of the same shape.
     """
     height, width = pixels.shape[:2]
-    values = pixels.astype(np.float32)
+    values: np.ndarray = pixels.astype(np.float32)
     if rng.random() < 0.3:
         _cover(values, rng)
     if rng.random() < 0.35:  # uneven light, or dirt on the lens
@@ -31,10 +31,10 @@ def photograph(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.35:
         values = cv2.GaussianBlur(values, (0, 0), rng.uniform(0.4, 1.8))
     if rng.random() < 0.45:
-        noise = rng.standard_normal(values.shape[: rng.integers(2, 4)], np.float32)
+        noise: np.ndarray = rng.standard_normal(values.shape[: rng.integers(2, 4)], np.float32)
         if rng.random() < 0.5:  # as the camera's own processing leaves it
             noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.5, 1.5))
-            noise /= noise.std()
+            noise = noise / noise.std()
         values += rng.uniform(2, 22) * noise.reshape(height, width, -1)
     pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     if rng.random() < 0.2:

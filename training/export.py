@@ -11,7 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jorder_preproc.models import DeveilNetwork, Jorder
+from jorder_preproc.models import list_deveil_models
+from jorder_preproc.models.variants import (
+    DeveilVariant,
+    NamedVariant,
+    get_deveil_variant,
+    get_variant,
+)
 from training.hooks import RECORD, WEIGHTS
 from training.score import VALIDATION_SEED, Score, load_network, markdown_table, score
 
@@ -61,12 +67,12 @@ def export(
         raise ValueError(f"{work_dir} holds no {WEIGHTS} and {RECORD}; has the run validated yet?")
     records = [json.loads(path.read_text()) for path in [*earlier, record_file]]
     name = records[-1]["model"]
-    network = load_network(name, str(weights))
-    scores = score(network, photos)
+    variant = get_deveil_variant(name) if name in list_deveil_models() else get_variant(name)
+    scores = score(load_network(name, str(weights)), photos)
     card = _CARD.format(
         model=name,
-        parameters=network.variant.parameters,
-        cost=_describe_cost(network),
+        parameters=variant.parameters,
+        cost=_describe_cost(variant),
         size=weights.stat().st_size,
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         data=data,
@@ -88,10 +94,10 @@ def export(
     return scores
 
 
-def _describe_cost(network: Jorder | DeveilNetwork) -> str:
-    if isinstance(network, DeveilNetwork):
-        return f"{network.variant.macs_per_cell / 1000:.1f} kMAC per cell of the overview"
-    return f"{network.variant.macs_per_pixel / 1000:.1f} kMAC per pixel"
+def _describe_cost(variant: NamedVariant | DeveilVariant) -> str:
+    if isinstance(variant, DeveilVariant):
+        return f"{variant.macs_per_cell / 1000:.1f} kMAC per cell of the overview"
+    return f"{variant.macs_per_pixel / 1000:.1f} kMAC per pixel"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -92,9 +92,10 @@ def accumulation_loss(
     Returns:
         The mean over the pictures.
     """
-    overview = adaptive_avg_pool2d(rainy, network.overview_shape(rainy.shape[-2:]))
+    height, width = rainy.shape[-2:]
+    overview = adaptive_avg_pool2d(rainy, network.overview_shape((height, width)))
     veil = estimate_veil(network, overview, labels["atmospheric_light"])
-    down, across = (positions(size, rainy.device) for size in rainy.shape[-2:])
+    down, across = (positions(size, rainy.device) for size in (height, width))
     some = (..., slice(None, None, 2), slice(None, None, 2))  # enough of what is so smooth
     with torch.autocast(rainy.device.type, enabled=False):  # a division by alpha
         background, _ = remove_veil(rainy[some], veil, down[::2], across[::2])

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from jorder_preproc.derain import derain
 from jorder_preproc.deveil import deveil
@@ -67,14 +68,19 @@ def score(
 
     Without presets: `PRESETS` for a derainer, `DEVEIL_PRESETS` for a deveil network.
     """
-    remove = deveil if isinstance(network, DeveilNetwork) else derain
+
+    def restore(rainy: Tensor) -> Tensor:
+        if isinstance(network, DeveilNetwork):
+            return deveil(network, rainy).background
+        return derain(network, rainy).background
+
     default = DEVEIL_PRESETS if isinstance(network, DeveilNetwork) else PRESETS
     scores = []
     for preset in presets or default:
         rows = []
         for item in RainyPhotos(photos, [preset], seed):
             rainy, background = item["rainy"], item["background"]
-            restored = (remove(network, rainy).background * 255).round() / 255
+            restored = (restore(rainy) * 255).round() / 255
             rows.append(
                 [
                     psnr(rainy, background).clamp(max=_EQUAL_PSNR),
