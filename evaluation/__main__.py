@@ -18,7 +18,7 @@ import typer
 from mmengine.device import get_device
 from mmengine.dist import barrier, is_main_process
 
-from evaluation import analyses, classification, doctor, order, restoration
+from evaluation import analyses, classification, doctor, restoration
 from evaluation.commands import (
     DerainerOption,
     DeviceOption,
@@ -41,18 +41,17 @@ from evaluation.docs import check_section, replace_section
 from evaluation.embedded import SIZES, write_dataset
 from evaluation.engine import Subject
 from evaluation.pair_sets import BUILT_IN, open_sets
-from evaluation.photographs import built_in_photographs, find_photographs
 from evaluation.reference import SET_SIZES
 from evaluation.report import write_report
 from evaluation.restorers import do_nothing, other_restorer, our_restorer, shipped_derainers
 from evaluation.results import Results, from_json
-from evaluation.run import Plan, evaluate, spread
+from evaluation.run import Plan, evaluate
 from evaluation.tables import terminal_table
 from jorder_preproc import transforms
 from jorder_preproc.models import load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.progress import progress_bar
-from jorder_preproc.rain import PRESETS, get_preset
+from jorder_preproc.rain import get_preset
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -345,60 +344,6 @@ def doctor_command(
         )
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
-
-
-@app.command("order")
-def order_command(
-    photos: Annotated[
-        Path | None, typer.Argument(help="Folder of photographs; default: six built-in ones.")
-    ] = None,
-    real: Annotated[
-        bool, typer.Option("--real", help="They show rain of their own: nothing is scored.")
-    ] = False,
-    preset: Annotated[
-        str | None, typer.Option(help=f"Kind of rain, storm by default: {', '.join(PRESETS)}.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the rain, 1 by default.")] = None,
-    derainer: DerainerOption = "jorder_e_lite",
-    weights: WeightsOption = None,
-    deveil_weights: Annotated[
-        Path | None, typer.Option(help="Of the deveil network (safetensors).")
-    ] = None,
-    limit: LimitOption = None,
-    device: DeviceOption = None,
-    samples: Annotated[int, typer.Option(min=1, help="Photographs that the sheet shows.")] = 4,
-    out: OutOption = None,
-) -> None:
-    """Streaks and veil taken off in the five orders of Fig. 10: PSNR, SSIM and a sheet."""
-    if real and photos is None:
-        fail("--real needs photographs: python -m evaluation order PHOTOS --real")
-    if real and (preset is not None or seed is not None):
-        fail("--preset and --seed are for clean photographs; leave them out, or --real")
-    start(Launcher.none, device)
-    out = out or Path("evaluation_output/order")
-    with errors():
-        rain = None if real else preset or "storm"
-        if rain is not None:
-            get_preset(rain)
-        network = load_model(derainer, weights, get_device())
-        deveil = load_deveil_model(deveil_weights or DEVEIL_WEIGHTS, get_device())
-        found = built_in_photographs() if photos is None else find_photographs(photos, out)
-        names = [list(found)[number] for number in spread(len(found), limit)]
-        with progress_bar(stderr) as progress:
-            bar = progress.add_task("five orders", total=len(names))
-            scores = order.compare_orders(
-                network,
-                deveil,
-                {name: found[name] for name in names},
-                out,
-                preset=rain,
-                seed=1 if seed is None else seed,
-                samples=samples,
-                advance=lambda: progress.advance(bar),
-            )
-    if scores:
-        stdout.print(order.terminal_table(scores))
-    stdout.print(f"sheet: {out / 'order.jpg'}", soft_wrap=True, highlight=False)
 
 
 @app.command("restoration")

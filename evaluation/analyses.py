@@ -22,14 +22,16 @@ from evaluation.commands import (
     WeightsOption,
     command_line,
     errors,
+    fail,
     start,
     stderr,
     stdout,
 )
 from evaluation.docs import check_section, replace_section
 from evaluation.features import study_features
-from evaluation.figures import KINDS, Grid, save_figure
+from evaluation.figures import KINDS, LARGEST_BYTES, Grid, save_figure
 from evaluation.masks import draw_masks, study_masks
+from evaluation.order import compare_orders
 from evaluation.photographs import Loader, built_in_photographs, find_photographs
 from evaluation.rain_types import TYPES, study_types
 from evaluation.recurrence import draw_recurrence, read_blocks, study_stages
@@ -42,7 +44,7 @@ from jorder_preproc.atomic import atomic_path
 from jorder_preproc.models import load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.progress import progress_bar
-from jorder_preproc.rain import get_preset
+from jorder_preproc.rain import PRESETS, get_preset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,6 +54,9 @@ app = typer.Typer()
 PhotosArgument = Annotated[
     Path | None,
     typer.Argument(help="Folder of clean photographs; default: six built-in ones."),
+]
+DeveilWeightsOption = Annotated[
+    Path | None, typer.Option(help="Of the deveil network (safetensors).")
 ]
 
 
@@ -173,9 +178,7 @@ def types_command(
     photos: PhotosArgument = None,
     derainer: DerainerOption = "jorder_e_lite",
     weights: WeightsOption = None,
-    deveil_weights: Annotated[
-        Path | None, typer.Option(help="Of the deveil network (safetensors).")
-    ] = None,
+    deveil_weights: DeveilWeightsOption = None,
     seed: SeedOption = 1,
     limit: LimitOption = None,
     device: DeviceOption = None,
@@ -198,6 +201,57 @@ def types_command(
         finish("types", [grid], sheet, out, docs, "Four types of rain and what was left of them")
 
 
+@app.command("order")
+def order_command(
+    photos: Annotated[
+        Path | None, typer.Argument(help="Folder of photographs; default: six built-in ones.")
+    ] = None,
+    real: Annotated[
+        bool, typer.Option("--real", help="They show rain of their own: nothing is scored.")
+    ] = False,
+    preset: Annotated[
+        str | None, typer.Option(help=f"Kind of rain, storm by default: {', '.join(PRESETS)}.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the rain, 1 by default.")] = None,
+    derainer: DerainerOption = "jorder_e_lite",
+    weights: WeightsOption = None,
+    deveil_weights: DeveilWeightsOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = None,
+    samples: Annotated[int, typer.Option(min=1, help="Photographs that the sheet shows.")] = 4,
+    docs: DocsOption = None,
+    out: OutOption = None,
+) -> None:
+    """Streaks and veil taken off in the five orders of Fig. 10: PSNR, SSIM and a sheet."""
+    if real and photos is None:
+        fail("--real needs photographs: python -m evaluation order PHOTOS --real")
+    if real and not (preset is seed is docs is None):
+        fail("--preset, --seed and --docs are for clean photographs; leave them out, or --real")
+    start(Launcher.none, device)
+    out = out or Path("evaluation_output/order")
+    with errors():
+        _check_docs(docs, "order")
+        rain = None if real else preset or "storm"
+        if rain is not None:
+            get_preset(rain)
+        network = load_model(derainer, weights, get_device())
+        deveil = load_deveil_model(deveil_weights or DEVEIL_WEIGHTS, get_device())
+        photographs = open_photographs(photos, out, limit)
+        with progress_bar(stderr) as progress:
+            bar = progress.add_task("five orders", total=len(photographs))
+            means, each, sheet = compare_orders(
+                network,
+                deveil,
+                photographs,
+                preset=rain,
+                seed=1 if seed is None else seed,
+                samples=samples,
+                advance=lambda: progress.advance(bar),
+            )
+        grids = [] if real else [means]
+        finish("order", grids, sheet, out, docs, "The five orders", None if real else each)
+
+
 def open_photographs(photos: Path | None, out: Path, limit: int | None) -> dict[str, Loader]:
     """Clean photographs of a folder, or the built-in ones; at most so many, evenly spread.
 
@@ -216,6 +270,7 @@ def finish(
     out: Path,
     docs: Path | None,
     alternative: str,
+    each: Grid | None = None,
 ) -> None:
     """Write the tables and the figure of a command, put both on a page, and print the tables.
 
@@ -227,15 +282,18 @@ def finish(
         out: folder to write to.
         docs: page that takes them, the figure in `figures` beside it; None leaves it out.
         alternative: the figure in words.
+        each: the scores of every photograph, for `NAME_images.csv`.
 
     Raises:
         ValueError: no section of that name on the page.
     """
     out.mkdir(parents=True, exist_ok=True)
     text = "\n".join(grid.markdown() for grid in grids)
-    files = {f"{name}.md": text}
+    files = {f"{name}.md": text} if grids else {}
     for number, grid in enumerate(grids, 1):
         files[f"{name}.csv" if number == 1 else f"{name}_{number}.csv"] = grid.comma_separated()
+    if each is not None:
+        files[f"{name}_images.csv"] = each.comma_separated()
     for file, content in files.items():
         with atomic_path(out / file) as temporary:
             temporary.write_text(content, encoding="utf-8", newline="")
@@ -243,7 +301,7 @@ def finish(
     if docs is not None:
         folder = docs.parent / "figures"
         folder.mkdir(exist_ok=True)
-        kept = save_figure(figure, folder / name)
+        kept = save_figure(figure, folder / name, LARGEST_BYTES)
         section = f"{text}\n![{alternative}](figures/{kept.name})"
         replace_section(docs, name, section, command_line())
     for grid in grids:

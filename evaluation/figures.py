@@ -165,12 +165,13 @@ def new_figure(width: float = 7.0, height: float = 3.2) -> Figure:
     return figure
 
 
-def save_figure(figure: Image.Image | Figure, path: Path) -> Path:
-    """Write a sheet as JPEG of at most `LARGEST_BYTES`, or a drawing of matplotlib as PNG.
+def save_figure(figure: Image.Image | Figure, path: Path, largest_bytes: int | None = None) -> Path:
+    """Write a sheet as JPEG, or a drawing of matplotlib as PNG.
 
     Args:
         figure: what to write.
         path: where, without a suffix.
+        largest_bytes: a sheet is made coarser, then smaller, until the file has no more.
 
     Returns:
         The file.
@@ -182,16 +183,16 @@ def save_figure(figure: Image.Image | Figure, path: Path) -> Path:
         return path
     path = path.with_name(f"{path.name}.jpg")
     with atomic_path(path) as temporary:
-        temporary.write_bytes(_to_jpeg(figure))
+        temporary.write_bytes(_to_jpeg(figure, largest_bytes))
     return path
 
 
-def _to_jpeg(picture: Image.Image) -> bytes:
+def _to_jpeg(picture: Image.Image, largest_bytes: int | None) -> bytes:
     while True:
         for quality in _QUALITIES:
             file = io.BytesIO()
             picture.save(file, "JPEG", quality=quality, optimize=True)
-            if file.tell() <= LARGEST_BYTES:
+            if largest_bytes is None or file.tell() <= largest_bytes:
                 return file.getvalue()
         picture = picture.resize(
             (picture.width * 3 // 4, picture.height * 3 // 4), Image.Resampling.LANCZOS

@@ -58,7 +58,7 @@ def order(tmp_path):
 
 
 def rows_of(out):
-    with (out / "order.csv").open(newline="") as file:
+    with (out / "order_images.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -98,9 +98,9 @@ def test_scores_are_those_of_scikit_image(order, photos, tmp_path):
             use_sample_covariance=False,
         )
         # one thread or several may round differently
-        assert float(row["psnr"]) == pytest.approx(psnr, abs=0.01)
-        assert float(row["ssim"]) == pytest.approx(ssim, abs=1e-3)
-    assert len({row["psnr"] for row in rows}) == len(NAMES)
+        assert float(row["PSNR"]) == pytest.approx(psnr, abs=0.01)
+        assert float(row["SSIM"]) == pytest.approx(ssim, abs=1e-3)
+    assert len({row["PSNR"] for row in rows}) == len(NAMES)
 
 
 def test_every_photograph_and_order_has_a_row(order, photos, tmp_path):
@@ -112,13 +112,23 @@ def test_every_photograph_and_order_has_a_row(order, photos, tmp_path):
     table = (tmp_path / "out/order.md").read_text().splitlines()
     for name, line in zip(NAMES, table[2:8], strict=True):
         own = [row for row in rows if row["order"] == name]
-        psnr = np.mean([float(row["psnr"]) for row in own])
-        ssim = np.mean([float(row["ssim"]) for row in own])
+        psnr = np.mean([float(row["PSNR"]) for row in own])
+        ssim = np.mean([float(row["SSIM"]) for row in own])
         assert line == f"| {name} | {psnr:.2f} | {ssim:.4f} |"
         assert f"{psnr:.2f} │ {ssim:.4f} │" in result.stdout
     # input, five orders, clean; a line of titles, and one of captions under each photograph
     sheet = Image.open(tmp_path / "out/order.jpg")
     assert sheet.size == (7 * (240 + GAP_PX), 26 + 3 * (160 + 26 + GAP_PX))
+
+
+def test_page_takes_the_means_and_the_sheet(order, photos, tmp_path):
+    page = tmp_path / "tables.md"
+    page.write_text("before\n<!-- order -->\n<!-- /order -->\nafter\n")
+    result = order(photos, "--docs", page)
+    assert result.exit_code == 0, result.output
+    means = (tmp_path / "out/order.md").read_text()
+    assert f"<!-- order -->\n{means}\n![The five orders](figures/order.jpg)" in page.read_text()
+    assert (tmp_path / "figures/order.jpg").is_file()
 
 
 def test_results_among_the_photographs_are_not_photographs(photos):
@@ -146,7 +156,7 @@ def test_built_in_photographs_are_the_default(order, tmp_path):
     assert images == [names[0], names[len(names) // 2]]
 
 
-def test_photographs_come_one_after_the_other(tmp_path):
+def test_photographs_come_one_after_the_other():
     done = []
 
     def load():
@@ -155,7 +165,7 @@ def test_photographs_come_one_after_the_other(tmp_path):
 
     loads = [0, 1]
     networks = random_network("jorder_e_lite"), random_deveil_network()
-    compare_orders(*networks, {"a": load, "b": load}, tmp_path, advance=lambda: done.append(None))
+    compare_orders(*networks, {"a": load, "b": load}, advance=lambda: done.append(None))
     assert len(done) == 2
 
 
@@ -185,8 +195,13 @@ def test_sheet_refuses(rows):
         (("empty",), "no pictures in the folder empty; looked for"),
         (("none",), "no file or folder none; check the path"),
         (("--real",), "--real needs photographs"),
-        (("photos", "--real", "--seed", "2"), "--preset and --seed are for clean photographs"),
-        (("photos", "--real", "--preset", "light"), "--preset and --seed are for clean"),
+        (
+            ("photos", "--real", "--seed", "2"),
+            "--preset, --seed and --docs are for clean photographs",
+        ),
+        (("photos", "--real", "--preset", "light"), "--preset, --seed and --docs are for clean"),
+        (("photos", "--real", "--docs", "tables.md"), "--preset, --seed and --docs are for clean"),
+        (("photos", "--docs", "tables.md"), "cannot read tables.md"),
         (("photos", "--preset", "frogs"), "unknown preset 'frogs'; choose from light"),
         (("bad",), "bad/text.png: not a picture"),
         (("small",), "small.png: SSIM needs at least 11 x 11 pixels"),
