@@ -312,8 +312,8 @@ def _take_steps(
     """Go on from `layers`, whose background is left as it is.
 
     Returns:
-        The layers, and the first and the last picture that show the veil now there is;
-        `views` are those at the start.
+        The layers; and the first and the last picture behind the present veil, what `views` is
+        at the start (see `estimate_from_views`).
     """
     background, *seen = layers
     views = list(views) or [background]
