@@ -3,8 +3,8 @@
 python -m training configs/training/jorder_deveil_lite.py --photos DIR --val-photos DIR
 
 About 33 minutes on one CPU core, in bfloat16. The best weights, after 1,800 iterations, took the
-preset `accumulation` from 23.52 to 29.11 dB, and clear photographs came back at 44.10 dB. The card of
-the shipped weights has the runs that those come from.
+preset `accumulation` from 23.52 to 29.11 dB, and clear photographs came back at 44.10 dB. The
+card of the shipped weights has the runs that those come from.
 """
 
 _base_ = "./_base_/runner.py"
