@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from evaluation import masks, speed
 from evaluation.__main__ import app
-from evaluation.figures import Grid
+from evaluation.figures import LARGEST_BYTES, Grid, save_figure
 from evaluation.rain_types import TYPES
 from jorder_preproc import derain, synthesize_rain
 from jorder_preproc.models import save_weights
@@ -187,6 +187,14 @@ def test_texture_s_errors_are_the_means_over_pixels(run, monkeypatch):
         for rain, column in ((1, "light, rain"), (0, "light, rest")):
             expected = np.mean(errors[row["mean error"]][rain])
             assert float(row[column]) == pytest.approx(expected, abs=0.02)
+
+
+def test_a_sheet_is_made_as_small_as_it_must_be(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    whole = save_figure(Image.fromarray(noise), tmp_path / "whole")
+    small = save_figure(Image.fromarray(noise), tmp_path / "small", LARGEST_BYTES // 4)
+    assert whole.stat().st_size > LARGEST_BYTES // 4 >= small.stat().st_size
+    assert Image.open(whole).size == (400, 300) and Image.open(small).width < 400
 
 
 def test_types_takes_the_veil_off_where_there_is_one(run, tmp_path):
