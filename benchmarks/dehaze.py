@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,6 @@ from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.rain import RainPreset, get_preset, synthesize_rain
 
-SEED = 1
 EQUAL_PSNR = 100.0  # stands for infinity in means
 INPUT, FITTED = "input", "best gain and offset"
 BOTH = "deveil, then that"
@@ -50,15 +50,21 @@ def veils() -> dict[str, RainPreset | None]:
     accumulation = preset.accumulation
     assert accumulation is not None
 
-    def with_depth(probability: float) -> RainPreset:
-        veil = replace(accumulation, depth_probability=probability)
-        return replace(preset, accumulation=veil)
+    def veil(**changes: Any) -> RainPreset:
+        return replace(preset, accumulation=replace(accumulation, **changes))
 
     return {
         "accumulation": preset,
-        "accumulation, the same everywhere": with_depth(0.0),
-        "accumulation, with depth": with_depth(1.0),
-        "no veil": None,
+        "the same everywhere": veil(depth_probability=0.0),
+        "with depth": veil(depth_probability=1.0),
+        "with depth, thick: alpha down to 0.5 to 0.7": veil(
+            depth_probability=1.0, transmission=(0.5, 0.7)
+        ),
+        "with depth, thin: alpha down to 0.7 to 1": veil(
+            depth_probability=1.0, transmission=(0.7, 1.0)
+        ),
+        "darkened, no veil": veil(transmission=(1.0, 1.0)),
+        "clear": None,
     }
 
 
@@ -138,6 +144,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("photos", type=Path, help="folder of clean photographs")
     parser.add_argument("--limit", type=int, help="only so many, the first ones")
+    parser.add_argument("--seed", type=int, default=1, help="of the veils (default: 1)")
     parser.add_argument("--deveil-weights", default=DEVEIL_WEIGHTS, help="safetensors file")
     args = parser.parse_args(arguments)
     methods = {
@@ -159,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
         for name, truth in images.items():
             pixels = truth
             if preset is not None:
-                sample = synthesize_rain(to_tensor(truth), preset, SEED, Path(name).name)
+                sample = synthesize_rain(to_tensor(truth), preset, args.seed, Path(name).name)
                 pixels = to_pixels(sample.rainy)
             # in turn on each photograph, so that other jobs slow down all alike
             results = {INPUT: pixels, FITTED: fit_gain_and_offset(pixels, truth)}
