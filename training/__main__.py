@@ -12,7 +12,8 @@ from mmengine.runner import Runner, find_latest_checkpoint
 import training.data
 import training.hooks
 import training.model
-import training.veils  # noqa: F401  (all four register their classes)
+import training.precision
+import training.veils  # noqa: F401  (all five register their classes)
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:

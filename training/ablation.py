@@ -28,7 +28,8 @@ from mmengine.runner import Runner
 from PIL import Image
 
 import training.data
-import training.model  # noqa: F401  (both register their classes)
+import training.model
+import training.precision  # noqa: F401  (all three register their classes)
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.models.variants import Variant
 from jorder_preproc.rain import PRESETS

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
-from mmengine.optim import OptimWrapper
-from mmengine.registry import METRICS, MODELS, OPTIM_WRAPPERS
+from mmengine.registry import METRICS, MODELS
 from torch import Tensor
 
 from jorder_preproc.derain import derain
@@ -157,12 +156,3 @@ class PresetPSNR(BaseMetric):
         means = {preset: sum(values) / len(values) for preset, values in by_preset.items()}
         rainy = [value for preset, value in means.items() if preset != "clean"]
         return {**means, "mean": sum(rainy) / len(rainy)} if rainy else means
-
-
-@OPTIM_WRAPPERS.register_module()
-class BFloat16OptimWrapper(OptimWrapper):
-    """Mixed precision in bfloat16, which needs no loss scaling and also works on the CPU."""
-
-    def optim_context(self, model):  # type: ignore[no-untyped-def]
-        device = next(model.parameters()).device.type
-        return torch.autocast(device, torch.bfloat16)

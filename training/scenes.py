@@ -27,6 +27,7 @@ import training.camera  # noqa: F401
 from evaluation.checkpoints import read_state
 from evaluation.embedded import SIZES, write_dataset
 from jorder_preproc.atomic import atomic_path
+from training.precision import bfloat16
 
 CONFIGS = Path(__file__).parents[1] / "configs/scenes"
 IMAGES = {"classification": 12_000, "segmentation": 4_500, "detection": 7_000}
@@ -68,7 +69,7 @@ def build_config(task: str, work_dir: Path, images: int, epochs: int | None) -> 
 
 
 def speed_up(model: Any) -> None:
-    """Run all of a model but its losses in bfloat16, channels last."""
+    """Run all of a model but its losses in bfloat16 where that is faster, channels last."""
     model.to(memory_format=torch.channels_last)
     for name in ("network", "backbone", "neck", "decode_head", "bbox_head"):
         if getattr(model, name, None) is not None:
@@ -79,7 +80,7 @@ def _run_in_bfloat16(part: nn.Module) -> None:
     forward: Callable[..., Any] = part.forward
 
     def in_bfloat16(inputs: Any) -> Any:
-        with torch.autocast("cpu", torch.bfloat16, enabled=part.training):
+        with bfloat16("cpu", enabled=part.training):
             return _change(forward(_change(inputs, _channels_last)), Tensor.float)
 
     part.forward = in_bfloat16
