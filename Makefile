@@ -26,8 +26,9 @@ demo: .venv/.demo
 	    echo "\`make .venv/.openmmlab\` builds it in about 15 minutes, then run \`make demo\` again"; \
 	fi
 
+# a process for each core, up to four, since every one loads the whole stack; threads would slow them down
 test: .venv/.openmmlab
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
