@@ -22,6 +22,7 @@ from jorder_preproc.models import (
     load_model,
 )
 from jorder_preproc.models.variants import Variant
+from training.labels import adopt_paper_labels
 from training.losses import accumulation_loss, joint_loss
 from training.second_pass import take_to_second_pass
 
@@ -32,7 +33,8 @@ class DerainTraining(BaseModel):
 
     Args:
         name: a row of the variants table, or that of `variant`.
-        weights: file to start from; None starts from random weights.
+        weights: file to start from; None starts from random weights. Those of the authors'
+            release get the paper's labels first, see `adopt_paper_labels`.
         distance, streak_weight, mask_weight: see `joint_loss`.
         coarse_to_fine: add the losses of the sub-networks with fewer paths (Eq. 7).
         gated: see `joint_loss`; the network is used the same way, `Jorder.gated`.
@@ -64,6 +66,8 @@ class DerainTraining(BaseModel):
             network = Jorder(name, gated=gated, variant=Variant(**variant))
         else:
             network = build_model(name) if weights is None else load_model(name, weights)
+            if network.label_convention == "release":
+                adopt_paper_labels(network)
             network.gated = gated
         if network.variant.order == "raw" and (streak_weight or mask_weight):
             raise ValueError(

@@ -200,7 +200,8 @@ class Jorder(nn.Module):
         variant: what to build under a name that is not in the table, for comparisons.
 
     Attributes:
-        name, label_convention, input_scale, gated: as given.
+        name, label_convention, input_scale: as given.
+        gated: as given; may be set, where `detects_rain`.
         variant: the row.
         detects_rain: whether mask class 1 is rain.
         multiple: windows of a picture are worked on as in the whole if they begin at
@@ -234,14 +235,22 @@ class Jorder(nn.Module):
         if variant is not None and name in VARIANTS:
             raise ValueError(f"{name} is a row of the table; build another network as another name")
         self.variant = get_variant(name) if variant is None else variant
-        if gated and not self.detects_rain:
-            raise ValueError(f"{name} cannot be gated: no output of it says where rain is")
         self.gated = self.detects_rain if gated is None else gated
         self.stages = nn.ModuleList(JorderStage(self.variant) for _ in range(self.variant.stages))
 
     @property
     def detects_rain(self) -> bool:
         return self.label_convention == "paper" and self.variant.order != "raw"
+
+    @property
+    def gated(self) -> bool:
+        return self._gated
+
+    @gated.setter
+    def gated(self, gated: bool) -> None:
+        if gated and not self.detects_rain:
+            raise ValueError(f"{self.name} cannot be gated: no output of it says where rain is")
+        self._gated = gated
 
     @property
     def multiple(self) -> int:
