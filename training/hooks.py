@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
@@ -24,8 +24,8 @@ RECORD = "best.json"
 class KeepBestWeights(Hook):
     """Write `best.safetensors` and `best.json` whenever validation finds a new best.
 
-    Without validation the last weights are the best. Runs before EMAHook takes its
-    averaged weights out of the model again.
+    Without validation the last weights are the best. With an EMAHook the averaged weights are
+    written either way: this hook runs before that one takes them out of the model again.
 
     Args:
         key: the metric to compare; higher is better.
@@ -49,19 +49,21 @@ class KeepBestWeights(Hook):
         best = runner.message_hub.runtime_info.get("best_weights_score", float("-inf"))
         if score > best:
             runner.message_hub.update_info("best_weights_score", score)
-            self._write(runner, metrics)
+            self._write(runner, runner.model, metrics)
 
     def after_train(self, runner) -> None:  # type: ignore[no-untyped-def]
         if runner.val_loop is None:
-            self._write(runner, {})
+            averages = [hook.ema_model.module for hook in runner.hooks if isinstance(hook, EMAHook)]
+            self._write(runner, averages[0] if averages else runner.model, {})
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started
 
-    def _write(self, runner, metrics: dict[str, float]) -> None:  # type: ignore[no-untyped-def]
+    def _write(self, runner, model, metrics: dict[str, float]) -> None:  # type: ignore[no-untyped-def]
         if not is_main_process():
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if is_model_wrapper(model):
+            model = model.module
         folder = Path(runner.work_dir)
         save_weights(model.network, folder / WEIGHTS)
         record = {

@@ -9,7 +9,8 @@ from mmengine.registry import PARAM_SCHEDULERS
 from PIL import Image
 from skimage import data
 
-from jorder_preproc.models import load_model
+from jorder_preproc.models import load_model, save_weights
+from tests.networks import random_network
 from training.__main__ import build_config, main, parse_args
 from training.data import RainPatches
 from training.export import export
@@ -65,6 +66,30 @@ def test_train_resume_and_export(photos, tmp_path, capsys):
     # the exported network is the one validation chose
     assert by_preset["heavy"].psnr == pytest.approx(record["validation"]["psnr/heavy"], abs=0.01)
     assert load_model("jorder_e_lite", out).label_convention == "paper"
+
+
+def test_without_validation_the_averaged_weights_are_saved(photos, tmp_path):
+    assert main(arguments("jorder_e_lite", photos, tmp_path, 4)) == 0
+    checkpoint = torch.load(tmp_path / "iter_4.pth", weights_only=False)
+    # EMAHook puts its average in the place of the weights, and these beside it
+    averaged, raw = checkpoint["state_dict"], checkpoint["ema_state_dict"]
+    saved = load_model("jorder_e_lite", tmp_path / "best.safetensors").state_dict()
+    for name, value in saved.items():
+        assert torch.equal(value, averaged[f"network.{name}"])
+    assert any(
+        not torch.equal(value, raw[f"module.network.{name}"]) for name, value in saved.items()
+    )
+    assert json.loads((tmp_path / "best.json").read_text())["validation"] == {}
+
+
+def test_the_release_is_trained_on_with_the_papers_labels(photos, tmp_path):
+    weights = tmp_path / "release.safetensors"
+    save_weights(random_network("jorder_e_practical", "release"), weights)
+    run, practical = tmp_path / "run", ["model.name=jorder_e_practical"]
+    more = ("--weights", str(weights))
+    assert main(arguments("jorder_e_lite", photos, run, 2, *more, options=practical)) == 0
+    trained = load_model("jorder_e_practical", run / "best.safetensors")
+    assert trained.label_convention == "paper" and trained.gated
 
 
 def test_the_papers_config_trains(photos, tmp_path):
