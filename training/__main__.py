@@ -73,8 +73,6 @@ def build_config(args: argparse.Namespace) -> Config:
             raise ValueError(f"--resume: no checkpoint in {config.work_dir}")
         config.resume = True
         config.load_from = latest
-        # another stream of draws than the one that led here
-        config.train_dataloader.sampler.seed = int(Path(latest).stem.rsplit("_", 1)[-1])
     return config
 
 

@@ -349,7 +349,6 @@ def build_config(network: str, seed: int, settings: Settings, photos: Path, run:
     checkpoint.pop("save_best")
     checkpoint.update(interval=_CHECKPOINT_EVERY, max_keep_ckpts=1)
     config.resume = True  # from the latest checkpoint in the folder, if there is one
-    config.train_cfg.fast_forward_on_resume = False  # the stream goes on where it stopped
     config.work_dir = str(run)
     # loggers go by this name, and two short runs may begin in one second
     config.experiment_name = f"{network}_seed{seed}_{uuid.uuid4().hex[:8]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from training.backgrounds import vary
 from training.bank import LayerBank
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+DRAWS_PER_SEED = 2**32
+"""Numbers that a run has for its draws; see `DrawSampler`."""
+
 _VEIL = AccumulationPreset()
 _ESTIMATED = (0.6, 1.1)  # of the veil's optical depth
 
@@ -48,8 +52,8 @@ def read_photo(path: Path) -> np.ndarray:
 class RainPatches(Dataset):
     """Square patches of clean photographs with drawn rain, and their labels.
 
-    Item `draw` is a function of that number alone, so that any sampler of random
-    numbers gives an endless, reproducible stream. Photographs stay in memory.
+    Item `draw` is a function of that number alone, so that `DrawSampler` gives an endless,
+    reproducible stream. Photographs stay in memory.
 
     Args:
         photos: folder of clean photographs.
@@ -149,29 +153,32 @@ class RainPatches(Dataset):
 
 @DATA_SAMPLERS.register_module()
 class DrawSampler(Sampler[int]):
-    """Endless random numbers, different on every rank, for `RainPatches`.
+    """The numbers of a run's draws, one after the other without end.
+
+    They are `seed * DRAWS_PER_SEED` and what follows; of W processes, number r takes every
+    W-th from the r-th on. So no draw comes twice, in a run or in those of two seeds, and a
+    run that is resumed in as many processes goes on with the draw that comes next.
 
     Args:
         dataset: unused; MMEngine passes it.
-        seed: another one gives another stream; MMEngine passes the run's.
+        seed: of the run, >= 0; MMEngine passes it.
     """
 
-    def __init__(self, dataset: Dataset, seed: int | None = None):
-        self.rank, _ = get_dist_info()
+    def __init__(self, dataset: Dataset | None = None, seed: int | None = None):
+        self.rank, self.processes = get_dist_info()
         self.seed = seed or 0
-        self.epoch = 0
+        self.skipped = 0
 
     def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng([self.seed, self.rank, self.epoch])
-        while True:
-            yield int(rng.integers(2**62))
+        first = self.seed * DRAWS_PER_SEED + self.rank
+        return itertools.count(first + self.skipped * self.processes, self.processes)
 
     def __len__(self) -> int:
-        return 2**31 - 1
+        return DRAWS_PER_SEED
 
-    def set_epoch(self, epoch: int) -> None:
-        """Start another stream: training calls it with the iteration it resumes from."""
-        self.epoch = epoch
+    def skip(self, count: int) -> None:
+        """Begin after that many draws of this process: MMEngine's loop calls it on resuming."""
+        self.skipped = count
 
 
 @DATASETS.register_module()

@@ -17,7 +17,7 @@ from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset, Range
 from jorder_preproc.rain.synthesize import StreakLayer
 from training.bank import LayerBank
-from training.data import list_photos, read_photo
+from training.data import DRAWS_PER_SEED, list_photos, read_photo
 
 
 @DATASETS.register_module()
@@ -28,9 +28,10 @@ class VeiledPhotos(Dataset):
     brighter than A, and a network that never saw that takes off too little; so A is drawn
     as `AccumulationPreset` has it, and the network is told what it will be told in use.
 
-    Item `draw` is a function of that number alone. Every epoch, as many draws as there are
-    photographs and two more, holds one purely white and one purely black picture: the white
-    balance of Sec. 5.2.
+    Item `draw` is a function of that number alone. An epoch is as many consecutive draws of
+    `DrawSampler`, those of all processes together, as there are photographs and two more.
+    Each shows every photograph once, and a purely white and a purely black picture, which
+    are the white balance of Sec. 5.2 and never have streaks.
 
     Args:
         photos: folder of clean photographs.
@@ -89,9 +90,10 @@ class VeiledPhotos(Dataset):
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
         """rainy, background float (3, H, W); atmospheric_light, as told, float (3, 1, 1)."""
         rng = np.random.default_rng(draw)
-        number = int(rng.integers(len(self.photos) + len(self.flat)))
+        number = self._choose(draw)
+        photographed = number < len(self.photos)
         preset = self.veil
-        if number < len(self.photos):
+        if photographed:
             background = self._view(self.photos[number], rng)
             if rng.random() < self.pieced:
                 other = self._view(self.photos[rng.integers(len(self.photos))], rng)
@@ -103,7 +105,7 @@ class VeiledPhotos(Dataset):
         if rng.random() >= self.clear:
             veil = draw_accumulation(self.shape, preset, rng)
         layers = []
-        if rng.random() < self.streaks:
+        if photographed and rng.random() < self.streaks:
             left = rng.uniform(0, 0.5)
             drawn = self.bank.draw(max(self.shape), rng)
             layers = [fade(layer, left, self.shape) for layer in drawn]
@@ -117,6 +119,13 @@ class VeiledPhotos(Dataset):
             "background": add_rain(background, layers).rainy,
             "atmospheric_light": light,
         }
+
+    def _choose(self, draw: int) -> int:
+        """The number of what a draw shows; every epoch has an order of its own."""
+        count = len(self.photos) + len(self.flat)
+        place = draw % DRAWS_PER_SEED % count
+        order = np.random.default_rng([draw - place, 0]).permutation(count)
+        return int(order[place])
 
     def _view(self, photo: np.ndarray, rng: np.random.Generator) -> Tensor:
         scale = min(have / want for have, want in zip(photo.shape[:2], self.shape, strict=True))

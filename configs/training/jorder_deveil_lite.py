@@ -43,7 +43,6 @@ train_cfg = dict(
     type="IterBasedTrainLoop",
     max_iters=iterations,
     val_interval=300,
-    fast_forward_on_resume=True,
 )
 
 custom_hooks = [

@@ -51,7 +51,6 @@ train_cfg = dict(
     type="IterBasedTrainLoop",
     max_iters=iterations,
     val_interval=2000,
-    fast_forward_on_resume=True,
 )
 
 custom_hooks = [

@@ -61,7 +61,6 @@ train_cfg = dict(
     type="IterBasedTrainLoop",
     max_iters=iterations,
     val_interval=5000,
-    fast_forward_on_resume=True,
 )
 
 custom_hooks = [dict(type="KeepBestWeights")]

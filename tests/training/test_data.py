@@ -86,12 +86,27 @@ def test_a_pair_without_partner_is_named(tmp_path):
         layers_of_pairs(tmp_path)
 
 
-def test_draws_never_repeat_and_follow_seed_and_epoch():
-    sampler = DrawSampler(None, seed=1)
-    draws = list(itertools.islice(sampler, 1000))
-    assert len(set(draws)) == 1000
-    assert draws == list(itertools.islice(DrawSampler(None, seed=1), 1000))
-    assert draws[:5] != list(itertools.islice(DrawSampler(None, seed=2), 5))
+def first_draws(count, seed=None, skipped=0):
+    sampler = DrawSampler(seed=seed)
+    sampler.skip(skipped)
+    return list(itertools.islice(sampler, count))
+
+
+def test_draws_follow_each_other_and_never_repeat():
+    draws = first_draws(1000)
+    assert draws == list(range(1000)) and first_draws(1000, seed=0) == draws
+    other = first_draws(1000, seed=2)
+    assert other == [2 * 2**32 + draw for draw in draws]
+    assert first_draws(10, seed=2, skipped=30) == other[30:40]
+
+
+def test_processes_share_out_the_draws(monkeypatch):
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr("training.data.get_dist_info", lambda rank=rank: (rank, 3))
+        shares.append(first_draws(40, seed=1))
+        assert first_draws(10, seed=1, skipped=30) == shares[-1][30:]
+    assert sorted(itertools.chain(*shares)) == [2**32 + draw for draw in range(120)]
 
 
 def test_validation_rain_is_the_presets(photos):

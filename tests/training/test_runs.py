@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 import torch
@@ -90,6 +91,20 @@ def test_the_release_is_trained_on_with_the_papers_labels(photos, tmp_path):
     assert main(arguments("jorder_e_lite", photos, run, 2, *more, options=practical)) == 0
     trained = load_model("jorder_e_practical", run / "best.safetensors")
     assert trained.label_convention == "paper" and trained.gated
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(photos, tmp_path):
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    assert main(arguments("jorder_e_lite", photos, whole, 4)) == 0
+    resumed.mkdir()
+    shutil.copy(whole / "iter_2.pth", resumed)
+    (resumed / "last_checkpoint").write_text(str(resumed / "iter_2.pth"))
+    assert main(arguments("jorder_e_lite", photos, resumed, 4, "--resume")) == 0
+    expected, actual = (
+        torch.load(folder / "iter_4.pth", weights_only=False) for folder in (whole, resumed)
+    )
+    for state in ("state_dict", "ema_state_dict"):  # averaged and last weights
+        torch.testing.assert_close(actual[state], expected[state], rtol=0, atol=1e-7)
 
 
 def test_the_papers_config_trains(photos, tmp_path):

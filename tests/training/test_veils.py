@@ -1,5 +1,6 @@
 """Pictures behind a veil, the loss on them, and a training run."""
 
+import itertools
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from jorder_preproc.deveil import deveil, estimate_light
 from jorder_preproc.models import build_deveil_model, load_deveil_model
 from tests.networks import random_deveil_network
 from training.__main__ import main
+from training.data import DrawSampler
 from training.export import export
 from training.losses import accumulation_loss
 from training.model import DeveilTraining
@@ -77,13 +79,45 @@ def test_a_clear_view_is_its_own_target(photos):
         assert torch.equal(item["rainy"], item["background"])
 
 
-def test_white_and_black_come_once_in_every_epoch(photos):
-    # an epoch is two photographs, one white picture and one black
-    balanced = [views(photos, streaks=0.0)[draw] for draw in range(80)]
-    white = sum(flat(item) and item["background"].max() > 0.5 for item in balanced)
-    black = sum(flat(item) and item["background"].max() < 0.5 for item in balanced)
-    assert 10 <= white <= 30 and 10 <= black <= 30
-    assert not any(flat(views(photos, white_balance=False)[draw]) for draw in range(20))
+def test_every_epoch_has_one_white_and_one_black_picture(photos):
+    dataset = views(photos)
+    for seed in (0, 3):
+        places = set()
+        draws = iter(DrawSampler(dataset, seed))
+        for _ in range(20):
+            # an epoch is two photographs, one white picture and one black
+            epoch = [dataset[draw] for draw in itertools.islice(draws, 4)]
+            flats = [place for place, item in enumerate(epoch) if flat(item)]
+            colours = [float(epoch[place]["background"].mean()) for place in flats]
+            assert sorted(colours) == [0.0, 1.0]
+            places.update(flats)
+        assert places == {0, 1, 2, 3}  # in no fixed order
+    unbalanced = views(photos, white_balance=False)
+    assert not any(flat(unbalanced[draw]) for draw in range(20))
+
+
+def test_every_epoch_shows_every_photograph_once(photos, monkeypatch):
+    dataset = views(photos, pieced=0.0)
+    looked_at = []
+    original = dataset._view
+    monkeypatch.setattr(
+        dataset,
+        "_view",
+        lambda photo, rng: looked_at.append(int(photo.sum())) or original(photo, rng),
+    )
+    expected = sorted(int(photo.sum()) for photo in dataset.photos)
+    for epoch in range(10):
+        looked_at.clear()
+        for draw in range(4 * epoch, 4 * epoch + 4):
+            dataset[draw]
+        assert sorted(looked_at) == expected
+
+
+def test_white_and_black_stay_without_streaks(photos):
+    dataset = views(photos, streaks=1.0)
+    items = [dataset[draw] for draw in range(40)]
+    colours = [float(item["background"].mean()) for item in items if flat(item)]
+    assert sorted(colours) == [0.0] * 10 + [1.0] * 10
 
 
 @pytest.mark.parametrize("light_known", [0.0, 1.0])
