@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from evaluation.layouts.pairs import Half, Pair, find_pairs
-from evaluation.photographs import Loader, built_in_photographs, read_photograph
+from evaluation.photographs import Loader, built_in_photographs
 from evaluation.run import spread
 from jorder_preproc.images import float_to_pixels, pixels_to_float
+from jorder_preproc.picture_files import read_rgb
 from jorder_preproc.rain import synthesize_rain
 
 PairLoader = Callable[[], tuple[Tensor, Tensor]]
@@ -97,9 +98,9 @@ def _from_folder(name: str, folder: Path, clean_half: Half | None, limit: int | 
 
 
 def _read_pair(pair: Pair) -> tuple[Tensor, Tensor]:
-    rainy = read_photograph(pair.rainy)
+    rainy = read_rgb(pair.rainy)
     if pair.clean_half is None:
-        return rainy, read_photograph(pair.clean)
+        return rainy, read_rgb(pair.clean)
     left, right = rainy.chunk(2, dim=-1)
     return (right, left) if pair.clean_half == "left" else (left, right)
 

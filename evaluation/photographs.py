@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from jorder_preproc.batch import plan_jobs
 from jorder_preproc.images import pixels_to_float
-from jorder_preproc.picture_files import PictureError, read_picture
+from jorder_preproc.picture_files import read_rgb
 
 Loader = Callable[[], Tensor]
 """Gives a photograph, float RGB (3, H, W), in [0, 1]."""
@@ -30,9 +29,7 @@ def find_photographs(photos: Path, out: Path) -> dict[str, Loader]:
         ValueError: no such folder, or no pictures in it. Loaders: the file cannot be used.
     """
     jobs = plan_jobs([str(photos)], out, {})
-    return {
-        job.target.relative_to(out).as_posix(): partial(read_photograph, job.source) for job in jobs
-    }
+    return {job.target.relative_to(out).as_posix(): partial(read_rgb, job.source) for job in jobs}
 
 
 def built_in_photographs() -> dict[str, Loader]:
@@ -60,18 +57,6 @@ def built_in_photographs() -> dict[str, Loader]:
         "flower": partial(load_sample_image, "flower.jpg"),
     }
     return {name: partial(_decode, load) for name, load in pixels.items()}
-
-
-def read_photograph(path: str | os.PathLike[str]) -> Tensor:
-    """A picture file as float RGB (3, H, W), in [0, 1].
-
-    Raises:
-        ValueError: the file cannot be used; the message names it.
-    """
-    try:
-        return _decode(lambda: read_picture(path).pixels)
-    except PictureError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def _decode(load: Callable[[], np.ndarray]) -> Tensor:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from evaluation.checkpoints import file_sha256
-from evaluation.layouts.base import check_unique, list_pictures, some
-from evaluation.photographs import read_photograph
+from evaluation.layouts.base import check_unique, some
 from jorder_preproc.derain import derain
 from jorder_preproc.models import list_models, load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights, shipped_models
+from jorder_preproc.picture_files import list_pictures, read_rgb
 
 INPUT = "input"
 """What tables call the rainy picture itself."""
@@ -209,7 +209,7 @@ def _from_folder(name: str, folder: Path, pictures: Mapping[str, Sequence[str]])
         )
     return Restorer(
         name,
-        lambda set_name, image, _rainy: read_photograph(results[set_name, image]),
+        lambda set_name, image, _rainy: read_rgb(results[set_name, image]),
         lambda set_name, image: file_sha256(results[set_name, image]),
         {"folder": str(folder)},
     )

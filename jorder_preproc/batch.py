@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jorder_preproc.picture_files import SUFFIXES
+from jorder_preproc.picture_files import SUFFIXES, is_picture, list_pictures
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def _expand(given: str, out: Path) -> list[tuple[Path, Path]]:
     if path.is_file():
         return [(path, path.parent)]
     if path.is_dir():
-        found = [(file, path) for file in sorted(path.rglob("*")) if _is_picture(file, path, out)]
+        pictures = list_pictures(path, recursive=True)
+        found = [(file, path) for file in pictures if not _is_result(file, path, out)]
         if not found:
             raise ValueError(
                 f"no pictures in the folder {given}; looked for {', '.join(sorted(SUFFIXES))}"
@@ -81,21 +82,18 @@ def _expand(given: str, out: Path) -> list[tuple[Path, Path]]:
         raise ValueError(f"no file or folder {given}; check the path")
     base = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
     matches = (Path(match) for match in sorted(glob.glob(given, recursive=True)))
-    found = [(file, base) for file in matches if _is_picture(file, base, out)]
+    found = [
+        (file, base) for file in matches if is_picture(file) and not _is_result(file, base, out)
+    ]
     if not found:
         raise ValueError(f"no pictures match {given}; looked for {', '.join(sorted(SUFFIXES))}")
     return found
 
 
-def _is_picture(path: Path, base: Path, out: Path) -> bool:
+def _is_result(path: Path, base: Path, out: Path) -> bool:
+    """Whether it lies in the folder for results, where that is a part of `base`."""
     inner = out.resolve()
-    earlier_result = base.resolve() in inner.parents and inner in path.resolve().parents
-    return (
-        path.suffix.lower() in SUFFIXES
-        and not path.name.startswith(".")
-        and not earlier_result
-        and path.is_file()
-    )
+    return base.resolve() in inner.parents and inner in path.resolve().parents
 
 
 def _check_outputs(jobs: Sequence[Job]) -> None:

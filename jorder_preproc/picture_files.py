@@ -23,9 +23,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+from torch import Tensor
 from torchvision.io import ImageReadMode, decode_png
 
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.images import pixels_to_float
 
 MAX_PIXELS = 256_000_000
 """Largest picture read, in place of Pillow's limit: a third of it is 100 megapixels, which
@@ -43,8 +45,10 @@ _SAVE_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 _GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N")
 _ROWS_AT_ONCE = 256
 _ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)  # orientations that exchange width and height
 # title, make, model, software, date and time, artist, copyright
 _TIFF_DESCRIPTIONS = frozenset({0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298})
+_TIFF_SIZE = (0x0100, 0x0101)
 _BITS_PER_SAMPLE = 0x0102
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -98,6 +102,50 @@ def read_picture(path: str | os.PathLike[str]) -> PictureFile:
             ) from error
         except Exception as error:  # damaged files fail in any way in their decoders
             raise PictureError(f"damaged picture ({error}); replace or repair the file") from error
+
+
+def read_rgb(path: str | os.PathLike[str]) -> Tensor:
+    """The upright pixels of a picture file, float RGB (3, H, W), in [0, 1]; see `read_picture`.
+
+    Raises:
+        PictureError: the file cannot be used; the message names it.
+        OSError: the file cannot be opened.
+    """
+    try:
+        pixels = read_picture(path).pixels
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error
+    # copied, as tensors have no negative strides
+    return pixels_to_float(torch.from_numpy(np.array(pixels)).permute(2, 0, 1))
+
+
+def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height, px, of what `read_picture` gives.
+
+    Raises:
+        PictureError: damaged, or no picture.
+        OSError: the file cannot be opened.
+    """
+    with Path(path).open("rb") as file:
+        try:
+            with Image.open(file) as image:
+                # Pillow turns the size of a TIFF in some versions
+                tags = getattr(image, "tag_v2", None)
+                width, height = image.size if tags is None else (tags[tag] for tag in _TIFF_SIZE)
+                turned = image.getexif().get(_ORIENTATION) in _TURNED
+        except Exception as error:  # damaged files fail in any way in their decoders
+            raise PictureError(str(error)) from error
+    return (height, width) if turned else (width, height)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is looked at where a folder is given: by its suffix, and not hidden."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def list_pictures(folder: Path, recursive: bool = False) -> list[Path]:
+    """Picture files right in a folder, or also in its sub-folders, sorted by path."""
+    return sorted(path for path in folder.glob("**/*" if recursive else "*") if is_picture(path))
 
 
 def write_picture(path: str | os.PathLike[str], picture: PictureFile) -> None:
@@ -236,7 +284,7 @@ def _ink_to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 def _upright(plane: Pixels, orientation: int) -> Pixels:
     """Undo an EXIF orientation, 1-8; any other value is no orientation."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in _TURNED:
         plane = plane.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         plane = plane[::-1]

@@ -125,6 +125,11 @@ class JorderDerain(_PictureTransform):
     transform is cheap to build and to send to workers. The network is no submodule: it is
     neither trained, moved nor saved with a model that holds the transform.
 
+    The EXIF orientation of a PIL image is not applied: the network sees the pixels as they are
+    stored, and the result keeps the tag, so that it displays like the input. In a photograph
+    that needs turning the rain falls sideways for the network; turn it before with
+    `PIL.ImageOps.exif_transpose`, as the command `jorder derain` does.
+
     Args:
         model: a name of `list_models`, or a network, used as and where it is.
         weights: a safetensors file for a named network, or the name of shipped weights;

@@ -7,7 +7,15 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from jorder_preproc import picture_files
-from jorder_preproc.picture_files import PictureError, read_picture, write_picture, write_png
+from jorder_preproc.picture_files import (
+    PictureError,
+    list_pictures,
+    read_picture,
+    read_rgb,
+    read_size,
+    write_picture,
+    write_png,
+)
 
 ORIENTATION, MAKE, EXIF_IFD, EXPOSURE_TIME = 0x0112, 0x010F, 0x8769, 0x829A
 
@@ -50,6 +58,8 @@ def test_orientation_is_applied_once(tmp_path, suffix, orientation):
 
     picture = read_picture(path)
     np.testing.assert_array_equal(picture.pixels, displayed)
+    np.testing.assert_allclose(read_rgb(path).permute(1, 2, 0), displayed / 255, atol=1e-7)
+    assert read_size(path) == displayed.shape[1::-1]
     write_picture(again, picture)
     with Image.open(again) as image:
         assert image.getexif().get(ORIENTATION, 1) == 1
@@ -195,6 +205,34 @@ def test_cmyk_becomes_rgb(tmp_path):
     write_picture(path, picture)
     with Image.open(path) as image:
         assert image.mode == "RGB"
+
+
+def test_sixteen_bits_stay_as_floats(tmp_path):
+    samples = noise(3, 5, 3, dtype=np.uint16)
+    path = tmp_path / "a.png"
+    path.write_bytes(png16(samples))
+    np.testing.assert_allclose(read_rgb(path).permute(1, 2, 0), samples / 65535, atol=1e-7)
+
+
+def test_errors_of_reading_name_the_file(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"no picture")
+    with pytest.raises(PictureError, match=r"a\.jpg: not a picture"):
+        read_rgb(path)
+    with pytest.raises(PictureError, match="cannot identify"):
+        read_size(path)
+    for read in (read_rgb, read_size):
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "none.jpg")
+
+
+def test_pictures_of_a_folder(tmp_path):
+    (tmp_path / "b" / "c.png").mkdir(parents=True)  # a folder, whatever it is called
+    for name in ("2.JPG", "1.png", ".hidden.png", "notes.txt", "b/3.tiff", "b/c.png/4.webp"):
+        (tmp_path / name).touch()
+    assert list_pictures(tmp_path) == [tmp_path / "1.png", tmp_path / "2.JPG"]
+    found = [path.relative_to(tmp_path).as_posix() for path in list_pictures(tmp_path, True)]
+    assert found == ["1.png", "2.JPG", "b/3.tiff", "b/c.png/4.webp"]
 
 
 def test_wrong_suffix_is_no_obstacle(tmp_path):

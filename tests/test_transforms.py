@@ -589,6 +589,16 @@ def test_camera_file_with_preview_is_its_first_picture(network):
     np.testing.assert_array_equal(JorderDerain(network)(image), expected_background(network, rgb))
 
 
+def test_exif_orientation_is_kept_and_not_applied(network):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    rgb, file = photo(32, 48), io.BytesIO()
+    Image.fromarray(rgb).save(file, "PNG", exif=exif)
+    result = JorderDerain(network)(Image.open(file))
+    assert result.getexif()[0x0112] == 6
+    np.testing.assert_array_equal(np.array(result), expected_background(network, rgb))
+
+
 @pytest.mark.parametrize(
     ("image", "error", "message"),
     [

@@ -15,6 +15,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from jorder_preproc.images import float_to_pixels
+from jorder_preproc.picture_files import SUFFIXES, list_pictures, read_rgb
 from jorder_preproc.rain import PRESETS, add_rain, synthesize_rain
 from jorder_preproc.rain.accumulation import draw_accumulation, no_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset
@@ -22,7 +24,6 @@ from jorder_preproc.rain.synthesize import VISIBLE
 from training.backgrounds import vary
 from training.bank import LayerBank
 
-_PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 DRAWS_PER_SEED = 2**32
 """Numbers that a run has for its draws; see `DrawSampler`."""
 
@@ -36,16 +37,20 @@ def list_photos(folder: str | Path) -> list[Path]:
     Raises:
         ValueError: none there.
     """
-    photos = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in _PICTURES)
+    photos = list_pictures(Path(folder), recursive=True)
     if not photos:
-        raise ValueError(f"no pictures ({', '.join(sorted(_PICTURES))}) under {folder}")
+        raise ValueError(f"no pictures ({', '.join(sorted(SUFFIXES))}) under {folder}")
     return photos
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """Pixels of a picture, uint8 RGB (H, W, 3)."""
-    with Image.open(path) as image:
-        return np.array(image.convert("RGB"))
+    """Upright pixels of a picture, uint8 RGB (H, W, 3), which take the least memory.
+
+    Raises:
+        ValueError: the file cannot be used.
+    """
+    pixels: np.ndarray = float_to_pixels(read_rgb(path), torch.uint8).permute(1, 2, 0).numpy()
+    return pixels
 
 
 @DATASETS.register_module()
@@ -199,7 +204,7 @@ class RainyPhotos(Dataset):
             )
         self.items: list[dict[str, Any]] = []
         for path in list_photos(photos):
-            background = torch.from_numpy(read_photo(path)).permute(2, 0, 1).float() / 255
+            background = read_rgb(path)
             for preset in presets:
                 rainy = background
                 if preset != "clean":

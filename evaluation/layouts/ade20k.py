@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluation.layouts.base import LayoutError, check_folder, list_pictures, some
+from evaluation.layouts.base import LayoutError, check_folder, some
+from jorder_preproc.picture_files import list_pictures
 
 CLASSES = 150
 

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from jorder_preproc.picture_files import SUFFIXES
-
 
 class LayoutError(ValueError):
     """A data set folder that is not laid out as expected; the message says what to do."""
@@ -21,15 +19,6 @@ def check_folder(folder: Path, what: str) -> None:
     """
     if not folder.is_dir():
         raise LayoutError(f"no folder {folder}; it should hold {what}")
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """Pictures right in `folder`, sorted by name; hidden files are none."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
 
 
 def list_folders(folder: Path) -> list[Path]:

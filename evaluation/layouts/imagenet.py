@@ -12,7 +12,6 @@ from evaluation.layouts.base import (
     check_folder,
     check_unique,
     list_folders,
-    list_pictures,
     read_lines,
     some,
 )
@@ -23,6 +22,7 @@ from evaluation.layouts.classes import (
     read_class_list,
     sorted_classes,
 )
+from jorder_preproc.picture_files import list_pictures
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
-
 from evaluation.layouts.base import (
     LayoutError,
     check_folder,
     check_unique,
     list_folders,
-    list_pictures,
     some,
 )
+from jorder_preproc.picture_files import PictureError, list_pictures, read_size
 
 Half = Literal["left", "right"]
 
@@ -225,8 +223,8 @@ def _check_sizes(pairs: Iterable[Pair], root: Path) -> None:
     damaged, different = [], []
     for pair in pairs:
         try:
-            rainy, clean = _size(pair.rainy), _size(pair.clean)
-        except OSError as error:
+            rainy, clean = read_size(pair.rainy), read_size(pair.clean)
+        except (OSError, PictureError) as error:
             damaged.append(f"{pair.name} ({error})")
             continue
         if pair.clean_half is not None and rainy[0] % 2:
@@ -243,8 +241,3 @@ def _check_sizes(pairs: Iterable[Pair], root: Path) -> None:
             f"{root}: {len(different)} pairs are of different sizes: {some(different)}; a rainy "
             "picture and its clean one must show the same pixels"
         )
-
-
-def _size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size

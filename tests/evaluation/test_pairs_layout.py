@@ -131,3 +131,16 @@ def test_refuses_sizes_and_damage(tmp_path):
     (tmp_path / "input/3.png").write_text("no picture")
     with pytest.raises(LayoutError, match=r"1 pairs cannot be read: 3.png \(cannot identify"):
         find_pairs(tmp_path)
+
+
+def test_sizes_are_those_of_the_upright_pictures(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    for folder in ("rain", "norain"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (12, 20)).save(tmp_path / "norain/1.png")
+    Image.new("RGB", (20, 12)).save(tmp_path / "rain/1.png", exif=exif)
+    assert len(find_pairs(tmp_path).pairs) == 1
+    Image.new("RGB", (20, 12)).save(tmp_path / "rain/1.png")
+    with pytest.raises(LayoutError, match="20 x 12 and 12 x 20 px"):
+        find_pairs(tmp_path)

@@ -9,6 +9,7 @@ from skimage import data
 from jorder_preproc.rain import synthesize_rain
 from training.bank import layers_of_pairs
 from training.data import DrawSampler, RainPatches, RainyPhotos
+from training.veils import VeiledPhotos
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,19 @@ def test_processes_share_out_the_draws(monkeypatch):
         shares.append(first_draws(40, seed=1))
         assert first_draws(10, seed=1, skipped=30) == shares[-1][30:]
     assert sorted(itertools.chain(*shares)) == [2**32 + draw for draw in range(120)]
+
+
+def test_photographs_are_upright(tmp_path):
+    """A photograph that was held upright has its columns as rows, and a tag that says so."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = data.chelsea()[:60, :40]
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "cat.png", exif=exif)
+    np.testing.assert_array_equal(patches(tmp_path).photos[0], upright)
+    veiled = VeiledPhotos(str(tmp_path), (30, 20), {"heavy": 1.0}, layers_per_preset=1)
+    np.testing.assert_array_equal(veiled.photos[0], upright)
+    expected = torch.from_numpy(upright).permute(2, 0, 1) / 255
+    assert torch.equal(RainyPhotos(str(tmp_path), ["clean"])[0]["background"], expected)
 
 
 def test_validation_rain_is_the_presets(photos):
