@@ -77,8 +77,12 @@ class RainPreset:
     blend_probability: float = 0.4
     noise_density: Range = (0.02, 0.15)
     rain_rate_mm_h: Range = (5.0, 100.0)
-    exposure_s: Range = (1 / 250, 1 / 40)
-    focal_px: Range = (400.0, 900.0)
+    exposure_s: Range = (1 / 500, 1 / 60)
+    focal_px: Range = (500.0, 900.0)
+    near_m: Range = (0.5, 1.0)
+    far_m: Range = (2.0, 3.5)
+    contrast: Range = (6.0, 20.0)
+    oscillation: Range = (0.0, 0.6)
     accumulation: AccumulationPreset | None = None
 
     def __post_init__(self) -> None:
