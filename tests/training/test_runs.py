@@ -54,7 +54,7 @@ def test_train_resume_and_export(photos, tmp_path, capsys):
     assert "Iter(train) [1/4]" not in log.replace("   ", "").replace("[ ", "[")
 
     out = tmp_path / "out" / "jorder_e_lite.safetensors"
-    scores = export(work_dir, out, str(photos), "two photographs")
+    scores = export(work_dir, out, str(photos), "two photographs", rains=["heavy", "dry"])
     card = out.with_suffix(".md").read_text()
     record = json.loads((work_dir / "best.json").read_text())
     assert hashlib.sha256(out.read_bytes()).hexdigest() in card
