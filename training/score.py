@@ -112,10 +112,19 @@ def score(
 
 def _score_row(network: Jorder | DeveilNetwork, rain: str, pairs: Sequence[Pair]) -> Score:
     values = torch.tensor([_score_pair(network, pair) for pair in pairs], dtype=torch.float64)
-    *means, unchanged = values.mean(0).tolist()
+    input_psnr, input_ssim, restored_psnr, restored_ssim, unchanged = values.mean(0).tolist()
     gains = (values[:, 2] - values[:, 0]).sort().values
     worst_gain = float(gains[: math.ceil(WORST_SHARE * len(pairs))].mean())
-    return Score(rain, len(pairs), *means, worst_gain, unchanged)
+    return Score(
+        rain=rain,
+        images=len(pairs),
+        input_psnr=input_psnr,
+        input_ssim=input_ssim,
+        psnr=restored_psnr,
+        ssim=restored_ssim,
+        worst_gain=worst_gain,
+        unchanged=unchanged,
+    )
 
 
 def _score_pair(network: Jorder | DeveilNetwork, pair: Pair) -> list[float]:
