@@ -1,4 +1,7 @@
-"""`python -m training CONFIG --photos DIR`: train a derainer with MMEngine's Runner."""
+"""`python -m training CONFIG --photos DIR`: train a derainer with MMEngine's Runner.
+
+`python -m training score PHOTOS` scores one: see `training.score`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner, find_latest_checkpoint
 
+# all but the score register their classes
 import training.data
 import training.hooks
 import training.model
 import training.precision
-import training.veils  # noqa: F401  (all five register their classes)
+import training.score
+import training.veils
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -93,7 +98,11 @@ def set_iterations(config: Config, iterations: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train; returns the exit code."""
+    """Train or score; returns the exit code."""
+    if arguments is None:
+        arguments = sys.argv[1:]
+    if arguments[:1] == ["score"]:
+        return training.score.main(arguments[1:])
     try:
         config = build_config(parse_args(arguments))
         runner = Runner.from_cfg(config)

@@ -19,7 +19,14 @@ from jorder_preproc.models.variants import (
     get_variant,
 )
 from training.hooks import RECORD, WEIGHTS
-from training.score import VALIDATION_SEED, Score, load_network, markdown_table, score
+from training.score import (
+    VALIDATION_SEED,
+    Score,
+    add_arguments,
+    load_network,
+    markdown_table,
+    score,
+)
 
 _CARD = """# {model}
 
@@ -36,11 +43,12 @@ Data: {data}
 ## Scores
 
 Luminance PSNR (dB) and SSIM, full frame, on {images} clean photographs that were not
-trained on; rain by the presets of `jorder_preproc.rain`, seed {seed}; for `clean` the
-picture went in without rain, and the value says how little it was changed.
+trained on, seed {seed}, and the mean gain of the worst 5 % of them. Rain by the presets of
+`jorder_preproc.rain` and by the libraries that the rows name; `dry` photographs went in
+without rain, `dry_256` as JPEGs of 256x256, and the values say how little they were changed.
 
 ```
-python -m training.score VALIDATION_PHOTOS --model {model}
+python -m training score VALIDATION_PHOTOS --model {model}{pairs}
 ```
 
 {table}
@@ -48,7 +56,13 @@ python -m training.score VALIDATION_PHOTOS --model {model}
 
 
 def export(
-    work_dir: Path, out: Path, photos: str, data: str, earlier: Sequence[Path] = ()
+    work_dir: Path,
+    out: Path,
+    photos: str,
+    data: str,
+    earlier: Sequence[Path] = (),
+    rains: Sequence[str] | None = None,
+    pairs: str | None = None,
 ) -> list[Score]:
     """Copy the best weights of a run to `out` and write their card beside them.
 
@@ -58,9 +72,10 @@ def export(
         photos: validation photographs to score on.
         data: one sentence on what it was trained on.
         earlier: records (`best.json`) of the runs whose weights this one started from.
+        rains, pairs: what to score on besides; see `score`.
 
     Raises:
-        ValueError: the run has left no weights.
+        ValueError: the run has left no weights; see also `score`.
     """
     weights, record_file = work_dir / WEIGHTS, work_dir / RECORD
     if not weights.is_file() or not record_file.is_file():
@@ -68,7 +83,7 @@ def export(
     records = [json.loads(path.read_text()) for path in [*earlier, record_file]]
     name = records[-1]["model"]
     variant = get_deveil_variant(name) if name in list_deveil_models() else get_variant(name)
-    scores = score(load_network(name, str(weights)), photos)
+    scores = score(load_network(name, str(weights)), photos, rains, pairs)
     card = _CARD.format(
         model=name,
         parameters=variant.parameters,
@@ -82,6 +97,7 @@ def export(
         ),
         images=scores[0].images,
         seed=VALIDATION_SEED,
+        pairs="" if pairs is None else f" --pairs {Path(pairs).resolve().name.upper()}",
         table=markdown_table(scores),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -110,9 +126,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--earlier", type=Path, nargs="*", default=[], help="best.json of the runs it went on from"
     )
+    add_arguments(parser)
     args = parser.parse_args(arguments)
     try:
-        scores = export(args.work_dir, args.out, args.val_photos, args.data, args.earlier)
+        scores = export(
+            args.work_dir,
+            args.out,
+            args.val_photos,
+            args.data,
+            args.earlier,
+            args.rains,
+            args.pairs,
+        )
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

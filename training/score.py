@@ -1,21 +1,31 @@
-"""`python -m training.score`: luminance PSNR and SSIM of a network on clean photographs.
+"""`python -m training score PHOTOS`: the measuring stick, which weights are chosen by.
 
-Rain by preset is put on every photograph, rounded to 8 bits, removed, rounded again. What
-a derainer removes is streaks, what a deveil network does is the veil.
+A network restores clean photographs under rain that it was never trained on, and dry ones: see
+`training.stick`. Luminance PSNR and SSIM, full frame, of 8-bit pictures, as files hold them.
+What a derainer removes is streaks, so behind a veil the reference is the veiled photograph; what
+a deveil network removes is the veil.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+import math
 import sys
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from jorder_preproc.derain import derain
 from jorder_preproc.deveil import deveil
+from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models import (
     DeveilNetwork,
@@ -24,31 +34,39 @@ from jorder_preproc.models import (
     load_deveil_model,
     load_model,
 )
-from training.data import RainyPhotos
+from jorder_preproc.models.weights import find_weights
+from training.stick import DRY, DRY_SMALL, STICK, Pair, draw_pairs, list_rains, read_pairs
 
-PRESETS = ("clean", "light", "heavy", "rain800")
-DEVEIL_PRESETS = ("clean", "accumulation")
+DEVEIL_ROWS = (DRY, "accumulation")
 VALIDATION_SEED = 1
+WORST_SHARE = 0.05
 _EQUAL_PSNR = 100.0  # stands for infinity in means
 
 
 @dataclass(frozen=True)
 class Score:
-    """Means over all photographs of one preset, against the clean photograph.
+    """One row of the stick: means over all pictures, against their references.
 
     Attributes:
-        preset: kind of rain, `clean` for none.
-        images: number of photographs.
-        input_psnr, input_ssim: of the rainy picture; dB and [0, 1].
+        rain: kind of rain, see `list_rains`, or the name of a folder of pairs.
+        images: number of pictures.
+        input_psnr, input_ssim: of the rainy picture; dB, 100 where it is the reference, and
+            [0, 1].
         psnr, ssim: of the restored one.
+        worst_gain: mean of `psnr - input_psnr` over the worst 5 % of the pictures, one at
+            least.
+        unchanged: share of the pictures that came back bit for bit: of dry ones, those left
+            alone; of rainy ones, those passed through.
     """
 
-    preset: str
+    rain: str
     images: int
     input_psnr: float
     input_ssim: float
     psnr: float
     ssim: float
+    worst_gain: float
+    unchanged: float
 
 
 def load_network(name: str, weights: str | None) -> Jorder | DeveilNetwork:
@@ -61,78 +79,155 @@ def load_network(name: str, weights: str | None) -> Jorder | DeveilNetwork:
 def score(
     network: Jorder | DeveilNetwork,
     photos: str,
-    presets: Sequence[str] | None = None,
+    rains: Sequence[str] | None = None,
+    pairs: str | None = None,
+    limit: int | None = None,
     seed: int = VALIDATION_SEED,
 ) -> list[Score]:
-    """Score a network on a folder of clean photographs, full frame, one row per preset.
+    """Score a network, one row per kind of rain.
 
-    Without presets: `PRESETS` for a derainer, `DEVEIL_PRESETS` for a deveil network.
+    Args:
+        network: a derainer or a deveil network.
+        photos: folder of clean photographs.
+        rains: names from `list_rains`; None takes `STICK` for a derainer, `DEVEIL_ROWS` for a
+            deveil network.
+        pairs: folder of rainy pictures with clean ones, see `read_pairs`, for one more row.
+        limit: the first so many photographs and pairs by name; None takes all.
+        seed: of the rain.
+
+    Raises:
+        ValueError: a limit below 1; see `draw_pairs` and `read_pairs`.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f"the number of photographs must be at least 1, got {limit}")
+    derains = isinstance(network, Jorder)
+    rows = [
+        _score_row(network, rain, draw_pairs(rain, photos, seed, limit, veil_stays=derains))
+        for rain in rains or (STICK if derains else DEVEIL_ROWS)
+    ]
+    if pairs is not None:
+        rows.append(_score_row(network, Path(pairs).resolve().name, read_pairs(pairs, limit)))
+    return rows
 
-    def restore(rainy: Tensor) -> Tensor:
-        if isinstance(network, DeveilNetwork):
-            return deveil(network, rainy).background
-        return derain(network, rainy).background
 
-    default = DEVEIL_PRESETS if isinstance(network, DeveilNetwork) else PRESETS
-    scores = []
-    for preset in presets or default:
-        rows = []
-        for item in RainyPhotos(photos, [preset], seed):
-            rainy, background = item["rainy"], item["background"]
-            restored = (restore(rainy) * 255).round() / 255
-            rows.append(
-                [
-                    psnr(rainy, background).clamp(max=_EQUAL_PSNR),
-                    ssim(rainy, background),
-                    psnr(restored, background).clamp(max=_EQUAL_PSNR),
-                    ssim(restored, background),
-                ]
-            )
-        means = torch.tensor(rows, dtype=torch.float64).mean(0).tolist()
-        scores.append(Score(preset, len(rows), *means))
-    return scores
+def _score_row(network: Jorder | DeveilNetwork, rain: str, pairs: Sequence[Pair]) -> Score:
+    values = torch.tensor([_score_pair(network, pair) for pair in pairs], dtype=torch.float64)
+    input_psnr, input_ssim, restored_psnr, restored_ssim, unchanged = values.mean(0).tolist()
+    gains = (values[:, 2] - values[:, 0]).sort().values
+    worst_gain = float(gains[: math.ceil(WORST_SHARE * len(pairs))].mean())
+    return Score(
+        rain=rain,
+        images=len(pairs),
+        input_psnr=input_psnr,
+        input_ssim=input_ssim,
+        psnr=restored_psnr,
+        ssim=restored_ssim,
+        worst_gain=worst_gain,
+        unchanged=unchanged,
+    )
+
+
+def _score_pair(network: Jorder | DeveilNetwork, pair: Pair) -> list[float]:
+    """PSNR and SSIM of the rainy and of the restored picture, and whether these are equal."""
+    rainy, reference = (pixels_to_float(image) for image in pair)
+    if isinstance(network, Jorder):
+        background = derain(network, rainy).background
+    else:
+        background = deveil(network, rainy).background
+    pixels = float_to_pixels(background, torch.uint8)
+    restored = pixels_to_float(pixels)
+    return [
+        *_psnr_and_ssim(rainy, reference),
+        *_psnr_and_ssim(restored, reference),
+        float(torch.equal(pixels, pair.rainy)),
+    ]
+
+
+def _psnr_and_ssim(image: Tensor, reference: Tensor) -> tuple[float, float]:
+    return min(float(psnr(image, reference)), _EQUAL_PSNR), float(ssim(image, reference))
 
 
 def markdown_table(scores: Iterable[Score]) -> str:
     """The scores as a Markdown table."""
     lines = [
-        "| rain | photos | PSNR rainy | PSNR restored | gain | SSIM rainy | SSIM restored |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| rain | pictures | PSNR rainy | PSNR restored | gain | worst 5 % | SSIM rainy "
+        "| SSIM restored | unchanged |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for s in scores:
-        if s.preset == "clean":  # the input is the reference: only the harm has a value
-            values = ["-", f"{s.psnr:.2f}", "-", "-", f"{s.ssim:.4f}"]
+        unchanged = f"{100 * s.unchanged:.1f} %"
+        if s.rain in (DRY, DRY_SMALL):  # the input is the reference: only the harm has a value
+            worst = f"{s.input_psnr + s.worst_gain:.2f}"
+            values = ["-", f"{s.psnr:.2f}", "-", worst, "-", f"{s.ssim:.4f}"]
         else:
-            gain = f"{s.psnr - s.input_psnr:+.2f}"
             values = [
                 f"{s.input_psnr:.2f}",
                 f"{s.psnr:.2f}",
-                gain,
+                f"{s.psnr - s.input_psnr:+.2f}",
+                f"{s.worst_gain:+.2f}",
                 f"{s.input_ssim:.4f}",
                 f"{s.ssim:.4f}",
             ]
-        lines.append(" | ".join([f"| {s.preset}", str(s.images), *values]) + " |")
+        lines.append(" | ".join([f"| {s.rain}", str(s.images), *values, unchanged]) + " |")
     return "\n".join(lines)
+
+
+def _describe(model: str, weights: str | None) -> dict[str, Any]:
+    """Which weights these are; their iteration, where a run left its record beside them."""
+    path = find_weights(weights or model)
+    record = path.with_suffix(".json")
+    return {
+        "model": model,
+        "weights": str(path),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "iteration": json.loads(record.read_text())["iterations"] if record.is_file() else None,
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `score` and the export of weights, which scores them, both take."""
+    parser.add_argument(
+        "--pairs", help="folder with rain/ and norain/ pictures of equal names, for one more row"
+    )
+    parser.add_argument(
+        "--rains",
+        nargs="+",
+        choices=list_rains(),
+        metavar="RAIN",
+        help=f"instead of all of the stick; out of {', '.join(list_rains())}",
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m training.score", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training score", description=__doc__)
     parser.add_argument("photos", help="folder of clean photographs")
     parser.add_argument("--model", default="jorder_e_lite", help="a derainer or deveil network")
-    parser.add_argument("--weights", help="safetensors file; default: the shipped one")
-    parser.add_argument("--presets", nargs="+", help="default: what the network is trained for")
-    parser.add_argument("--seed", type=int, default=VALIDATION_SEED)
+    parser.add_argument(
+        "--weights", nargs="+", default=[None], help="safetensors files; default: the shipped one"
+    )
+    add_arguments(parser)
+    parser.add_argument("--photos-limit", type=int, help="only the first so many, for a quick look")
+    parser.add_argument("--seed", type=int, default=VALIDATION_SEED, help="of the rain")
+    parser.add_argument("--json", type=Path, help="file that gets one line more per checkpoint")
     args = parser.parse_args(arguments)
     try:
-        network = load_network(args.model, args.weights)
-        print(markdown_table(score(network, args.photos, args.presets, args.seed)))
-    except ValueError as error:
+        for weights in args.weights:
+            network, started = load_network(args.model, weights), time.monotonic()
+            scores = score(
+                network, args.photos, args.rains, args.pairs, args.photos_limit, args.seed
+            )
+            print(f"{weights or args.model}\n\n{markdown_table(scores)}\n", flush=True)
+            if args.json is not None:
+                record = _describe(args.model, weights) | {
+                    "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                    "seconds": round(time.monotonic() - started, 1),
+                    "seed": args.seed,
+                    "rows": [asdict(row) for row in scores],
+                }
+                with args.json.open("a") as file:
+                    file.write(json.dumps(record) + "\n")
+    except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -56,13 +56,13 @@ def test_train_resume_and_export(photos, tmp_path, capsys):
     assert "Iter(train) [1/4]" not in log.replace("   ", "").replace("[ ", "[")
 
     out = tmp_path / "out" / "jorder_e_lite.safetensors"
-    scores = export(work_dir, out, str(photos), "two photographs")
+    scores = export(work_dir, out, str(photos), "two photographs", rains=["heavy", "dry"])
     card = out.with_suffix(".md").read_text()
     record = json.loads((work_dir / "best.json").read_text())
     assert hashlib.sha256(out.read_bytes()).hexdigest() in card
     assert f"{record['iterations']:,} iterations" in card
     assert "two photographs" in card
-    by_preset = {score.preset: score for score in scores}
+    by_preset = {score.rain: score for score in scores}
     assert f"| {by_preset['heavy'].input_psnr:.2f} | {by_preset['heavy'].psnr:.2f} |" in card
     # the exported network is the one validation chose
     assert by_preset["heavy"].psnr == pytest.approx(record["validation"]["psnr/heavy"], abs=0.01)

@@ -239,8 +239,8 @@ def test_train_and_export(photos, tmp_path):
     assert main(arguments) == 0
     scores = export(work_dir, out, str(photos), "two photographs")
     record = json.loads((work_dir / "best.json").read_text())
-    by_preset = {score.preset: score for score in scores}
-    assert list(by_preset) == ["clean", "accumulation"]
+    by_preset = {score.rain: score for score in scores}
+    assert list(by_preset) == ["dry", "accumulation"]
     expected = record["validation"]["psnr/accumulation"]
     assert by_preset["accumulation"].psnr == pytest.approx(expected, abs=0.01)
     assert "kMAC per cell of the overview" in out.with_suffix(".md").read_text()

@@ -1,0 +1,198 @@
+"""What the measuring stick measures on: rain that is never trained on, and dry photographs.
+
+Every row is a function of the photographs, their names and the seed alone. Each draw of another
+library starts from a number that the seed and the picture's name give: albumentations' through
+`set_random_seed`, imgaug's through its argument `seed`, and kornia's, which takes from torch's
+global generator, by seeding a fork of that.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from jorder_preproc.images import float_to_pixels, pixels_to_float
+from jorder_preproc.rain import PRESETS, synthesize_rain
+from jorder_preproc.rain.synthesize import rain_generator
+from training.data import list_photos, read_photo
+
+DRY = "dry"
+DRY_SMALL = "dry_256"
+
+_BLUR_PX = {"drizzle": 1, "heavy": 3, "torrential": 3}
+"""Of albumentations' kinds of rain; with its default, 7, no streaks are left to see."""
+
+_SMALL_PX = 256
+_JPEG_QUALITY = 75
+
+PutRain = Callable[[np.ndarray, int], np.ndarray]
+"""Rainy pixels of clean ones, uint8 RGB (H, W, 3), and a seed."""
+
+
+class Pair(NamedTuple):
+    """A picture to restore, and what it should become.
+
+    Attributes:
+        rainy, reference: uint8 RGB (3, H, W).
+    """
+
+    rainy: Tensor
+    reference: Tensor
+
+
+@functools.cache  # drawn once for all checkpoints that one process scores
+def draw_pairs(
+    rain: str, photos: str, seed: int, limit: int | None = None, veil_stays: bool = True
+) -> tuple[Pair, ...]:
+    """Every photograph with one kind of rain, as 8-bit files would hold it.
+
+    Args:
+        rain: a name from `list_rains`.
+        photos: folder of clean photographs; the rain's image id is the path in it.
+        seed: >= 0.
+        limit: the first so many photographs by name; None takes all.
+        veil_stays: the reference is the photograph behind the veil of the preset, from which
+            the streaks alone are gone; otherwise the photograph itself.
+
+    Raises:
+        ValueError: unknown rain, no photographs, or the library that draws it is missing.
+    """
+    if rain not in list_rains():
+        raise ValueError(f"unknown rain {rain!r}; choose from {', '.join(list_rains())}")
+    put_rain = _LIBRARIES[rain]() if rain in _LIBRARIES else None
+    pairs = []
+    for path in list_photos(photos)[:limit]:
+        pixels, name = read_photo(path), path.relative_to(photos).as_posix()
+        if rain in PRESETS:
+            pairs.append(_by_preset(pixels, rain, seed, name, veil_stays))
+        elif put_rain is not None:
+            drawn = put_rain(pixels, int(rain_generator(seed, name).integers(2**31)))
+            pairs.append(Pair(_to_tensor(drawn), _to_tensor(pixels)))
+        else:
+            dry = _to_tensor(_as_small_jpeg(pixels) if rain == DRY_SMALL else pixels)
+            pairs.append(Pair(dry, dry))
+    return tuple(pairs)
+
+
+@functools.cache
+def read_pairs(folder: str, limit: int | None = None) -> tuple[Pair, ...]:
+    """Pairs of files with equal names in `folder`/rain and `folder`/norain.
+
+    Args:
+        folder: holds the two.
+        limit: the first so many by name; None takes all.
+
+    Raises:
+        ValueError: no pictures, one without its partner, or partners of different sizes.
+    """
+    pairs = []
+    for path in list_photos(Path(folder, "rain"))[:limit]:
+        partner = Path(folder, "norain", path.name)
+        if not partner.is_file():
+            raise ValueError(f"{path} has no clean partner; expected {partner}")
+        pair = Pair(_to_tensor(read_photo(path)), _to_tensor(read_photo(partner)))
+        if pair.rainy.shape != pair.reference.shape:
+            sizes = [f"{image.shape[2]}x{image.shape[1]}" for image in pair]
+            raise ValueError(f"{path} is {sizes[0]}, its partner {partner} is {sizes[1]}")
+        pairs.append(pair)
+    return tuple(pairs)
+
+
+def list_rains() -> list[str]:
+    """Names of what `draw_pairs` can draw."""
+    return [*PRESETS, *_LIBRARIES, DRY, DRY_SMALL]
+
+
+def _by_preset(pixels: np.ndarray, preset: str, seed: int, name: str, veil_stays: bool) -> Pair:
+    clean = pixels_to_float(_to_tensor(pixels))
+    sample = synthesize_rain(clean, preset, seed, name)
+    reference = clean
+    if veil_stays:
+        veil, air = sample.transmission, sample.atmospheric_light
+        reference = veil * sample.darkened + (1 - veil) * air
+    return Pair(float_to_pixels(sample.rainy, torch.uint8), float_to_pixels(reference, torch.uint8))
+
+
+def _albumentations(rain_type: str) -> PutRain:
+    # would ask the network for a newer version
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    try:
+        from albumentations import RandomRain
+    except ImportError as error:
+        raise _missing("albumentations", error) from error
+    # brightness: a darker picture is no rain, and no derainer undoes it
+    transform = RandomRain(
+        rain_type=rain_type, blur_value=_BLUR_PX[rain_type], brightness_coefficient=1.0, p=1.0
+    )
+
+    def put_rain(pixels: np.ndarray, seed: int) -> np.ndarray:
+        transform.set_random_seed(seed)
+        return transform(image=pixels)["image"]
+
+    return put_rain
+
+
+def _kornia() -> PutRain:
+    try:
+        from kornia.augmentation import RandomRain
+    except ImportError as error:
+        raise _missing("kornia", error) from error
+    transform = RandomRain(p=1.0)
+
+    def put_rain(pixels: np.ndarray, seed: int) -> np.ndarray:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            rainy = transform(pixels_to_float(_to_tensor(pixels))[None])[0]
+        return float_to_pixels(rainy, torch.uint8).permute(1, 2, 0).numpy()
+
+    return put_rain
+
+
+def _imgaug() -> PutRain:
+    try:
+        from imgaug.augmenters import Rain
+    except ImportError as error:
+        raise _missing("imgaug", error) from error
+    return lambda pixels, seed: Rain(seed=seed)(image=pixels)
+
+
+def _missing(library: str, error: ImportError) -> ValueError:
+    return ValueError(
+        f"rain of {library} needs that library ({error}); pip install --editable '.[stick]', "
+        "or name the rains to score on without it: --rains"
+    )
+
+
+_LIBRARIES: Mapping[str, Callable[[], PutRain]] = {
+    **{
+        f"albumentations_{rain_type}": functools.partial(_albumentations, rain_type)
+        for rain_type in _BLUR_PX
+    },
+    "kornia": _kornia,
+    "imgaug": _imgaug,
+}
+
+STICK = ("light", "heavy", "storm", "rain800", *_LIBRARIES, DRY, DRY_SMALL)
+"""The rows for a derainer, but for pairs of files."""
+
+
+def _as_small_jpeg(pixels: np.ndarray) -> np.ndarray:
+    """The middle of a picture, as a data set of small pictures would hold it."""
+    small = ImageOps.fit(Image.fromarray(pixels), (_SMALL_PX, _SMALL_PX), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=_JPEG_QUALITY)
+    with Image.open(file) as image:
+        return np.array(image)
+
+
+def _to_tensor(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
