@@ -26,6 +26,7 @@ from PIL import Image, ImageCms
 from torchvision.io import ImageReadMode, decode_png
 
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
 
 MAX_PIXELS = 256_000_000
 """Largest picture read, in place of Pillow's limit: a third of it is 100 megapixels, which
@@ -51,7 +52,7 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 Pixels = NDArray[Any]
 
 
-class PictureError(ValueError):
+class PictureError(UserError):
     """A picture file that cannot be used; the message says why and what to do."""
 
 
