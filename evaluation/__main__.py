@@ -30,11 +30,8 @@ from evaluation.commands import (
     SeedOption,
     WeightsOption,
     command_line,
-    errors,
-    fail,
+    output_folder,
     start,
-    stderr,
-    stdout,
 )
 from evaluation.conditions import Derain, Rain
 from evaluation.docs import check_section, replace_section
@@ -48,12 +45,15 @@ from evaluation.results import Results, from_json
 from evaluation.run import Plan, evaluate
 from evaluation.tables import terminal_table
 from jorder_preproc import transforms
+from jorder_preproc.commands import CommandGroup, make_folder, stderr, stdout
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import get_preset
 
 app = typer.Typer(
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -203,29 +203,30 @@ def classification_command(
     own |= {"--mean": mean, "--std": std}
     given = [option for option, value in own.items() if value is not None]
     if data is None and given:
-        fail(f"{', '.join(given)} need --data; the built-in scenes have a model of their own")
-    with errors():
-        if data is None:
-            _finish(_built_in("classification", shared, batch_size), shared.out)
-            return
-        overrides = {
-            "input_size": None if input_size is None else (3, input_size, input_size),
-            "crop_pct": crop_pct,
-            "interpolation": interpolation,
-            "mean": mean,
-            "std": std,
-        }
-        name = model or "vgg19.tv_in1k"
-        subject = classification.make_subject(
-            str(data),
-            name,
-            _text(checkpoint),
-            labels=_text(labels),
-            classes=_text(classes),
-            overrides={key: value for key, value in overrides.items() if value is not None},
-            batch_size=batch_size,
+        raise UserError(
+            f"{', '.join(given)} need --data; the built-in scenes have a model of their own"
         )
-        _finish(_table("classification", subject, shared, name, str(data)), shared.out)
+    if data is None:
+        _finish(_built_in("classification", shared, batch_size), shared.out)
+        return
+    overrides = {
+        "input_size": None if input_size is None else (3, input_size, input_size),
+        "crop_pct": crop_pct,
+        "interpolation": interpolation,
+        "mean": mean,
+        "std": std,
+    }
+    name = model or "vgg19.tv_in1k"
+    subject = classification.make_subject(
+        str(data),
+        name,
+        _text(checkpoint),
+        labels=_text(labels),
+        classes=_text(classes),
+        overrides={key: value for key, value in overrides.items() if value is not None},
+        batch_size=batch_size,
+    )
+    _finish(_table("classification", subject, shared, name, str(data)), shared.out)
 
 
 @app.command()
@@ -297,25 +298,27 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report of them all.")],
 ) -> None:
     """Put the tables of several runs into one report."""
-    with errors():
-        results: list[Results] = []
-        for folder in folders:
-            try:
-                text = (folder / "results.json").read_text(encoding="utf-8")
-            except OSError as error:
-                fail(f"{folder} has no results.json ({error.strerror}); run the table first")
-            away = Path(os.path.relpath(folder, out))
-            try:
-                found = from_json(text)
-            except ValueError as error:
-                fail(f"{folder / 'results.json'}: {error}")
-            for result in found:
-                moved = [
-                    replace(s, pictures={key: str(away / p) for key, p in s.pictures.items()})
-                    for s in result.samples
-                ]
-                results.append(replace(result, samples=moved))
-        write_report(results, out)
+    make_folder(out)
+    results: list[Results] = []
+    for folder in folders:
+        try:
+            text = (folder / "results.json").read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"{folder} has no results.json ({error.strerror}); run the table first"
+            ) from error
+        away = Path(os.path.relpath(folder, out))
+        try:
+            found = from_json(text)
+        except ValueError as error:
+            raise UserError(f"{folder / 'results.json'}: {error}") from error
+        for result in found:
+            moved = [
+                replace(s, pictures={key: str(away / p) for key, p in s.pictures.items()})
+                for s in result.samples
+            ]
+            results.append(replace(result, samples=moved))
+    write_report(results, out)
     stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
 
 
@@ -331,10 +334,9 @@ def doctor_command(
     thorough: Annotated[bool, typer.Option("--thorough", help="Open every picture.")] = False,
 ) -> None:
     """Check a data set before an hour is spent on it."""
-    with errors():
-        findings = doctor.examine(
-            task, data, labels=labels, classes=classes, outputs=outputs, thorough=thorough
-        )
+    findings = doctor.examine(
+        task, data, labels=labels, classes=classes, outputs=outputs, thorough=thorough
+    )
     colours = {"ok": "green", "warning": "yellow", "error": "red"}
     for finding in findings:
         stdout.print(
@@ -388,29 +390,28 @@ def restoration_command(
 ) -> None:
     """PSNR and SSIM of restored pictures (Tables 1 and 2): Rain12, Rain100L, Rain100H, Rain800."""
     start(Launcher.none, device)
-    out = out or Path("evaluation_output/restoration")
+    out = output_folder(out, "restoration")
     named = derainer or shipped_derainers()
     if deveil_weights is not None and not any(
         name.partition("=")[0].endswith("+deveil") for name in named
     ):
-        fail("--deveil-weights are for NAME+deveil; give such a --derainer, too")
-    with errors():
-        if docs is not None:
-            check_section(docs, "restoration")
-        found = open_sets(sets or [], None if clean_half is None else clean_half.value, limit)
-        pictures = {each.name: list(each.pairs) for each in found}
-        rows = [do_nothing()]
-        rows += [our_restorer(name, get_device(), deveil_weights) for name in named]
-        rows += [other_restorer(text, pictures) for text in other or []]
-        with progress_bar(stderr) as progress:
-            bar = progress.add_task("restoring", total=sum(map(len, pictures.values())))
-            scores = restoration.score_sets(
-                found, rows, out, fresh=fresh, advance=lambda: progress.advance(bar)
-            )
-        restoration.write_tables(scores, found, rows, out, command_line())
-        if docs is not None:
-            text = restoration.markdown(scores, found)
-            replace_section(docs, "restoration", text, command_line())
+        raise UserError("--deveil-weights are for NAME+deveil; give such a --derainer, too")
+    if docs is not None:
+        check_section(docs, "restoration")
+    found = open_sets(sets or [], None if clean_half is None else clean_half.value, limit)
+    pictures = {each.name: list(each.pairs) for each in found}
+    rows = [do_nothing()]
+    rows += [our_restorer(name, get_device(), deveil_weights) for name in named]
+    rows += [other_restorer(text, pictures) for text in other or []]
+    with progress_bar(stderr) as progress:
+        bar = progress.add_task("restoring", total=sum(map(len, pictures.values())))
+        scores = restoration.score_sets(
+            found, rows, out, fresh=fresh, advance=lambda: progress.advance(bar)
+        )
+    restoration.write_tables(scores, found, rows, out, command_line())
+    if docs is not None:
+        text = restoration.markdown(scores, found)
+        replace_section(docs, "restoration", text, command_line())
     for table in restoration.terminal_tables(scores, found):
         stdout.print(table)
     stdout.print(f"tables: {out / 'restoration.md'}", soft_wrap=True, highlight=False)
@@ -420,36 +421,35 @@ def _shared(task: str, options: dict[str, Any]) -> Shared:
     preset, severity = options["preset"], options["severity"]
     if severity is not None:
         if preset != "heavy":
-            fail("give --preset or --severity, not both")
+            raise UserError("give --preset or --severity, not both")
         preset = f"severity_{severity}"
     if options["deveil_weights"] is not None and options["deveil"] is Deveil.off:
-        fail("--deveil-weights are for --deveil on or auto; give one of these, too")
+        raise UserError("--deveil-weights are for --deveil on or auto; give one of these, too")
     deveil = _DEVEIL[options["deveil"]]
     workers = options["workers"]
-    with errors():
-        get_preset(preset)
-        # before pictures are blamed
-        load_model(options["derainer"], options["weights"])
-        if deveil:
-            load_deveil_model(options["deveil_weights"] or DEVEIL_WEIGHTS)
-        return Shared(
-            out=options["out"] or Path("evaluation_output") / task,
-            rain=Rain(preset, options["seed"]),
-            derain=Derain(
-                options["derainer"],
-                _text(options["weights"]),
-                options["where"].value,
-                _text(options["cache"]),
-                deveil,
-                _text(options["deveil_weights"]),
-            ),
-            limit=options["limit"],
-            workers=(os.cpu_count() or 1) if workers is None else workers,
-            samples=options["samples"],
-            skip_unreadable=options["skip_unreadable"],
-            check_clean=not options["any_clean_score"],
-            coco=options.get("coco", False),
-        )
+    get_preset(preset)
+    # before pictures are blamed
+    load_model(options["derainer"], options["weights"])
+    if deveil:
+        load_deveil_model(options["deveil_weights"] or DEVEIL_WEIGHTS)
+    return Shared(
+        out=output_folder(options["out"], task),
+        rain=Rain(preset, options["seed"]),
+        derain=Derain(
+            options["derainer"],
+            _text(options["weights"]),
+            options["where"].value,
+            _text(options["cache"]),
+            deveil,
+            _text(options["deveil_weights"]),
+        ),
+        limit=options["limit"],
+        workers=(os.cpu_count() or 1) if workers is None else workers,
+        samples=options["samples"],
+        skip_unreadable=options["skip_unreadable"],
+        check_clean=not options["any_clean_score"],
+        coco=options.get("coco", False),
+    )
 
 
 def _host(
@@ -457,17 +457,17 @@ def _host(
 ) -> None:
     if config is None:
         if data is not None:
-            fail("--data needs a config and a checkpoint; the built-in scenes have their own")
-        with errors():
-            _finish(_built_in(task, shared), shared.out)
+            raise UserError(
+                "--data needs a config and a checkpoint; the built-in scenes have their own"
+            )
+        _finish(_built_in(task, shared), shared.out)
         return
     if checkpoint is None:
-        fail("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
-    with errors():
-        module = _find_module(task)
-        subject = module.make_subject(str(config), str(checkpoint), _text(data))
-        root = subject.cfg.test_dataloader["dataset"].get("data_root", "")
-        _finish(_table(task, subject, shared, config.stem, str(data or root)), shared.out)
+        raise UserError("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
+    module = _find_module(task)
+    subject = module.make_subject(str(config), str(checkpoint), _text(data))
+    root = subject.cfg.test_dataloader["dataset"].get("data_root", "")
+    _finish(_table(task, subject, shared, config.stem, str(data or root)), shared.out)
 
 
 def _built_in(task: str, shared: Shared, batch_size: int = 1) -> Results | None:
@@ -530,10 +530,10 @@ def _find_module(task: str) -> ModuleType:
             importlib.import_module(f"{host}.datasets")
         return importlib.import_module(f"evaluation.{task}")
     except ImportError as error:
-        fail(
+        raise UserError(
             f"{task} needs {host} ({error}): docs/openmmlab.md says how to install it, or run "
             "`make test` once"
-        )
+        ) from error
 
 
 def _finish(results: Results | None, out: Path) -> None:

@@ -21,11 +21,8 @@ from evaluation.commands import (
     SeedOption,
     WeightsOption,
     command_line,
-    errors,
-    fail,
+    output_folder,
     start,
-    stderr,
-    stdout,
 )
 from evaluation.docs import check_section, replace_section
 from evaluation.features import study_features
@@ -41,6 +38,8 @@ from evaluation.speed import SIZES, default_rows, draw_speed, measure, parse_siz
 from evaluation.texture import study_texture
 from evaluation.training_sets import compare_training_sets, open_networks
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.commands import stderr, stdout
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.progress import progress_bar
@@ -83,28 +82,27 @@ def speed_command(
 ) -> None:
     """Seconds and memory for a picture (Table 3), with untrained weights; CPU, and GPU if any."""
     start(Launcher.none, device)
-    out = out or Path("evaluation_output/speed")
-    with errors():
-        _check_docs(docs, "speed")
-        names = derainer or default_rows()
-        pixels = [parse_size(text) for text in sizes or SIZES]
-        devices = [device] if device else list(dict.fromkeys(["cpu", get_device()]))
-        grids, cells = [], []
-        with progress_bar(stderr) as progress:
-            total = len(devices) * len(names) * len(pixels) * repeats
-            bar = progress.add_task("timing", total=total)
-            for each in devices:
-                own = measure(
-                    names,
-                    pixels,
-                    device=each,
-                    repeats=repeats,
-                    longest=longest,
-                    advance=lambda: progress.advance(bar),
-                )
-                grids.append(speed_table(own, each))
-                cells.append((each, own))
-        finish("speed", grids, draw_speed(cells), out, docs, "Seconds by number of pixels")
+    out = output_folder(out, "speed")
+    _check_docs(docs, "speed")
+    names = derainer or default_rows()
+    pixels = [parse_size(text) for text in sizes or SIZES]
+    devices = [device] if device else list(dict.fromkeys(["cpu", get_device()]))
+    grids, cells = [], []
+    with progress_bar(stderr) as progress:
+        total = len(devices) * len(names) * len(pixels) * repeats
+        bar = progress.add_task("timing", total=total)
+        for each in devices:
+            own = measure(
+                names,
+                pixels,
+                device=each,
+                repeats=repeats,
+                longest=longest,
+                advance=lambda: progress.advance(bar),
+            )
+            grids.append(speed_table(own, each))
+            cells.append((each, own))
+    finish("speed", grids, draw_speed(cells), out, docs, "Seconds by number of pixels")
 
 
 @app.command("masks")
@@ -120,24 +118,23 @@ def masks_command(
 ) -> None:
     """Scores with wrong rain masks (Tables 10 to 12), and how right the predicted ones are."""
     start(Launcher.none, device)
-    out = out or Path("evaluation_output/masks")
-    with errors():
-        _check_docs(docs, "masks")
-        network = load_model(derainer, weights, get_device())
-        photographs = open_photographs(photos, out, limit)
-        with progress_bar(stderr) as progress:
-            bar = progress.add_task("wrong masks", total=len(KINDS) * len(photographs))
-            changed, detected = study_masks(
-                network, photographs, seed=seed, advance=lambda: progress.advance(bar)
-            )
-        finish(
-            "masks",
-            [changed, detected],
-            draw_masks(changed),
-            out,
-            docs,
-            "Loss of PSNR with wrong masks",
+    out = output_folder(out, "masks")
+    _check_docs(docs, "masks")
+    network = load_model(derainer, weights, get_device())
+    photographs = open_photographs(photos, out, limit)
+    with progress_bar(stderr) as progress:
+        bar = progress.add_task("wrong masks", total=len(KINDS) * len(photographs))
+        changed, detected = study_masks(
+            network, photographs, seed=seed, advance=lambda: progress.advance(bar)
         )
+    finish(
+        "masks",
+        [changed, detected],
+        draw_masks(changed),
+        out,
+        docs,
+        "Loss of PSNR with wrong masks",
+    )
 
 
 @app.command("texture")
@@ -157,20 +154,19 @@ def texture_command(
 ) -> None:
     """Errors on rain and beside it, as numbers and as maps (Fig. 9)."""
     start(Launcher.none, device)
-    out = out or Path("evaluation_output/texture")
-    with errors():
-        _check_docs(docs, "texture")
-        photographs = open_photographs(photos, out, limit)
-        name = derainer if weights is None else f"{derainer}={weights}"
-        pictures = {kind: list(photographs) for kind in KINDS}
-        rows = [do_nothing(), our_restorer(name, get_device())]
-        rows += [other_restorer(text, pictures) for text in other or []]
-        with progress_bar(stderr) as progress:
-            bar = progress.add_task("error maps", total=len(KINDS) * len(photographs))
-            grid, sheet = study_texture(
-                rows, photographs, seed=seed, advance=lambda: progress.advance(bar)
-            )
-        finish("texture", [grid], sheet, out, docs, "Error maps")
+    out = output_folder(out, "texture")
+    _check_docs(docs, "texture")
+    photographs = open_photographs(photos, out, limit)
+    name = derainer if weights is None else f"{derainer}={weights}"
+    pictures = {kind: list(photographs) for kind in KINDS}
+    rows = [do_nothing(), our_restorer(name, get_device())]
+    rows += [other_restorer(text, pictures) for text in other or []]
+    with progress_bar(stderr) as progress:
+        bar = progress.add_task("error maps", total=len(KINDS) * len(photographs))
+        grid, sheet = study_texture(
+            rows, photographs, seed=seed, advance=lambda: progress.advance(bar)
+        )
+    finish("texture", [grid], sheet, out, docs, "Error maps")
 
 
 @app.command("types")
@@ -187,18 +183,17 @@ def types_command(
 ) -> None:
     """Occluding, accumulated, veiling and sparkling rain, and what is left of it (Fig. 14)."""
     start(Launcher.none, device)
-    out = out or Path("evaluation_output/types")
-    with errors():
-        _check_docs(docs, "types")
-        network = load_model(derainer, weights, get_device())
-        deveil = load_deveil_model(deveil_weights or DEVEIL_WEIGHTS, get_device())
-        photographs = open_photographs(photos, out, limit)
-        with progress_bar(stderr) as progress:
-            bar = progress.add_task("types of rain", total=len(TYPES) * len(photographs))
-            grid, sheet = study_types(
-                network, deveil, photographs, seed=seed, advance=lambda: progress.advance(bar)
-            )
-        finish("types", [grid], sheet, out, docs, "Four types of rain and what was left of them")
+    out = output_folder(out, "types")
+    _check_docs(docs, "types")
+    network = load_model(derainer, weights, get_device())
+    deveil = load_deveil_model(deveil_weights or DEVEIL_WEIGHTS, get_device())
+    photographs = open_photographs(photos, out, limit)
+    with progress_bar(stderr) as progress:
+        bar = progress.add_task("types of rain", total=len(TYPES) * len(photographs))
+        grid, sheet = study_types(
+            network, deveil, photographs, seed=seed, advance=lambda: progress.advance(bar)
+        )
+    finish("types", [grid], sheet, out, docs, "Four types of rain and what was left of them")
 
 
 @app.command("order")
@@ -224,32 +219,33 @@ def order_command(
 ) -> None:
     """Streaks and veil taken off in the five orders of Fig. 10: PSNR, SSIM and a sheet."""
     if real and photos is None:
-        fail("--real needs photographs: python -m evaluation order PHOTOS --real")
+        raise UserError("--real needs photographs: python -m evaluation order PHOTOS --real")
     if real and not (preset is seed is docs is None):
-        fail("--preset, --seed and --docs are for clean photographs; leave them out, or --real")
+        raise UserError(
+            "--preset, --seed and --docs are for clean photographs; leave them out, or --real"
+        )
     start(Launcher.none, device)
-    out = out or Path("evaluation_output/order")
-    with errors():
-        _check_docs(docs, "order")
-        rain = None if real else preset or "storm"
-        if rain is not None:
-            get_preset(rain)
-        network = load_model(derainer, weights, get_device())
-        deveil = load_deveil_model(deveil_weights or DEVEIL_WEIGHTS, get_device())
-        photographs = open_photographs(photos, out, limit)
-        with progress_bar(stderr) as progress:
-            bar = progress.add_task("five orders", total=len(photographs))
-            means, each, sheet = compare_orders(
-                network,
-                deveil,
-                photographs,
-                preset=rain,
-                seed=1 if seed is None else seed,
-                samples=samples,
-                advance=lambda: progress.advance(bar),
-            )
-        grids = [] if real else [means]
-        finish("order", grids, sheet, out, docs, "The five orders", None if real else each)
+    out = output_folder(out, "order")
+    _check_docs(docs, "order")
+    rain = None if real else preset or "storm"
+    if rain is not None:
+        get_preset(rain)
+    network = load_model(derainer, weights, get_device())
+    deveil = load_deveil_model(deveil_weights or DEVEIL_WEIGHTS, get_device())
+    photographs = open_photographs(photos, out, limit)
+    with progress_bar(stderr) as progress:
+        bar = progress.add_task("five orders", total=len(photographs))
+        means, each, sheet = compare_orders(
+            network,
+            deveil,
+            photographs,
+            preset=rain,
+            seed=1 if seed is None else seed,
+            samples=samples,
+            advance=lambda: progress.advance(bar),
+        )
+    grids = [] if real else [means]
+    finish("order", grids, sheet, out, docs, "The five orders", None if real else each)
 
 
 def open_photographs(photos: Path | None, out: Path, limit: int | None) -> dict[str, Loader]:
@@ -328,25 +324,24 @@ def features_command(
 ) -> None:
     """Feature maps of the first and the last layer (Figs. 8 and 20)."""
     start(Launcher.none, device)
-    out = out or Path("evaluation_output/features")
-    with errors():
-        _check_docs(docs, "features")
-        get_preset(preset)
-        networks = {derainer: load_model(derainer, weights, get_device())}
-        if without_detection is not None:
-            other = load_model(derainer, without_detection, get_device())
-            networks["without detection loss"] = other
-        photographs = open_photographs(photos, out, limit)
-        with progress_bar(stderr) as progress:
-            bar = progress.add_task("features", total=len(photographs))
-            grid, sheet = study_features(
-                networks,
-                photographs,
-                preset=preset,
-                seed=seed,
-                advance=lambda: progress.advance(bar),
-            )
-        finish("features", [grid], sheet, out, docs, "Feature maps of first and last layer")
+    out = output_folder(out, "features")
+    _check_docs(docs, "features")
+    get_preset(preset)
+    networks = {derainer: load_model(derainer, weights, get_device())}
+    if without_detection is not None:
+        other = load_model(derainer, without_detection, get_device())
+        networks["without detection loss"] = other
+    photographs = open_photographs(photos, out, limit)
+    with progress_bar(stderr) as progress:
+        bar = progress.add_task("features", total=len(photographs))
+        grid, sheet = study_features(
+            networks,
+            photographs,
+            preset=preset,
+            seed=seed,
+            advance=lambda: progress.advance(bar),
+        )
+    finish("features", [grid], sheet, out, docs, "Feature maps of first and last layer")
 
 
 @app.command("recurrence")
@@ -367,26 +362,23 @@ def recurrence_command(
 ) -> None:
     """Scores after each stage of a network, and over the number K of blocks (Figs. 21 and 22)."""
     start(Launcher.none, device)
-    out = out or Path("evaluation_output/recurrence")
-    with errors():
-        _check_docs(docs, "recurrence")
-        get_preset(preset)
-        grids = {} if runs is None else {"blocks K": read_blocks(runs)}
-        network = load_model(derainer, weights, get_device())
-        photographs = open_photographs(photos, out, limit)
-        with progress_bar(stderr) as progress:
-            bar = progress.add_task("stages", total=len(photographs))
-            grids[f"stages of {derainer}"] = study_stages(
-                network,
-                photographs,
-                preset=preset,
-                seed=seed,
-                advance=lambda: progress.advance(bar),
-            )
-        figure = draw_recurrence(grids)
-        finish(
-            "recurrence", list(grids.values()), figure, out, docs, "PSNR and SSIM over recurrences"
+    out = output_folder(out, "recurrence")
+    _check_docs(docs, "recurrence")
+    get_preset(preset)
+    grids = {} if runs is None else {"blocks K": read_blocks(runs)}
+    network = load_model(derainer, weights, get_device())
+    photographs = open_photographs(photos, out, limit)
+    with progress_bar(stderr) as progress:
+        bar = progress.add_task("stages", total=len(photographs))
+        grids[f"stages of {derainer}"] = study_stages(
+            network,
+            photographs,
+            preset=preset,
+            seed=seed,
+            advance=lambda: progress.advance(bar),
         )
+    figure = draw_recurrence(grids)
+    finish("recurrence", list(grids.values()), figure, out, docs, "PSNR and SSIM over recurrences")
 
 
 @app.command("training-sets")
@@ -407,17 +399,16 @@ def training_sets_command(
 ) -> None:
     """Networks trained on different rain, each on every kind of rain (Fig. 15)."""
     start(Launcher.none, device)
-    out = out or Path("evaluation_output/training-sets")
-    with errors():
-        _check_docs(docs, "training-sets")
-        rows = open_networks(networks, derainer, get_device())
-        photographs = open_photographs(photos, out, limit)
-        with progress_bar(stderr) as progress:
-            bar = progress.add_task("training sets", total=len(KINDS) * len(photographs))
-            grid, sheet = compare_training_sets(
-                rows, photographs, seed=seed, advance=lambda: progress.advance(bar)
-            )
-        finish("training-sets", [grid], sheet, out, docs, "Each network on each kind of rain")
+    out = output_folder(out, "training-sets")
+    _check_docs(docs, "training-sets")
+    rows = open_networks(networks, derainer, get_device())
+    photographs = open_photographs(photos, out, limit)
+    with progress_bar(stderr) as progress:
+        bar = progress.add_task("training sets", total=len(KINDS) * len(photographs))
+        grid, sheet = compare_training_sets(
+            rows, photographs, seed=seed, advance=lambda: progress.advance(bar)
+        )
+    finish("training-sets", [grid], sheet, out, docs, "Each network on each kind of rain")
 
 
 def _check_docs(docs: Path | None, name: str) -> None:

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from jorder_preproc.errors import MissingFileError, UserError
+
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """Named tensors of a checkpoint: safetensors, or a pickle of PyTorch.
@@ -25,13 +27,13 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint {path}")
+        raise MissingFileError(f"no checkpoint {path}")
     if path.suffix == ".safetensors":
         return load_file(path)
     try:
         content = _load_plain(path)
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f"{path} cannot be read as plain tensors ({error}); load it where you trust it and "
             "save its state_dict alone: torch.save(checkpoint['state_dict'], 'plain.pth')"
         ) from error
@@ -39,7 +41,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"{path} holds no state_dict: expected named tensors")
+        raise UserError(f"{path} holds no state_dict: expected named tensors")
     return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 

@@ -16,6 +16,7 @@ from evaluation.classifier import input_settings
 from evaluation.engine import Subject
 from evaluation.layouts.imagenet import list_imagenet
 from evaluation.records import Record
+from jorder_preproc.errors import UserError
 
 _KEPT = 10  # labels of a record: top-10 is the widest that the paper has
 
@@ -102,7 +103,7 @@ def make_subject(
 def record(sample: Any, classes: Sequence[str]) -> Record:
     """The likeliest labels of one picture, and the right one."""
     if len(sample.scores) != len(classes):
-        raise ValueError(
+        raise UserError(
             f"the model has {len(sample.scores)} outputs, the data set {len(classes)} classes; "
             "give --classes a file with one line for each output of the model, in their order"
         )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from evaluation.checkpoints import read_state
+from jorder_preproc.errors import UserError
 
 
 def build_network(
@@ -47,7 +48,7 @@ def build_network(
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
-            raise ValueError(f"{checkpoint} does not fit {name}: {error}") from error
+            raise UserError(f"{checkpoint} does not fit {name}: {error}") from error
     return network
 
 
@@ -145,7 +146,7 @@ class ResizeAndPack:
 def _check_timm(name: str) -> None:
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('.')[0]}*")[:5]
-        raise ValueError(
+        raise UserError(
             f"timm {timm.__version__} has no model {name!r}; "
             + (f"near it: {', '.join(close)}" if close else "see timm.list_models()")
         )
@@ -156,4 +157,4 @@ def _find_function(name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"expected module:function of a network, got {name!r}: {error}") from error
+        raise UserError(f"expected module:function of a network, got {name!r}: {error}") from error

@@ -1,4 +1,4 @@
-"""What the commands of `python -m evaluation` share: options, consoles, errors, the device."""
+"""What the commands of `python -m evaluation` share: options, device, results folder."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ import shlex
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import mmengine.device.utils
 import torch
 import typer
 from mmengine.device import get_device
 from mmengine.dist import init_dist
-from rich.console import Console
-from rich.markup import escape
 
-from evaluation.engine import UnreadableImage
-from evaluation.reference import CleanScoreError
+from jorder_preproc.commands import make_folder
+from jorder_preproc.errors import UserError
 from jorder_preproc.rain import PRESETS
-
-stdout = Console()
-stderr = Console(stderr=True)
 
 
 class Launcher(str, Enum):
@@ -61,20 +56,24 @@ def start(launcher: Launcher, device: str | None) -> None:
     if device is not None:
         kind, _, number = device.partition(":")
         if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdecimal())):
-            fail(f"--device must be cpu, cuda or cuda:N, got {device}")
+            raise UserError(f"--device must be cpu, cuda or cuda:N, got {device}")
         if kind == "cuda" and not torch.cuda.is_available():
-            fail("--device: no CUDA device is there; leave the option out for the CPU")
+            raise UserError("--device: no CUDA device is there; leave the option out for the CPU")
         if number and launcher is not Launcher.none:
-            fail(f"--device {device} is for one process; with --launcher each takes its own")
+            raise UserError(
+                f"--device {device} is for one process; with --launcher each takes its own"
+            )
         if number and int(number) >= torch.cuda.device_count():
-            fail(f"--device {device}: there are {torch.cuda.device_count()}, counted from 0")
+            raise UserError(
+                f"--device {device}: there are {torch.cuda.device_count()}, counted from 0"
+            )
         if number:
             torch.cuda.set_device(int(number))
         # MMEngine made its choice as it was imported, and CUDA read its environment then
         mmengine.device.utils.DEVICE = kind
     if launcher is not Launcher.none:
         if launcher is Launcher.pytorch and "RANK" not in os.environ:
-            fail(
+            raise UserError(
                 "--launcher pytorch is for torchrun: "
                 "torchrun --nproc-per-node N -m evaluation TASK --launcher pytorch"
             )
@@ -83,24 +82,16 @@ def start(launcher: Launcher, device: str | None) -> None:
         elif launcher is Launcher.pytorch:  # MMEngine's own way wants a GPU
             torch.distributed.init_process_group("gloo")
         else:
-            fail(f"--launcher {launcher.value} needs GPUs; on CPUs use torchrun and pytorch")
+            raise UserError(
+                f"--launcher {launcher.value} needs GPUs; on CPUs use torchrun and pytorch"
+            )
 
 
-class errors:
-    """Turns what a user can mend into one line and exit status 2."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, ValueError | OSError | UnreadableImage | CleanScoreError):
-            fail(str(error))
-
-
-def fail(message: str) -> NoReturn:
-    """Print the message and end with exit status 2."""
-    stderr.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True, highlight=False)
-    raise typer.Exit(2)
+def output_folder(out: Path | None, name: str) -> Path:
+    """The folder for results, made where it is missing; None takes `evaluation_output/NAME`."""
+    folder = out or Path("evaluation_output") / name
+    make_folder(folder)
+    return folder
 
 
 def command_line() -> str:

@@ -13,6 +13,7 @@ from mmengine.config import Config, ConfigDict
 
 import evaluation.cache  # noqa: F401  (registers its class)
 from evaluation.checkpoints import file_sha256
+from jorder_preproc.errors import UserError
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
 from jorder_preproc.openmmlab.config import derains_inputs
 from jorder_preproc.openmmlab.pipelines import (
@@ -78,9 +79,9 @@ class Derain:
 
     def __post_init__(self) -> None:
         if self.where not in ("pipeline", "batch"):
-            raise ValueError(f"where must be pipeline or batch, got {self.where!r}")
+            raise UserError(f"where must be pipeline or batch, got {self.where!r}")
         if self.cache is not None and self.where == "batch":
-            raise ValueError("the cache holds pictures of pipelines: leave it out with batch")
+            raise UserError("the cache holds pictures of pipelines: leave it out with batch")
         self.transform()  # reports what else is wrong
 
     @property
@@ -142,7 +143,7 @@ def _check_untouched(cfg: Config) -> None:
         kinds += [type_names(step) for step in pipeline]
     found = set().union(*kinds) & {"JorderDerain", "SynthesizeRain", "DerainHook"}
     if found or derains_inputs(cfg):
-        raise ValueError(
+        raise UserError(
             f"the config has {', '.join(sorted(found)) or 'a deraining data preprocessor'} "
             "already: give it without, rain and deraining are put in for each condition"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
 
 
 def check_section(page: Path, name: str) -> None:
@@ -31,7 +32,7 @@ def replace_section(page: Path, name: str, text: str, command: str) -> None:
     before, after = _find_section(page, name)
     section = f"\n{text.strip()}\n\n```\n{command}\n```\n"
     if any(marker in section for marker in _markers(name)):
-        raise ValueError(f"the section {name} must not hold its own markers")
+        raise UserError(f"the section {name} must not hold its own markers")
     if "\r\n" in before:
         section = section.replace("\n", "\r\n")
     with atomic_path(page) as temporary:
@@ -49,8 +50,8 @@ def _find_section(page: Path, name: str) -> tuple[str, str]:
     try:
         text = page.read_bytes().decode()
     except OSError as error:
-        raise ValueError(f"cannot read {page} ({error.strerror}); {expected}") from error
+        raise UserError(f"cannot read {page} ({error.strerror}); {expected}") from error
     begin, end = text.find(first), text.find(last)
     if not 0 <= begin < end or text.count(first) != 1 or text.count(last) != 1:
-        raise ValueError(f"{page} has no section {name}: {expected}")
+        raise UserError(f"{page} has no section {name}: {expected}")
     return text[: begin + len(first)], text[end:]

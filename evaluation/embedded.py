@@ -27,6 +27,7 @@ from evaluation.scenes import (
     draw_portrait,
     draw_scene,
 )
+from jorder_preproc.errors import UserError
 
 SIZES = {"classification": 240, "segmentation": 100, "detection": 100}
 """Pictures of the test sets, by task."""
@@ -104,7 +105,7 @@ def _check(root: Path, about: dict[str, object]) -> None:
     except (OSError, ValueError):
         found = None
     if found != about:
-        raise ValueError(
+        raise UserError(
             f"{root} should hold the scenes {about}, but holds {found or 'something else'}; "
             "remove it, or choose another folder"
         )

@@ -28,6 +28,7 @@ from evaluation.checkpoints import file_sha256, read_state
 from evaluation.conditions import CONDITIONS, Derain, Rain, apply_condition
 from evaluation.records import Record, RecordStore
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import MissingFileError, UserError
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import get_preset
 
@@ -53,7 +54,7 @@ class Subject:
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None and not Path(self.checkpoint).is_file():
-            raise FileNotFoundError(f"no checkpoint {self.checkpoint}")
+            raise MissingFileError(f"no checkpoint {self.checkpoint}")
 
 
 class UnreadableImage(RuntimeError):
@@ -280,9 +281,9 @@ def _load(runner: Runner, checkpoint: str) -> None:
     try:
         missing = runner.model.load_state_dict(state, strict=False).missing_keys
     except RuntimeError as error:
-        raise ValueError(f"{checkpoint} does not fit the config: {error}") from error
+        raise UserError(f"{checkpoint} does not fit the config: {error}") from error
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{checkpoint} does not fit the config: {len(missing)} weights are missing in it, "
             f"such as {missing[0]}; give the checkpoint of this very config"
         )

@@ -13,6 +13,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from evaluation.figures import Grid, put_rain_on
 from evaluation.photographs import Loader
 from evaluation.sheets import draw_sheet, to_thumbnail
+from jorder_preproc.errors import UserError
 from jorder_preproc.metrics import luminance
 from jorder_preproc.models import Jorder
 
@@ -121,7 +122,7 @@ def crop_centre(image: Tensor, multiple: int) -> Tensor:
     height, width = image.shape[-2:]
     side = min(height, width, CROP_PX) // multiple * multiple
     if side == 0:
-        raise ValueError(f"at least {multiple} x {multiple} px are needed, got {width} x {height}")
+        raise UserError(f"at least {multiple} x {multiple} px are needed, got {width} x {height}")
     top, left = (height - side) // 2, (width - side) // 2
     return image[..., top : top + side, left : left + side]
 

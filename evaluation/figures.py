@@ -18,6 +18,7 @@ from torch import Tensor
 from evaluation.photographs import Loader
 from evaluation.tables import MISSING
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.rain import RainPreset, synthesize_rain
@@ -139,7 +140,7 @@ def score(name: str, restored: Tensor, clean: Tensor) -> tuple[float, float]:
     try:
         return float(psnr(restored, clean)), float(ssim(restored, clean))
     except ValueError as error:
-        raise ValueError(f"{name}: {error}; leave this photograph out") from error
+        raise UserError(f"{name}: {error}; leave this photograph out") from error
 
 
 def mean_scores(scores: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -157,7 +158,7 @@ def new_figure(width: float = 7.0, height: float = 3.2) -> Figure:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"the figure needs matplotlib ({error}); pip install --editable '.[evaluation]'"
         ) from error
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from jorder_preproc.errors import MissingFileError, UserError
 from jorder_preproc.openmmlab.pipelines import dataset_pipelines, type_names
 
 
@@ -20,19 +21,19 @@ def read_config(path: str, data: str | None = None) -> Config:
         ValueError: no config for a test, or its test does not load annotations.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no config {path}")
+        raise MissingFileError(f"no config {path}")
     cfg = Config.fromfile(path)
     if cfg.get("test_dataloader") is None or cfg.get("model") is None:
-        raise ValueError(f"{path} has no test_dataloader or no model: give a config that can test")
+        raise UserError(f"{path} has no test_dataloader or no model: give a config that can test")
     pipelines = list(dataset_pipelines(cfg.test_dataloader["dataset"]))
     if not any("LoadAnnotations" in type_names(step) for steps in pipelines for step in steps):
-        raise ValueError(
+        raise UserError(
             f"the test pipeline of {path} has no LoadAnnotations, so there is no truth to compare "
             "with; put dict(type='LoadAnnotations') behind its Resize"
         )
     if data is not None:
         if not Path(data).is_dir():
-            raise FileNotFoundError(f"no folder {data}")
+            raise MissingFileError(f"no folder {data}")
         for dataset in _innermost(cfg.test_dataloader["dataset"]):
             dataset["data_root"] = data
     cfg.test_dataloader["persistent_workers"] = False

@@ -16,6 +16,7 @@ from torch.nn.functional import pixel_unshuffle
 from evaluation.figures import KINDS, Grid, mean_scores, new_figure, put_rain_on, score, to_8_bits
 from evaluation.photographs import Loader
 from jorder_preproc.derain import derain
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import Jorder
 from jorder_preproc.rain.synthesize import rain_generator
 
@@ -115,12 +116,12 @@ def mask_in_place(network: Jorder, logits: Tensor) -> Iterator[None]:
         ValueError: the network predicts no R, or, later, is run on another size.
     """
     if not network.detects_rain:
-        raise ValueError(f"{network.name} has no R that says where rain is; take another derainer")
+        raise UserError(f"{network.name} has no R that says where rain is; take another derainer")
     folded = pixel_unshuffle(logits, network.variant.unshuffle)
 
     def put(given: Tensor, _module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         if output.shape != given.shape:
-            raise ValueError(
+            raise UserError(
                 f"the given R is for features {tuple(given.shape)}, the network has "
                 f"{tuple(output.shape)}; derain a picture of the size of R, in one piece"
             )
@@ -184,7 +185,7 @@ def study_masks(
         ValueError: the network predicts no R, or a photograph that cannot be used.
     """
     if not network.detects_rain:
-        raise ValueError(f"{network.name} has no R that says where rain is; take another derainer")
+        raise UserError(f"{network.name} has no R that says where rain is; take another derainer")
     scores: dict[tuple[str, str], list[tuple[float, float]]] = {}
     counts: dict[str, NDArray[np.int64]] = {}
     for kind in KINDS:
@@ -196,7 +197,7 @@ def study_masks(
             part = (..., slice(height), slice(width))
             clean, rainy = each.clean[part], each.rainy[part]
             if min(height, width) < 16:
-                raise ValueError(
+                raise UserError(
                     f"{each.name} is {tuple(each.region.shape)}, at least 16 x 16 is needed; "
                     "leave this photograph out"
                 )

@@ -13,6 +13,7 @@ from torch import Tensor
 from evaluation.layouts.pairs import Half, Pair, find_pairs
 from evaluation.photographs import Loader, built_in_photographs
 from evaluation.run import spread
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.picture_files import read_rgb
 from jorder_preproc.rain import synthesize_rain
@@ -66,9 +67,9 @@ def open_sets(
             sets.append(_from_folder(name, Path(folder), clean_half, limit))
     names = [each.name for each in sets]
     if len(set(names)) < len(names):
-        raise ValueError(f"two sets have one name, of {', '.join(names)}; give one as NAME=FOLDER")
+        raise UserError(f"two sets have one name, of {', '.join(names)}; give one as NAME=FOLDER")
     if clean_half is not None and all(each.layout != "halves" for each in sets):
-        raise ValueError(
+        raise UserError(
             "--clean-half is for pictures that hold a rainy and a clean half; none of the sets "
             "has them, so leave it out"
         )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jorder_preproc.batch import plan_jobs
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import pixels_to_float
 from jorder_preproc.picture_files import read_rgb
 
@@ -44,7 +45,7 @@ def built_in_photographs() -> dict[str, Loader]:
         import skimage.data
         from sklearn.datasets import load_sample_image
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"the built-in photographs need scikit-image and scikit-learn ({error}); "
             "pip install --editable '.[demo]', or give a folder of photographs"
         ) from error

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
 
 Record = dict[str, NDArray[Any]]
 """Arrays by name. Classification: `target` int64 (), `labels` int64 (k,) from the likeliest on,
@@ -105,7 +106,7 @@ class RecordStore:
         """
         missing = [index for index in indices if index not in self._where]
         if missing:
-            raise ValueError(f"{self.folder} has no record of {len(missing)} images: run it again")
+            raise UserError(f"{self.folder} has no record of {len(missing)} images: run it again")
         found: dict[int, Record] = {index: {} for index in indices}
         for path in sorted({self._where[index] for index in indices}):
             with _open(path) as shard:
@@ -123,4 +124,4 @@ def _open(path: Path) -> Iterator[Any]:
         with np.load(path, allow_pickle=False) as shard:
             yield shard
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it and run again") from error
+        raise UserError(f"{path} is damaged ({error}); remove it and run again") from error

@@ -12,6 +12,7 @@ from evaluation.figures import Cell, Grid, mean_scores, new_figure, put_rain_on,
 from evaluation.photographs import Loader
 from evaluation.restorers import INPUT
 from jorder_preproc.derain import derain
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import Jorder
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def keep_stages(network: Jorder, stages: int) -> Jorder:
         ValueError: more than it has, or none.
     """
     if not 1 <= stages <= len(network.stages):
-        raise ValueError(f"{network.name} has {len(network.stages)} stages, got {stages}")
+        raise UserError(f"{network.name} has {len(network.stages)} stages, got {stages}")
     shorter = copy.deepcopy(network)
     shorter.stages = shorter.stages[:stages]
     return shorter
@@ -92,9 +93,9 @@ def read_blocks(runs: Path) -> Grid:
             f"`{settings['rain']}`, on luminance; PSNR in dB."
         )
     except OSError as error:
-        raise ValueError(f"cannot read {path} ({error.strerror}); {advice}") from error
+        raise UserError(f"cannot read {path} ({error.strerror}); {advice}") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is no table of recurrences ({error!r}); {advice}") from error
+        raise UserError(f"{path} is no table of recurrences ({error!r}); {advice}") from error
     return Grid(["K", "PSNR", "SSIM"], rows, _DIGITS, note)
 
 

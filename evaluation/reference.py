@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from jorder_preproc.errors import UserError
+
 SET_SIZES = {"classification": 50_000, "segmentation": 2_000, "detection": 4_952}
 """Images in ImageNet's validation set, ADE20K's validation set and VOC 2007's test set."""
 
@@ -58,7 +60,7 @@ _CAUSES = {
 }
 
 
-class CleanScoreError(RuntimeError):
+class CleanScoreError(UserError):
     """A known model misses its published score on clean pictures."""
 
 

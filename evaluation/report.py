@@ -17,6 +17,7 @@ from evaluation.paper import NOTE
 from evaluation.results import CONDITIONS, ClassRow, Results, to_json
 from evaluation.tables import terminal_table
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
 
 __all__ = ["terminal_table", "write_report"]
 
@@ -168,7 +169,7 @@ def _data_uri(path: Path) -> str:
         with Image.open(path) as file:
             picture = file.convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(
+        raise UserError(
             f"the page needs the sample {path}, which cannot be read ({error}); "
             "run the evaluation again to write it"
         ) from error

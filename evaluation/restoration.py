@@ -23,6 +23,7 @@ from evaluation.paper import RESTORATION_NOTE, RESTORATION_SETS, paper_restorati
 from evaluation.restorers import Restorer
 from evaluation.tables import MISSING
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.metrics import psnr, ssim
 
@@ -87,7 +88,7 @@ def score_sets(
     """
     names = [restorer.name for restorer in restorers]
     if len(set(names)) < len(names):
-        raise ValueError(f"two rows have one name, of {', '.join(names)}; name one otherwise")
+        raise UserError(f"two rows have one name, of {', '.join(names)}; name one otherwise")
     path = out / "restoration.csv"
     earlier = {} if fresh else {(s.set, s.image, s.row): s for s in read_scores(path)}
     out.mkdir(parents=True, exist_ok=True)
@@ -125,11 +126,11 @@ def read_scores(path: Path) -> list[Score]:
     whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
     header, *rows = list(csv.reader(whole.splitlines())) or [[]]
     if header != _COLUMNS:
-        raise ValueError(f"{path} is none of this command's; choose another --out, or remove it")
+        raise UserError(f"{path} is none of this command's; choose another --out, or remove it")
     try:
         return [Score(*row[:3], *map(float, row[3:5]), *row[5:]) for row in rows]  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it and run again") from error
+        raise UserError(f"{path} is damaged ({error}); remove it and run again") from error
 
 
 def means(scores: Iterable[Score], metric: str) -> dict[str, dict[str, float]]:
@@ -249,21 +250,21 @@ def _score(where: tuple[str, str, str], restored: Any, clean: Tensor, digest: st
     named = " of ".join((where[2], "/".join(where[:2])))
     if not isinstance(restored, Tensor) or not restored.is_floating_point():
         kind = restored.dtype if isinstance(restored, Tensor) else type(restored).__name__
-        raise ValueError(f"{named}: expected a float tensor (3, H, W), got {kind}")
+        raise UserError(f"{named}: expected a float tensor (3, H, W), got {kind}")
     if restored.shape != clean.shape:
-        raise ValueError(
+        raise UserError(
             f"{named}: expected shape {tuple(clean.shape)}, got {tuple(restored.shape)}; it must "
             "have the size of the rainy picture"
         )
     if not restored.isfinite().all():
-        raise ValueError(f"{named}: has values that are not finite")
+        raise UserError(f"{named}: has values that are not finite")
     # derainers overshoot a little, which files do not hold
     pixels = float_to_pixels(restored.detach().cpu().float().clamp(0, 1), torch.uint8)
     image = pixels_to_float(pixels)
     try:
         return Score(*where, float(psnr(image, clean)), float(ssim(image, clean)), digest)
     except ValueError as error:
-        raise ValueError(f"{named}: {error}; leave this picture out") from error
+        raise UserError(f"{named}: {error}; leave this picture out") from error
 
 
 def _digest_pictures(rainy: Tensor, clean: Tensor) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from evaluation.checkpoints import file_sha256
 from evaluation.layouts.base import check_unique, some
 from jorder_preproc.derain import derain
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import list_models, load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights, shipped_models
 from jorder_preproc.picture_files import list_pictures, read_rgb
@@ -104,7 +105,7 @@ def other_restorer(text: str, pictures: Mapping[str, Sequence[str]]) -> Restorer
     """
     name, _, target = text.partition("=")
     if not name or not target:
-        raise ValueError(
+        raise UserError(
             f"--other must be NAME=module:callable, NAME=FILE.onnx or NAME=FOLDER, got {text}"
         )
     if Path(target).is_dir():
@@ -113,7 +114,7 @@ def other_restorer(text: str, pictures: Mapping[str, Sequence[str]]) -> Restorer
         return _from_onnx(name, Path(target))
     match = _CALLABLE.fullmatch(target)
     if match is None:
-        raise ValueError(
+        raise UserError(
             f"--other {text}: no folder {target}, and neither module:callable nor FILE.onnx; "
             "check the path"
         )
@@ -127,12 +128,12 @@ def _from_callable(name: str, module_name: str, path: str) -> Restorer:
         for part in path.split("."):
             function = getattr(function, part)
     except (ImportError, AttributeError) as error:
-        raise ValueError(
+        raise UserError(
             f"--other {name}={module_name}:{path}: {error}; check the name, and that the module "
             "lies where Python looks (PYTHONPATH)"
         ) from error
     if not callable(function):
-        raise ValueError(f"--other {name}: {module_name}:{path} is a {type(function).__name__}")
+        raise UserError(f"--other {name}: {module_name}:{path} is a {type(function).__name__}")
     source = getattr(module, "__file__", None)
     version = file_sha256(source) if source else module_name
 
@@ -146,22 +147,22 @@ def _from_callable(name: str, module_name: str, path: str) -> Restorer:
 
 def _from_onnx(name: str, path: Path) -> Restorer:
     if not path.is_file():
-        raise ValueError(f"--other {name}: no file {path}; check the path")
+        raise UserError(f"--other {name}: no file {path}; check the path")
     try:
         import onnxruntime
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"--other {name}: {path.name} needs onnxruntime ({error}); "
             "pip install --editable '.[onnx]'"
         ) from error
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except Exception as error:  # of its own, which share no base
-        raise ValueError(f"--other {name}: {path} cannot be read ({error})") from error
+        raise UserError(f"--other {name}: {path} cannot be read ({error})") from error
     inputs = session.get_inputs()
     kinds = [f"{each.name} {each.type} {each.shape}" for each in inputs]
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
-        raise ValueError(
+        raise UserError(
             f"--other {name}: {path} must take one float32 input (1, 3, H, W), but takes "
             f"{', '.join(kinds)}; wrap it in a function and give module:callable"
         )
@@ -170,7 +171,7 @@ def _from_onnx(name: str, path: Path) -> Restorer:
         try:
             result = session.run(None, {inputs[0].name: rainy[None].numpy()})[0]
         except Exception as error:
-            raise ValueError(
+            raise UserError(
                 f"--other {name}: {path.name} takes {kinds[0]} and fails on {set_name}/{image}, "
                 f"{tuple(rainy[None].shape)}: {error}"
             ) from error
@@ -188,7 +189,7 @@ def _from_folder(name: str, folder: Path, pictures: Mapping[str, Sequence[str]])
         inner = folder / set_name
         if not inner.is_dir():
             if len(pictures) > 1:
-                raise ValueError(
+                raise UserError(
                     f"--other {name}: no folder {inner}; of several sets the results must lie "
                     "in a folder for each"
                 )
@@ -203,7 +204,7 @@ def _from_folder(name: str, folder: Path, pictures: Mapping[str, Sequence[str]])
             else:
                 results[set_name, image] = path
     if missing:
-        raise ValueError(
+        raise UserError(
             f"--other {name}: {folder} has no result for {len(missing)} pictures: "
             f"{some(missing)}; results have the name of the rainy picture, with any suffix"
         )

@@ -37,6 +37,7 @@ from evaluation.scores.classification import correct
 from evaluation.scores.coco import coco_ap
 from evaluation.statistics import bootstrap, mcnemar, recovery
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
 from jorder_preproc.transforms import rain_image
 
 _PACKAGES = (
@@ -119,7 +120,7 @@ def evaluate(
     unreadable = find_unreadable(dataset, indices, console) if plan.skip_unreadable else {}
     indices = [index for index in indices if index not in unreadable]
     if not indices:
-        raise ValueError(f"{plan.root} has no image that can be read")
+        raise UserError(f"{plan.root} has no image that can be read")
     digest = data_digest(dataset)
     stores: dict[str, RecordStore] = {}
     records: dict[str, list[Record]] = {}

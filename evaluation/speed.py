@@ -25,6 +25,7 @@ from evaluation.figures import Cell as Value
 from evaluation.figures import Grid, new_figure
 from evaluation.tables import MISSING
 from jorder_preproc.derain import derain
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import (
     DeveilNetwork,
     Jorder,
@@ -77,7 +78,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if match is None:
-        raise ValueError(f"a size must be WIDTHxHEIGHT in px, like 500x500, got {text!r}")
+        raise UserError(f"a size must be WIDTHxHEIGHT in px, like 500x500, got {text!r}")
     return int(match[1]), int(match[2])
 
 

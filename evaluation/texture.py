@@ -12,6 +12,7 @@ from evaluation.figures import KINDS, Grid, put_rain_on, to_8_bits
 from evaluation.photographs import Loader
 from evaluation.restorers import Restorer
 from evaluation.sheets import draw_sheet, to_thumbnail
+from jorder_preproc.errors import UserError
 
 AMPLIFICATION = 5
 """Of the error maps in the sheet."""
@@ -55,7 +56,7 @@ def study_texture(
                 restored = restorer.restore(kind, each.name, each.rainy)
                 if not isinstance(restored, Tensor) or restored.shape != each.clean.shape:
                     got = tuple(getattr(restored, "shape", ())) or type(restored).__name__
-                    raise ValueError(
+                    raise UserError(
                         f"{restorer.name} of {each.name}: expected a float tensor "
                         f"{tuple(each.clean.shape)}, got {got}"
                     )

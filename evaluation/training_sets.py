@@ -12,6 +12,7 @@ from evaluation.figures import KINDS, Grid, mean_scores, put_rain_on, score, to_
 from evaluation.photographs import Loader
 from evaluation.restorers import Restorer, do_nothing, our_restorer
 from evaluation.sheets import draw_sheet, to_thumbnail
+from jorder_preproc.errors import UserError
 
 _WIDTH_PX = 240
 
@@ -33,13 +34,13 @@ def open_networks(given: Sequence[str], derainer: str, device: str = "cpu") -> l
     for text in given:
         name, _, file = text.partition("=")
         if not name or not file:
-            raise ValueError(
+            raise UserError(
                 f"networks must be NAME=FILE, the training set and its weights, got {text!r}"
             )
         rows.append(replace(our_restorer(f"{derainer}={Path(file)}", device), name=name))
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
-        raise ValueError(f"two rows have one name, of {', '.join(names)}; name one otherwise")
+        raise UserError(f"two rows have one name, of {', '.join(names)}; name one otherwise")
     return rows
 
 

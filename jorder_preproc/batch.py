@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jorder_preproc.errors import UserError
 from jorder_preproc.picture_files import SUFFIXES, is_picture, list_pictures
 
 
@@ -74,19 +75,19 @@ def _expand(given: str, out: Path) -> list[tuple[Path, Path]]:
         pictures = list_pictures(path, recursive=True)
         found = [(file, path) for file in pictures if not _is_result(file, path, out)]
         if not found:
-            raise ValueError(
+            raise UserError(
                 f"no pictures in the folder {given}; looked for {', '.join(sorted(SUFFIXES))}"
             )
         return found
     if not glob.has_magic(given):
-        raise ValueError(f"no file or folder {given}; check the path")
+        raise UserError(f"no file or folder {given}; check the path")
     base = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
     matches = (Path(match) for match in sorted(glob.glob(given, recursive=True)))
     found = [
         (file, base) for file in matches if is_picture(file) and not _is_result(file, base, out)
     ]
     if not found:
-        raise ValueError(f"no pictures match {given}; looked for {', '.join(sorted(SUFFIXES))}")
+        raise UserError(f"no pictures match {given}; looked for {', '.join(sorted(SUFFIXES))}")
     return found
 
 
@@ -103,12 +104,12 @@ def _check_outputs(jobs: Sequence[Job]) -> None:
         for output in job.outputs:
             resolved = output.resolve()
             if resolved in sources:
-                raise ValueError(
+                raise UserError(
                     f"{output}, to be made from {job.source}, is itself an input; "
                     "choose another output folder"
                 )
             if resolved in writers:
-                raise ValueError(
+                raise UserError(
                     f"{writers[resolved].source} and {job.source} would both be written to "
                     f"{output}; put them into different output folders"
                 )

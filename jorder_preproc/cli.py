@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.batch import Job, plan_jobs
+from jorder_preproc.commands import CommandGroup, make_folder, print_failure, stderr, stdout
 from jorder_preproc.derain import derain_pixels
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.models import (
     DeveilNetwork,
@@ -49,14 +48,12 @@ MAX_RAIN_PIXELS = 40_000_000
 """Largest picture `jorder rain` takes: rain is drawn on the whole of it, in float."""
 
 app = typer.Typer(
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Take the rain off pictures, or put it on.",
 )
-# results go to stdout, progress and errors to stderr
-_stdout = Console()
-_stderr = Console(stderr=True)
 
 
 class Deveil(str, Enum):
@@ -165,10 +162,7 @@ def rain(
     The rain depends on the seed and the pixels alone, as with `SynthesizeRain`. JPEG loses
     some of it: use PNG where the labels must fit exactly.
     """
-    try:
-        get_preset(preset)
-    except ValueError as error:
-        _fail(error)
+    get_preset(preset)
     extras = {}
     if save_mask:
         extras["mask"] = "_mask.png"
@@ -220,7 +214,7 @@ def models() -> None:
             f"{variant.macs_per_pixel / 1000:,.1f}",
             "shipped" if name in shipped else "-",
         )
-    _stdout.print(table)
+    stdout.print(table)
     table = Table("for --deveil", "parameters", "MMAC/picture, at most", "weights")
     for column in table.columns[1:3]:
         column.justify = "right"
@@ -234,7 +228,7 @@ def models() -> None:
             f"{macs / 1e6:,.0f}",
             "shipped" if name in shipped else "-",
         )
-    _stdout.print(table)
+    stdout.print(table)
     _print_digests(shipped)
 
 
@@ -246,9 +240,9 @@ def convert(
     """Turn a released checkpoint into a weights file. No code in it is run."""
     try:
         network = convert_release(source, out)
-    except (ValueError, OSError) as error:
-        _fail(error)
-    _stdout.print(
+    except OSError as error:
+        raise UserError(str(error)) from error
+    stdout.print(
         f"Wrote {network.name}: use it with --model {network.name} --weights {out}",
         markup=False,
         soft_wrap=True,
@@ -268,19 +262,13 @@ def info() -> None:
     rows["CPU threads"] = str(torch.get_num_threads())
     rows["weights"] = str(SHIPPED_WEIGHTS)
     for key, value in rows.items():
-        _stdout.print(f"{key}: {value}", markup=False, highlight=False, soft_wrap=True)
+        stdout.print(f"{key}: {value}", markup=False, highlight=False, soft_wrap=True)
     _print_digests(shipped_models())
-
-
-def _fail(error: Exception | str) -> NoReturn:
-    """End with a message for the user and status 2: nothing was done."""
-    _stderr.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
-    raise typer.Exit(2)
 
 
 def _print_digests(names: Sequence[str]) -> None:
     for name in names:
-        _stdout.print(f"sha256 {shipped_sha256(name)}  {name}", highlight=False, soft_wrap=True)
+        stdout.print(f"sha256 {shipped_sha256(name)}  {name}", highlight=False, soft_wrap=True)
 
 
 def _devices() -> list[str]:
@@ -291,20 +279,16 @@ def _devices() -> list[str]:
 
 
 def _load_network(model: str, weights: Path | None, device: str | None, tile: int) -> Jorder:
-    try:
-        network = load_model(model, weights)
-    except (ValueError, OSError) as error:
-        _fail(error)
+    network = load_model(model, weights)
     device = device or _devices()[0]
     try:
         network.to(device)
     except (RuntimeError, AssertionError) as error:  # torch raises either
-        _fail(f"cannot use the device {device!r} ({error}); choose from {', '.join(_devices())}")
-    try:
-        # one pixel: a tile too small fails here, once, instead of on every picture
-        derain_pixels(network, np.zeros((1, 1, 3), np.uint8), tile=tile)
-    except ValueError as error:
-        _fail(error)
+        raise UserError(
+            f"cannot use the device {device!r} ({error}); choose from {', '.join(_devices())}"
+        ) from error
+    # one pixel: a tile too small fails here, once, instead of on every picture
+    derain_pixels(network, np.zeros((1, 1, 3), np.uint8), tile=tile)
     return network
 
 
@@ -314,26 +298,14 @@ def _load_deveil_network(
     """On the device of the derainer; None where it is not wanted."""
     if deveil is Deveil.off:
         if weights is not None:
-            _fail("--deveil-weights are for --deveil on or auto; give one of these, too")
+            raise UserError("--deveil-weights are for --deveil on or auto; give one of these, too")
         return None
-    try:
-        device = next(derainer.parameters()).device
-        return load_deveil_model(weights or DEVEIL_WEIGHTS, device)
-    except (ValueError, OSError) as error:
-        _fail(error)
+    return load_deveil_model(weights or DEVEIL_WEIGHTS, next(derainer.parameters()).device)
 
 
 def _plan(inputs: Sequence[str], out: Path, extras: Mapping[str, str]) -> list[Job]:
-    try:
-        jobs = plan_jobs(inputs, out, extras)
-    except ValueError as error:
-        _fail(error)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        _fail(f"cannot write to {out} ({error.strerror}); choose a folder you may write to")
+    jobs = plan_jobs(inputs, out, extras)
+    make_folder(out)
     return jobs
 
 
@@ -346,19 +318,14 @@ def _run(title: str, jobs: Sequence[Job], work: Callable[[Job], None], overwrite
     pending = [job for job in jobs if overwrite or not job.done]
     failed = 0
     start = time.perf_counter()
-    with progress_bar(_stderr, disable=not pending) as progress:
+    with progress_bar(stderr, disable=not pending) as progress:
         for job in progress.track(pending, description=title):
             try:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
                 work(job)
-            except (OSError, ValueError, RuntimeError, MemoryError) as error:
+            except Exception as error:  # the other pictures may be fine
                 failed += 1
-                reason = str(error) or type(error).__name__
-                progress.console.print(
-                    f"[red]failed:[/red] {escape(str(job.source))}: {escape(reason)}",
-                    soft_wrap=True,
-                    highlight=False,
-                )
+                print_failure(job.source, error)
     seconds = time.perf_counter() - start
     written = len(pending) - failed
     table = Table("pictures", "written", "skipped", "failed", "seconds", "images/s")
@@ -370,7 +337,7 @@ def _run(title: str, jobs: Sequence[Job], work: Callable[[Job], None], overwrite
         f"{seconds:.1f}",
         f"{written / seconds:.2f}" if written else "-",
     )
-    _stdout.print(table)
+    stdout.print(table)
     if failed:
         raise typer.Exit(1)
 

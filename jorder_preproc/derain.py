@@ -17,6 +17,7 @@ from torch.nn.functional import max_pool2d, relu
 
 from jorder_preproc.canvas import AnyCanvas, FloatCanvas, PixelCanvas
 from jorder_preproc.deveil import is_veiled, remove_from_canvas
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import check_image
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder
@@ -342,7 +343,7 @@ def _run(network: Jorder, source: AnyCanvas, target: _Layers, tile: int | None) 
     halo = _round_up(network.receptive_field + GATE_WINDOW // 2, network.multiple)
     smallest = 2 * halo + network.multiple
     if tile is not None and tile < smallest:
-        raise ValueError(
+        raise UserError(
             f"tile must be at least {smallest} px for {network.name}, which sees {halo} px to "
             f"each side, got {tile}; use a larger tile, or None for the whole picture"
         )

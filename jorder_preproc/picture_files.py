@@ -27,6 +27,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_png
 
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import pixels_to_float
 
 MAX_PIXELS = 256_000_000
@@ -55,7 +56,7 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 Pixels = NDArray[Any]
 
 
-class PictureError(ValueError):
+class PictureError(UserError):
     """A picture file that cannot be used; the message says why and what to do."""
 
 

@@ -17,6 +17,7 @@ from jorder_preproc import cli
 from jorder_preproc.batch import plan_jobs
 from jorder_preproc.cli import app
 from jorder_preproc.derain import derain
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import (
     build_deveil_model,
     build_model,
@@ -210,6 +211,34 @@ def test_bad_files_are_counted_and_the_others_done(jorder):
     assert files_in("out") == ["good.png"]
 
 
+def test_only_what_a_user_can_mend_is_told_without_a_traceback(jorder, monkeypatch):
+    picture("a.png")
+    Path("text.png").write_text("not a picture")
+    result = jorder("derain", "a.png", "text.png", "-o", "out")
+    assert "text.png: not a picture" in result.stderr and "Traceback" not in result.stderr
+    result = jorder("derain", "text.png", "-o", "out", "--debug")
+    assert "text.png: not a picture" in result.stderr and "PictureError" in result.stderr
+
+    # a mistake of ours fails its picture, and the others are done
+    write = cli.write_picture
+
+    def fail(path, written):
+        if "broken" in str(path):
+            raise ValueError("no such thing")
+        write(path, written)
+
+    monkeypatch.setattr(cli, "write_picture", fail)
+    picture("broken.png")
+    result = jorder("derain", "a.png", "broken.png", "-o", "other")
+    assert result.exit_code == 1 and summary_of(result) == [2, 1, 0, 1]
+    assert "Traceback" in result.stderr and "ValueError: no such thing" in result.stderr
+
+    monkeypatch.setattr(cli, "plan_jobs", lambda *_: {}["nothing"])
+    assert isinstance(jorder("derain", "a.png", "-o", "out").exception, KeyError)
+    result = jorder("rain", "a.png", "-o", "out", "--preset", "frogs", "--debug")
+    assert isinstance(result.exception, UserError) and "frogs" in str(result.exception)
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (3, 5000), (5000, 3)])
 def test_odd_sizes(jorder, height, width):
     pixels = picture("a.png", height, width)
@@ -302,7 +331,7 @@ def test_no_write_permission(jorder, monkeypatch):
     def refuse(**options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(cli.tempfile, "TemporaryFile", refuse)  # root may write anywhere
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)  # root may write anywhere
     result = jorder("derain", "a.png", "-o", "out")
     assert result.exit_code == 2
     assert "cannot write to out (Permission denied); choose a folder" in error_of(result)

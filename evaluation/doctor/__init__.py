@@ -18,6 +18,7 @@ from evaluation.layouts import (
     voc,
 )
 from evaluation.reference import SET_SIZES
+from jorder_preproc.errors import UserError
 
 __all__ = ["Finding", "examine"]
 
@@ -50,7 +51,7 @@ def examine(
         ValueError: unknown task.
     """
     if task not in SET_SIZES:
-        raise ValueError(f"unknown task {task!r}; choose from {list(SET_SIZES)}")
+        raise UserError(f"unknown task {task!r}; choose from {list(SET_SIZES)}")
     opener = Opener(thorough, track or (lambda items, _: items))
     try:
         if task == "classification":

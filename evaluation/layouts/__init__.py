@@ -8,6 +8,7 @@ from evaluation.layouts.classes import ClassList, read_class_list
 from evaluation.layouts.imagenet import ImageList, list_imagenet
 from evaluation.layouts.pairs import Pair, PairList, find_pairs
 from evaluation.layouts.voc import Voc, find_voc
+from jorder_preproc.errors import UserError
 
 _FINDERS = {"classification": list_imagenet, "segmentation": find_ade20k, "detection": find_voc}
 
@@ -20,7 +21,7 @@ def find_layout(task: str, root: str | Path) -> ImageList | Ade20k | Voc:
         ValueError: unknown task.
     """
     if task not in _FINDERS:
-        raise ValueError(f"unknown task {task!r}; choose from {list(_FINDERS)}")
+        raise UserError(f"unknown task {task!r}; choose from {list(_FINDERS)}")
     found: ImageList | Ade20k | Voc = _FINDERS[task](root)  # type: ignore[operator]
     return found
 

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from jorder_preproc.errors import UserError
 
-class LayoutError(ValueError):
+
+class LayoutError(UserError):
     """A data set folder that is not laid out as expected; the message says what to do."""
 
 

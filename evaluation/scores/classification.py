@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from evaluation.scores.base import Record, Scores, check_records, ratio
 from evaluation.statistics import Measure
+from jorder_preproc.errors import UserError
 
 TOP = (1, 5, 10)
 
@@ -33,7 +34,7 @@ def score(records: Sequence[Record], classes: int) -> Scores:
     ranks = [k for k in TOP if k < classes]
     targets = np.array([int(record["target"]) for record in records])
     if targets.min() < 0 or targets.max() >= classes:
-        raise ValueError(
+        raise UserError(
             f"targets must be in [0, {classes}), got {targets.min()} to {targets.max()}; "
             "the data set has other classes than the model"
         )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.scores.base import Record, Scores, check_records, mean_of_defined, ratio
+from jorder_preproc.errors import UserError
 
 KEYS = ("boxes", "scores", "labels", "true_boxes", "true_labels", "true_ignored")
 OVERLAP = 0.5
@@ -85,7 +86,7 @@ def check_boxes(records: Sequence[Record], classes: int) -> None:
             )
         labels = np.concatenate([record["labels"], record["true_labels"]])
         if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
-            raise ValueError(
+            raise UserError(
                 f"labels of record {index} must be in [0, {classes}), got {labels.min()} to "
                 f"{labels.max()}; the model has other classes than the data set"
             )

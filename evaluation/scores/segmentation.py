@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from evaluation.scores.base import Record, Scores, check_records, mean_of_defined, ratio
 from evaluation.statistics import Measure
+from jorder_preproc.errors import UserError
 
 
 def score(records: Sequence[Record], classes: int) -> Scores:
@@ -34,7 +35,7 @@ def score(records: Sequence[Record], classes: int) -> Scores:
     check_records(records, "segmentation", ("areas",))
     for index, record in enumerate(records):
         if record["areas"].shape != (4, classes):
-            raise ValueError(
+            raise UserError(
                 f"areas of record {index} must be (4, {classes}), got {record['areas'].shape}; "
                 "the model has another number of classes than the data set"
             )

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from jorder_preproc.errors import UserError
+
 PathDilations = tuple[int, int]
 Widening = Literal["dilate", "pool", "stride"]
 
@@ -230,7 +232,7 @@ def get_variant(name: str) -> NamedVariant:
         ValueError: no such variant.
     """
     if name not in VARIANTS:
-        raise ValueError(f"unknown model {name!r}; choose from {', '.join(VARIANTS)}")
+        raise UserError(f"unknown model {name!r}; choose from {', '.join(VARIANTS)}")
     return VARIANTS[name]
 
 
@@ -246,5 +248,5 @@ def get_deveil_variant(name: str) -> DeveilVariant:
         ValueError: no such variant.
     """
     if name not in DEVEIL_VARIANTS:
-        raise ValueError(f"unknown deveil model {name!r}; choose from {', '.join(DEVEIL_VARIANTS)}")
+        raise UserError(f"unknown deveil model {name!r}; choose from {', '.join(DEVEIL_VARIANTS)}")
     return DEVEIL_VARIANTS[name]

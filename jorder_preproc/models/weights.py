@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import MissingFileError, UserError
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder, LabelConvention
 from jorder_preproc.models.variants import get_variant, list_deveil_models, list_models
@@ -53,7 +54,7 @@ def load_model(
     """
     get_variant(name)  # an unknown name is reported before a missing file
     if weights is None and name not in shipped_models():
-        raise ValueError(
+        raise UserError(
             f"no weights for {name} come with the package (for: "
             f"{', '.join(shipped_models()) or 'none yet'}); train some, or pass weights=FILE"
         )
@@ -128,7 +129,7 @@ def convert_release(source: str | os.PathLike[str], destination: str | os.PathLi
             save_weights(network.eval(), destination)
             return network
     found = "; ".join(f"{name}: {_differences(Jorder(name), tensors)}" for name in _RELEASES)
-    raise ValueError(
+    raise UserError(
         f"{source} is not one of the authors' released networks ({', '.join(_RELEASES)}); {found}"
     )
 
@@ -147,7 +148,7 @@ def find_weights(weights: str | os.PathLike[str]) -> Path:
     """
     path = _shipped_file(str(weights)) if str(weights) in shipped_models() else Path(weights)
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"weights must be a safetensors file or one of {', '.join(shipped_models())}, "
             f"{weights} is neither; check the path, or leave weights out for the shipped ones"
         )
@@ -175,12 +176,12 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         with path.open("rb") as raw:
             start = raw.read(4)
         if start.startswith(_PICKLE_STARTS):
-            raise ValueError(
+            raise UserError(
                 f"{path} is a pickle, which could run code when read, so it was not; load_model "
                 "reads safetensors: turn a released checkpoint into one with "
                 f"`jorder convert {path} OUT.safetensors`"
             ) from error
-        raise ValueError(
+        raise UserError(
             f"{path} is damaged or not a safetensors file ({error}); download or export it again"
         ) from error
 
@@ -189,7 +190,7 @@ def _fill(network: AnyNetwork, tensors: Mapping[str, Tensor], path: Path) -> Any
     """Put weights into a network, for use alone."""
     differences = _differences(network, tensors)
     if differences:
-        raise ValueError(f"{path} does not fit {network.name}: {differences}; export it again")
+        raise UserError(f"{path} does not fit {network.name}: {differences}; export it again")
     network.load_state_dict(tensors, assign=True)
     return network.requires_grad_(False).eval()
 
@@ -197,12 +198,12 @@ def _fill(network: AnyNetwork, tensors: Mapping[str, Tensor], path: Path) -> Any
 def _check_metadata(metadata: Mapping[str, str], expected: Iterable[str], path: Path) -> None:
     missing = {"format_version", "variant", *expected} - metadata.keys()
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{path} was not written by jorder-preproc (no {', '.join(sorted(missing))} in its "
             "metadata); write weights with jorder_preproc.models.save_weights or `jorder convert`"
         )
     if metadata["format_version"] != FORMAT_VERSION:
-        raise ValueError(
+        raise UserError(
             f"{path} has format version {metadata['format_version']}, this jorder-preproc reads "
             f"{FORMAT_VERSION}; upgrade it"
         )
@@ -213,7 +214,7 @@ def _empty_deveil_network(metadata: Mapping[str, str], path: Path) -> DeveilNetw
     _check_metadata(metadata, (), path)
     name = metadata["variant"]
     if name not in list_deveil_models():
-        raise ValueError(
+        raise UserError(
             f"{path} holds weights of {name}, which is no deveil network; expected weights of "
             f"{' or '.join(list_deveil_models())}"
         )
@@ -224,13 +225,13 @@ def _empty_deveil_network(metadata: Mapping[str, str], path: Path) -> DeveilNetw
 def _empty_network(name: str, metadata: Mapping[str, str], path: Path) -> Jorder:
     """The network the metadata describes, without storage for its weights."""
     if metadata.get("variant") in list_deveil_models():
-        raise ValueError(
+        raise UserError(
             f"{path} holds weights of the deveil network {metadata['variant']}, not of {name}; "
             "they go beside those of a derainer: load_deveil_model(weights)"
         )
     _check_metadata(metadata, ("label_convention", "input_scale"), path)
     if metadata["variant"] != name:
-        raise ValueError(
+        raise UserError(
             f"{path} holds weights of {metadata['variant']}, not of {name}; "
             f"ask for the model {metadata['variant']!r} or pass another file"
         )
@@ -240,7 +241,7 @@ def _empty_network(name: str, metadata: Mapping[str, str], path: Path) -> Jorder
             gated = False if metadata.get("gated") == "no" else None
             return Jorder(name, label_convention, float(metadata["input_scale"]), gated)
     except ValueError as error:
-        raise ValueError(f"{path} has wrong metadata: {error}; export it again") from error
+        raise UserError(f"{path} has wrong metadata: {error}; export it again") from error
 
 
 def _differences(network: nn.Module, tensors: Mapping[str, Tensor]) -> str:
@@ -264,19 +265,19 @@ def _differences(network: nn.Module, tensors: Mapping[str, Tensor]) -> str:
 
 def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint {path}; check the path")
+        raise MissingFileError(f"no checkpoint {path}; check the path")
     try:
         # weights_only: a pickle may hold code, which this refuses to run
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files fail in many ways
-        raise ValueError(
+        raise UserError(
             f"{path} cannot be read as plain tensors: it is damaged, not a checkpoint, or holds "
             "code, which was not run; download it again from the authors' page"
         ) from error
     if not isinstance(content, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
-        raise ValueError(f"{path} must hold a plain state dict, names to tensors, and does not")
+        raise UserError(f"{path} must hold a plain state dict, names to tensors, and does not")
     return dict(content)
 
 
@@ -317,7 +318,7 @@ def _rename_release(
         elif match and match["module"] in _RELEASE_MODULES:
             module = _RELEASE_MODULES[match["module"]]
         else:
-            raise ValueError(
+            raise UserError(
                 f"{source} is not a checkpoint of the authors' release: it has the unknown "
                 f"tensor {key!r}"
             )

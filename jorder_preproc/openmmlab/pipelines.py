@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from enum import Enum
 from typing import Any
 
+from jorder_preproc.errors import UserError
+
 _LOADER = re.compile(r"Load.*Image.*|InferencerLoader")
 
 
@@ -63,7 +65,7 @@ def _insert(pipeline: list[Any], step: Any, kind: str) -> Outcome:
 def check_loaders(outcomes: Iterable[Outcome], where: str) -> None:
     """Raise ValueError unless one of the pipelines in `where` loads images."""
     if all(outcome is Outcome.NO_LOADER for outcome in outcomes):
-        raise ValueError(
+        raise UserError(
             f"{where} has no pipeline with an image loader: expected a transform such as "
             "LoadImageFromFile, got none; put dict(type='jorder_preproc.JorderDerain') behind "
             "your own loader by hand"

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from jorder_preproc.errors import UserError
+
 Range = tuple[float, float]
 
 RENDERERS = ("lines", "drops", "noise")
@@ -226,5 +228,5 @@ def get_preset(preset: str | RainPreset) -> RainPreset:
     if not isinstance(preset, str):
         raise TypeError(f"preset must be a name or a RainPreset, got {type(preset).__name__}")
     if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}; choose from {', '.join(PRESETS)}")
+        raise UserError(f"unknown preset {preset!r}; choose from {', '.join(PRESETS)}")
     return PRESETS[preset]

@@ -1,0 +1,101 @@
+"""What the command lines `jorder` and `python -m evaluation` share: consoles, errors, --debug."""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from jorder_preproc.errors import UserError
+
+# results go to stdout, progress and errors to stderr
+stdout = Console()
+stderr = Console(stderr=True)
+
+_debug: ContextVar[bool] = ContextVar("debug", default=False)
+
+
+def _remember(value: bool) -> bool:
+    _debug.set(value)
+    return value
+
+
+_DebugOption = Annotated[
+    bool, typer.Option("--debug", callback=_remember, help="Show the traceback of every error.")
+]
+
+
+class CommandGroup(TyperGroup):
+    """Commands that end at a `UserError` with its message in one line and exit status 2.
+
+    Other exceptions keep their traceback; with --debug, which every command takes, a
+    `UserError` does, too.
+    """
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, with the option --debug."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and all(option.name != "debug" for option in command.params):
+            command.params.append(_debug_option())
+        return command
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            if _debug.get():
+                raise
+            print_line("error:", str(error))
+            raise typer.Exit(2) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, where it is missing.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror}); choose a folder you may write to"
+        ) from error
+
+
+def print_failure(name: object, error: Exception) -> None:
+    """Say why one image of many failed; with the traceback where that is no common reason."""
+    print_line("failed:", f"{name}: {str(error) or type(error).__name__}")
+    common = isinstance(error, UserError | OSError | MemoryError | torch.OutOfMemoryError)
+    if _debug.get() or not common:
+        text = "".join(traceback.format_exception(error))
+        stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_line(head: str, message: str) -> None:
+    """Print a message on stderr, its head in red."""
+    stderr.print(f"[red]{head}[/red] {escape(message)}", soft_wrap=True, highlight=False)
+
+
+def _debug_option() -> Any:
+    """The option as Typer makes it for a command, which need not have it as an argument."""
+    template = typer.Typer(add_completion=False)
+
+    @template.command()
+    def command(debug: _DebugOption = False) -> None:
+        pass
+
+    (option,) = typer.main.get_command(template).params
+    option.expose_value = False
+    return option
