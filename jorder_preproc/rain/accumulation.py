@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from jorder_preproc.rain.grid import to_grid
 from jorder_preproc.rain.presets import AccumulationPreset
 
 
@@ -39,7 +40,7 @@ def draw_accumulation(
     farthest = float(rng.uniform(*preset.transmission))
     if rng.random() < preset.depth_probability:
         # Koschmieder: alpha = exp(-beta depth), with beta such that depth 1 gives `farthest`
-        transmission = farthest ** draw_depth(shape, rng)
+        transmission = to_grid(farthest ** draw_depth(shape, rng))
     else:
         transmission = torch.full((1, *shape), farthest)
     light = rng.uniform(*preset.atmospheric_light) + rng.uniform(-1, 1, 3) * preset.light_tint
@@ -54,13 +55,13 @@ def draw_depth(shape: tuple[int, int], rng: np.random.Generator) -> Tensor:
     """A synthetic outdoor depth map: ground up to a horizon, sky, planes before it, relief.
 
     Returns:
-        float (1, H, W), in [0, 1]; 1 is the farthest point.
+        float64 (1, H, W), in [0, 1]; 1 is the farthest point.
     """
     height, width = shape
     horizon = rng.uniform(0.1, 0.6)
     tilt = rng.uniform(-0.15, 0.15)
-    across = torch.linspace(-1, 1, width)[None]
-    rows = torch.linspace(0, 1, height)[:, None] + tilt * across
+    across = torch.linspace(-1, 1, width, dtype=torch.float64)[None]
+    rows = torch.linspace(0, 1, height, dtype=torch.float64)[:, None] + tilt * across
     depth = 1 - ((rows - horizon) / (1.2 - horizon)).clamp(0, 1)
     for _ in range(rng.integers(4)):
         # upright, as house fronts and rows of trees are, with edges that are not sharp
@@ -70,7 +71,7 @@ def draw_depth(shape: tuple[int, int], rng: np.random.Generator) -> Tensor:
         inside = inside * ((rows - top) / softness).sigmoid()
         plane = rng.uniform(0.1, 0.8) + rng.uniform(-0.3, 0.3) * (across - centre)
         depth = depth + inside * (torch.minimum(plane, depth) - depth)
-    grid = torch.from_numpy(rng.normal(0, rng.uniform(0.05, 0.3), (1, 1, 5, 6))).float()
+    grid = torch.from_numpy(rng.normal(0, rng.uniform(0.05, 0.3), (1, 1, 5, 6)))
     relief = interpolate(grid, shape, mode="bicubic", align_corners=True)[0]
     depth = (depth[None] + relief).clamp(min=0.02)
     return depth / depth.amax()

@@ -57,7 +57,9 @@ class RainPreset:
         blend_probability: how often a layer covers what is behind it, as an opaque
             drop does, instead of adding its light to it.
         noise_density: share of pixels that pass the threshold of `noise`.
-        rain_rate_mm_h, exposure_s, focal_px: of `drops`.
+        rain_rate_mm_h, exposure_s, focal_px, near_m, far_m, contrast, oscillation: see
+            `streaks.DropParameters`; the rate, the exposure, the focal length and the
+            contrast are drawn log-uniformly.
         accumulation: the veil, or None.
     """
 
@@ -77,8 +79,12 @@ class RainPreset:
     blend_probability: float = 0.4
     noise_density: Range = (0.02, 0.15)
     rain_rate_mm_h: Range = (5.0, 100.0)
-    exposure_s: Range = (1 / 250, 1 / 40)
-    focal_px: Range = (400.0, 900.0)
+    exposure_s: Range = (1 / 500, 1 / 60)
+    focal_px: Range = (500.0, 900.0)
+    near_m: Range = (0.5, 1.0)
+    far_m: Range = (2.0, 3.5)
+    contrast: Range = (6.0, 20.0)  # the sky, where the exposure is for the ground
+    oscillation: Range = (0.0, 0.6)
     accumulation: AccumulationPreset | None = None
 
     def __post_init__(self) -> None:
@@ -107,8 +113,8 @@ def _severity(level: int) -> RainPreset:
         density=tuple(d * (1.0, 1.3, 1.6, 2.0, 2.4)[step] for d in (5e-4, 7e-4)),  # type: ignore[arg-type]
         length_px=(15.0, 35.0),
         width_px=(0.8, 1.3),
-        brightness=((0.25, 0.35), (0.4, 0.5), (0.5, 0.6), (0.6, 0.7), (0.7, 0.8))[step],
-        rain_rate_mm_h=((5.0, 10.0), (15.0, 25.0), (30.0, 45.0), (50.0, 70.0), (80.0, 100.0))[step],
+        brightness=((0.42, 0.5), (0.48, 0.56), (0.5, 0.6), (0.6, 0.7), (0.7, 0.8))[step],
+        rain_rate_mm_h=((8.0, 12.0), (20.0, 30.0), (30.0, 45.0), (50.0, 70.0), (80.0, 100.0))[step],
     )
 
 
@@ -132,7 +138,7 @@ PRESETS = MappingProxyType(
         "light": RainPreset(
             density=(8e-4, 1.8e-3),
             width_px=(0.6, 1.3),
-            brightness=(0.4, 0.8),
+            brightness=(0.5, 0.85),
             renderers=(0.8, 0.2, 0.0),
         ),
         # five directions, like Rain100H

@@ -15,6 +15,7 @@ from torch import Tensor
 from jorder_preproc.rain import streaks
 from jorder_preproc.rain.accumulation import Accumulation, draw_accumulation, no_accumulation
 from jorder_preproc.rain.compose import compose
+from jorder_preproc.rain.grid import to_grid
 from jorder_preproc.rain.presets import RainPreset, Range, get_preset
 
 VISIBLE = 2 / 255
@@ -103,10 +104,10 @@ def draw_layer(
             rain_rate_mm_h=_log_uniform(rng, preset.rain_rate_mm_h),
             exposure_s=_log_uniform(rng, preset.exposure_s),
             focal_px=_log_uniform(rng, preset.focal_px),
-            near_m=rng.uniform(0.4, 1.0),
-            far_m=rng.uniform(3.0, 6.0),
-            contrast=rng.uniform(6.0, 20.0),
-            oscillation=rng.uniform(0.0, 0.6),
+            near_m=rng.uniform(*preset.near_m),
+            far_m=rng.uniform(*preset.far_m),
+            contrast=_log_uniform(rng, preset.contrast),
+            oscillation=rng.uniform(*preset.oscillation),
         )
         light = streaks.render_drops(shape, parameters, rng)
     else:
@@ -123,7 +124,7 @@ def draw_layer(
     colour = np.maximum(brightness + rng.uniform(-1, 1, 3) * preset.tint, 0)
     blended = bool(rng.random() < preset.blend_probability)
     return StreakLayer(
-        light=torch.from_numpy(_blur(light, blur_px)),
+        light=to_grid(torch.from_numpy(_blur(light, blur_px))),
         colour=torch.from_numpy(colour).float().view(3, 1, 1),
         blended=blended,
         parameters={
@@ -181,7 +182,9 @@ def add_rain(
         accumulation: the veil; None for a clear view.
     """
     accumulation = accumulation or no_accumulation((background.shape[1], background.shape[2]))
-    darkened = background if accumulation.gamma == 1 else background**accumulation.gamma
+    darkened = background
+    if accumulation.gamma != 1:
+        darkened = to_grid(background.double() ** accumulation.gamma).to(background.dtype)
     maps = streak_maps(darkened, layers)
     streak_map = sum(maps, torch.zeros_like(background))
     region_mask = (streak_map.amax(0, keepdim=True) > VISIBLE).to(background.dtype)
@@ -203,7 +206,7 @@ def add_rain(
         parameters={
             "layers": [layer.parameters for layer in layers],
             "gamma": accumulation.gamma,
-            "transmission_mean": float(accumulation.transmission.mean()),
+            "transmission_mean": round(float(accumulation.transmission.double().mean()), 6),
             "atmospheric_light": accumulation.atmospheric_light.flatten().tolist(),
         },
     )
