@@ -9,14 +9,17 @@ tells what six such runs, one upon the other, reached: 30.16 dB over `light`, `h
 
 _base_ = "./_base_/runner.py"
 
-iterations = 12_000
+iterations = 60_000
 
 model = dict(
     type="DerainTraining",
-    name="jorder_e_lite",
+    name="jorder_e_unet",
     distance="l1",
     streak_weight=0.01,
     mask_weight=0.01,
+    presence_weight=0.01,
+    second_pass=0.1,
+    feature_weight=0.02,
 )
 
 # first iteration, edge of the patches in px, patches in a batch
@@ -46,21 +49,21 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(
     type="BFloat16OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1.5e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=200),
-    dict(type="CosineAnnealingLR", by_epoch=False, begin=200, T_max=iterations - 200, eta_min=1e-6),
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=500),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=500, T_max=iterations - 500, eta_min=1e-6),
 ]
 
 train_cfg = dict(
     type="IterBasedTrainLoop",
     max_iters=iterations,
-    val_interval=2000,
+    val_interval=5000,
 )
 
 custom_hooks = [
     dict(type="KeepBestWeights"),
-    dict(type="EMAHook", momentum=0.001, begin_iter=500),
+    dict(type="EMAHook", momentum=0.0005, begin_iter=500),
 ]

@@ -222,8 +222,8 @@ VARIANTS: dict[str, NamedVariant] = {
         head_channels=12,
         fusion_kernel=1,
         cues=64,
-        parameters=1,
-        macs_per_pixel=1,
+        parameters=1_327_785,
+        macs_per_pixel=38_964,
     ),
 }
 
