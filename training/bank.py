@@ -131,22 +131,22 @@ class LayerBank:
         count = int(rng.integers(max(preset.layers[0], 1), preset.layers[1] + 1))
         most = change.rotation_deg
         turn_deg, spread_deg = rng.uniform(-most, most), rng.uniform(0, most)
-        scale = math.exp(rng.uniform(*np.log(change.scale)))
+        scale = math.exp(rng.uniform(*map(math.log, change.scale)))
         layers, unit = source.layers, 1.0
         if scale < _HALVED_BELOW:
             layers, unit = source.halves, 0.5
         drawn = []
         for _ in range(count):
             pixels = layers[rng.integers(len(layers))]
-            angle_deg = np.clip(turn_deg + rng.uniform(-spread_deg, spread_deg), -most, most)
+            angle_deg = max(-most, min(turn_deg + rng.uniform(-spread_deg, spread_deg), most))
             shear = rng.uniform(-change.shear, change.shear)
             view = _view(pixels, size, angle_deg, shear, scale / unit, rng)
-            light = np.multiply(view, source.light_of_255 / 255, dtype=np.float32)
             blur_px = rng.uniform(*change.blur_px)
             if blur_px > 0.3:
-                light = cv2.GaussianBlur(light, (0, 0), blur_px)
+                view = cv2.GaussianBlur(view, (0, 0), blur_px)
             if change.gain is not None:
-                light = np.minimum(light * rng.uniform(*change.gain), 1)
+                view = cv2.convertScaleAbs(view, alpha=rng.uniform(*change.gain))  # clips
+            light = np.multiply(view, source.light_of_255 / 255, dtype=np.float32)
             brightness = rng.uniform(*preset.brightness)
             colour = np.maximum(brightness + rng.uniform(-1, 1, 3) * preset.tint, 0)
             drawn.append(
