@@ -27,8 +27,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 
-import training.patches
 import training.model
+import training.patches
 import training.precision  # noqa: F401  (all three register their classes)
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.models.variants import Variant

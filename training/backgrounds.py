@@ -28,10 +28,10 @@ def vary(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         colour = 1 + rng.uniform(-0.3, 0.3, 3)
         grain = parallel_grain((height, width), rng)[..., None] * colour
-        pixels = _to_pixels(pixels * (1 + rng.uniform(0.03, 0.25) * grain))
+        pixels = _to_pixels(pixels * (1 + rng.uniform(0.03, 0.2) * grain))
     if rng.random() < 0.4:
         blurred = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.6, 2.5))
-        amount = rng.uniform(0.5, 2.5)
+        amount = rng.uniform(0.5, 2)
         pixels = cv2.addWeighted(pixels, 1 + amount, blurred, -amount, 0)
     if rng.random() < 0.3:
         # of film: the same in all channels

@@ -31,15 +31,17 @@ _RENDERERS = {
 
 @dataclass(frozen=True)
 class _Change:
-    """How a layer may be changed each time that it is used.
+    """How layers may be changed each time that they are used.
 
     Attributes:
+        share: of the pictures for which they are; the others get parts of them as they are.
         rotation_deg, shear: largest, to either side.
         scale: of its size, drawn log-uniformly.
         gain: of its light, before that is clipped to 1: beyond 1 its streaks are flat inside.
         blur_px: standard deviation.
     """
 
+    share: float
     rotation_deg: float
     shear: float
     scale: Range
@@ -47,8 +49,8 @@ class _Change:
     blur_px: Range
 
 
-_OF_RENDERED = _Change(15.0, 0.0, (0.8, 1.2), None, (0.0, 0.0))
-_OF_READ = _Change(35.0, 0.2, (0.3, 1.3), (0.7, 3.0), (0.0, 0.9))
+_OF_RENDERED = _Change(0.3, 20.0, 0.0, (0.8, 1.2), None, (0.0, 0.0))
+_OF_READ = _Change(1.0, 35.0, 0.2, (0.3, 1.3), (0.7, 3.0), (0.0, 0.9))
 # how layers that were read are combined
 _READ = RainPreset(layers=(1, 5), brightness=(0.2, 1.0), tint=0.06, blend_probability=0.4)
 
@@ -131,22 +133,24 @@ class LayerBank:
         count = int(rng.integers(max(preset.layers[0], 1), preset.layers[1] + 1))
         most = change.rotation_deg
         turn_deg, spread_deg = rng.uniform(-most, most), rng.uniform(0, most)
-        scale = math.exp(rng.uniform(*np.log(change.scale)))
+        scale = math.exp(rng.uniform(*map(math.log, change.scale)))
+        if rng.random() >= change.share:
+            turn_deg, spread_deg, scale = 0.0, 0.0, 1.0
         layers, unit = source.layers, 1.0
         if scale < _HALVED_BELOW:
             layers, unit = source.halves, 0.5
         drawn = []
         for _ in range(count):
             pixels = layers[rng.integers(len(layers))]
-            angle_deg = np.clip(turn_deg + rng.uniform(-spread_deg, spread_deg), -most, most)
+            angle_deg = max(-most, min(turn_deg + rng.uniform(-spread_deg, spread_deg), most))
             shear = rng.uniform(-change.shear, change.shear)
             view = _view(pixels, size, angle_deg, shear, scale / unit, rng)
-            light = np.multiply(view, source.light_of_255 / 255, dtype=np.float32)
             blur_px = rng.uniform(*change.blur_px)
             if blur_px > 0.3:
-                light = cv2.GaussianBlur(light, (0, 0), blur_px)
+                view = cv2.GaussianBlur(view, (0, 0), blur_px)
             if change.gain is not None:
-                light = np.minimum(light * rng.uniform(*change.gain), 1)
+                view = cv2.convertScaleAbs(view, alpha=rng.uniform(*change.gain))  # clips
+            light = np.multiply(view, source.light_of_255 / 255, dtype=np.float32)
             brightness = rng.uniform(*preset.brightness)
             colour = np.maximum(brightness + rng.uniform(-1, 1, 3) * preset.tint, 0)
             drawn.append(
@@ -200,8 +204,9 @@ def _view(
     for row, (x, y), side in zip(matrix, turned, pixels.shape[::-1], strict=True):
         reach = (abs(x) + abs(y)) * size / 2
         low = reach if 2 * reach < side else 0
-        centre = rng.uniform(low, side - low)
-        row[:] = x, y, centre - (x + y) * size / 2
+        centre = rng.uniform(low, side - low) - 0.5
+        # whole pixels: what is neither turned nor scaled is not blurred either
+        row[:] = x, y, round(centre - (x + y) * (size - 1) / 2)
     return cv2.warpAffine(
         pixels,
         matrix,

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 
 from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset
-from jorder_preproc.rain.synthesize import VISIBLE, StreakLayer, streak_maps
+from jorder_preproc.rain.synthesize import VISIBLE, StreakLayer
 from training.backgrounds import vary
 from training.bank import LayerBank
 from training.camera import compress
@@ -25,6 +25,7 @@ from training.data import list_photos, read_photo
 
 COMPOSITIONS = ("preset", "add", "screen", "cover", "linear")
 
+_WHITE = torch.ones(3, 1, 1)
 _VEIL = AccumulationPreset()
 _ESTIMATED = (0.6, 1.1)  # of the veil's optical depth
 _SMALLEST = 0.25  # scale of a photograph
@@ -192,10 +193,11 @@ class RainPatches(Dataset):
         pixels = np.rot90(pixels, int(rng.integers(4)))
         if rng.random() < 0.5:
             pixels = pixels[:, ::-1]
+        if rng.random() < 0.3:
+            tones = (np.arange(256) / 255) ** rng.uniform(0.6, 1.5) * 255
+            pixels = np.rint(tones).astype(np.uint8)[pixels]
         planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
         background = torch.from_numpy(planes).float().div_(255)
-        if rng.random() < 0.3:
-            background = background ** float(rng.uniform(0.6, 1.5))
         if rng.random() < 0.1:
             grey = background.mean(0, keepdim=True)
             background = grey + (background - grey) * float(rng.uniform(0, 1))
@@ -217,17 +219,20 @@ def compose_layers(background: Tensor, layers: Sequence[StreakLayer], way: str) 
     Returns:
         float (3, H, W), in [0, 1].
     """
-    if way == "cover":
-        for layer in layers:
-            colour = 0.5 + 0.5 * layer.colour  # or black streaks would lie on a white wall
-            background = torch.lerp(background, colour, layer.light.clamp(max=1))
-        return background.clamp(0, 1)
     if way == "linear":
         layers = [replace(s, light=s.light**2, colour=s.colour**2) for s in layers]
-        return compose_layers(background**2, layers, "add").sqrt()
-    if way != "preset":
-        layers = [replace(layer, blended=way == "screen") for layer in layers]
-    return (background + sum(streak_maps(background, layers), torch.zeros(()))).clamp(0, 1)
+        return compose_layers(background**2, layers, "add").sqrt_()
+    picture = background.clone()
+    for layer in layers:
+        if way == "cover":
+            # light, or black streaks would lie on a white wall
+            colour = 0.5 + 0.5 * layer.colour.clamp(max=1)
+            picture.lerp_(colour, layer.light.clamp(max=1))
+        elif way == "screen" or (way == "preset" and layer.blended):
+            picture.lerp_(_WHITE, (layer.light * layer.colour).clamp_(max=1))
+        else:
+            picture.addcmul_(layer.light, layer.colour).clamp_(max=1)
+    return picture
 
 
 def _resize(pixels: np.ndarray, size: int, sharp: bool = False) -> np.ndarray:

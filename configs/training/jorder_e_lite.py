@@ -36,11 +36,11 @@ train_dataloader = dict(
         # each of these parts can be set to 0
         mixture=dict(streaks=0.45, lines=0.15, drops=0.1, noise=0.1, light=0.05, heavy=0.15),
         composition=dict(preset=0.3, add=0.25, screen=0.15, cover=0.15, linear=0.15),
-        layers_per_preset=200,
+        layers_per_preset=120,
         dry=0.08,
         small_jpegs=0.5,
         veiled=0.15,
-        varied=0.4,
+        varied=0.3,
         reduced=0.25,
         noisy=0.25,
         compressed=0.3,
