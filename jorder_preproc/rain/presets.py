@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 Range = tuple[float, float]
 
-_RENDERERS = ("lines", "drops", "noise")
+RENDERERS = ("lines", "drops", "noise")
 
 
 def _check_range(name: str, value: Range, low: float, high: float) -> None:
-    if not low <= value[0] <= value[1] <= high:
+    # NaN fails every comparison, infinity the bounds
+    if len(value) != 2 or not low <= value[0] <= value[1] <= high:
         raise ValueError(f"{name} needs {low} <= low <= high <= {high}, got {value}")
+
+
+def _check_number(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} needs a number from {low} to {high}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,10 @@ class AccumulationPreset:
 
     def __post_init__(self) -> None:
         _check_range("transmission", self.transmission, 0.01, 1.0)
+        _check_number("depth_probability", self.depth_probability, 0.0, 1.0)
         _check_range("gamma", self.gamma, 0.1, 10.0)
         _check_range("atmospheric_light", self.atmospheric_light, 0.0, 1.0)
+        _check_number("light_tint", self.light_tint, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -88,32 +97,56 @@ class RainPreset:
     accumulation: AccumulationPreset | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.layers[0] <= self.layers[1]:
-            raise ValueError(f"layers needs 0 <= low <= high, got {self.layers}")
-        if len(self.renderers) != 3 or min(self.renderers) < 0 or sum(self.renderers) <= 0:
+        _check_range("layers", self.layers, 0, 100)
+        if not all(isinstance(count, int) for count in self.layers):
+            raise ValueError(f"layers needs two whole numbers, got {self.layers}")
+        weights = self.renderers
+        if len(weights) != 3 or not (min(weights) >= 0 and 0 < sum(weights) < math.inf):
             raise ValueError(
-                f"renderers needs three weights >= 0 for {', '.join(_RENDERERS)}, "
-                f"not all 0, got {self.renderers}"
+                f"renderers needs three weights >= 0 for {', '.join(RENDERERS)}, "
+                f"not all 0, got {weights}"
             )
         _check_range("angle_deg", self.angle_deg, -89.0, 89.0)
+        _check_number("layer_angle_deg", self.layer_angle_deg, 0.0, 89.0)
+        _check_range("angle_spread_deg", self.angle_spread_deg, 0.0, 45.0)
         _check_range("density", self.density, 1e-7, 0.1)
         _check_range("length_px", self.length_px, 1.0, 1000.0)
         _check_range("width_px", self.width_px, 0.1, 50.0)
+        _check_range("variation", self.variation, 0.0, 2.0)
+        _check_range("taper", self.taper, 0.0, 1.0)
         _check_range("brightness", self.brightness, 0.0, 2.0)
+        _check_number("tint", self.tint, 0.0, 1.0)
         _check_range("blur_px", self.blur_px, 0.0, 10.0)
+        _check_number("blend_probability", self.blend_probability, 0.0, 1.0)
+        _check_range("noise_density", self.noise_density, 1e-6, 1.0)
+        _check_range("rain_rate_mm_h", self.rain_rate_mm_h, 0.01, 1000.0)
+        _check_range("exposure_s", self.exposure_s, 1e-6, 1.0)
+        _check_range("focal_px", self.focal_px, 10.0, 100_000.0)
+        _check_range("near_m", self.near_m, 0.1, 100.0)
+        _check_range("far_m", self.far_m, 0.1, 100.0)
+        if self.near_m[1] >= self.far_m[0]:
+            raise ValueError(
+                f"far_m must begin beyond near_m, got near_m {self.near_m} and far_m {self.far_m}"
+            )
+        _check_range("contrast", self.contrast, 0.01, 1000.0)
+        _check_range("oscillation", self.oscillation, 0.0, 1.0)
+        if not isinstance(self.accumulation, AccumulationPreset | None):
+            raise ValueError(
+                f"accumulation needs an AccumulationPreset or None, got {self.accumulation!r}"
+            )
 
 
 def _severity(level: int) -> RainPreset:
     """Severity 1-5 in ImageNet-C's sense: more and brighter streaks."""
     step = level - 1
     return RainPreset(
-        layers=((1, 1), (1, 2), (2, 3), (3, 4), (4, 5))[step],
+        layers=(level, level),
         renderers=(0.8, 0.2, 0.0),
         layer_angle_deg=15.0,
         density=tuple(d * (1.0, 1.3, 1.6, 2.0, 2.4)[step] for d in (5e-4, 7e-4)),  # type: ignore[arg-type]
         length_px=(15.0, 35.0),
         width_px=(0.8, 1.3),
-        brightness=((0.42, 0.5), (0.48, 0.56), (0.5, 0.6), (0.6, 0.7), (0.7, 0.8))[step],
+        brightness=((0.4, 0.5), (0.4, 0.5), (0.47, 0.57), (0.55, 0.65), (0.65, 0.75))[step],
         rain_rate_mm_h=((8.0, 12.0), (20.0, 30.0), (30.0, 45.0), (50.0, 70.0), (80.0, 100.0))[step],
     )
 

@@ -374,7 +374,9 @@ def render_noise(
         ),
     )
     padded = (_fast_size(height), _fast_size(width))
-    spectrum = np.fft.rfft2(grains, padded) * np.fft.rfft2(kernel, padded)
+    # in float64, see `rain.grid`
+    spectrum = np.fft.rfft2(grains.astype(np.float64), padded)
+    spectrum *= np.fft.rfft2(kernel.astype(np.float64), padded)
     blurred = np.fft.irfft2(spectrum, padded)
     # the linear convolution is exact from size - 1 on; what wraps around lies before it
     layer = blurred[size - 1 : size - 1 + shape[0], size - 1 : size - 1 + shape[1]]

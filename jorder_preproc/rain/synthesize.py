@@ -16,7 +16,7 @@ from jorder_preproc.rain import streaks
 from jorder_preproc.rain.accumulation import Accumulation, draw_accumulation, no_accumulation
 from jorder_preproc.rain.compose import compose
 from jorder_preproc.rain.grid import to_grid
-from jorder_preproc.rain.presets import RainPreset, Range, get_preset
+from jorder_preproc.rain.presets import RENDERERS, RainPreset, Range, get_preset
 
 VISIBLE = 2 / 255
 """R is 1 where streaks change some channel by more than this: two steps of 8 bits."""
@@ -84,7 +84,7 @@ def draw_layer(
     offset = rng.uniform(-1, 1) * preset.layer_angle_deg
     angle = float(np.clip(mean + offset, -85, 85))
     weights = np.array(preset.renderers) / sum(preset.renderers)
-    renderer = ("lines", "drops", "noise")[rng.choice(3, p=weights)]
+    renderer = RENDERERS[rng.choice(3, p=weights)]
     parameters: streaks.LineParameters | streaks.DropParameters | streaks.NoiseParameters
     if renderer == "lines":
         parameters = streaks.LineParameters(
