@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.registry import METRICS, MODELS
 from torch import Tensor
@@ -42,8 +43,9 @@ class DerainTraining(BaseModel):
             `take_to_second_pass`.
         presence_weight: of the loss of `RainPresence`, for networks that have it: the binary
             cross-entropy of the batch's `raining`.
-        feature_weights, feature_weight: file for `FeatureDistance`, and the weight of that in
-            the loss; None leaves it out.
+        feature_weights, feature_weight, feature_from: file for `FeatureDistance`, the weight of
+            that in the loss, and the iteration from which it counts: it makes an iteration take
+            1.4 times as long, and the first ones need it least. None leaves it out.
         variant: fields of a `Variant` that is not in the table, for comparisons.
 
     Raises:
@@ -64,6 +66,7 @@ class DerainTraining(BaseModel):
         presence_weight: float = 0.01,
         feature_weights: str | None = None,
         feature_weight: float = 0.02,
+        feature_from: int = 0,
         variant: Mapping[str, Any] | None = None,
     ):
         super().__init__()
@@ -87,6 +90,7 @@ class DerainTraining(BaseModel):
         self.second_pass = second_pass
         self.presence_weight = presence_weight
         self.feature_weight = feature_weight
+        self.feature_from = feature_from
         self.feature_distance = FeatureDistance(feature_weights) if feature_weights else None
         parallel = network.variant.context == "parallel"
         paths = len(network.variant.paths) if parallel else 1
@@ -109,6 +113,8 @@ class DerainTraining(BaseModel):
                 logits = presence(cues).float()
                 loss = binary_cross_entropy_with_logits(logits, batch["raining"])
                 total["loss_presence"] = self.presence_weight * loss
+            iteration = MessageHub.get_current_instance().get_info("iter", 0)
+            features = self.feature_distance if iteration >= self.feature_from else None
             for active_paths in self.subnetworks:
                 losses = joint_loss(
                     self.network(rainy, active_paths, cues),
@@ -117,7 +123,7 @@ class DerainTraining(BaseModel):
                     self.streak_weight,
                     self.mask_weight,
                     self.network.gated,
-                    self.feature_distance,
+                    features,
                     self.feature_weight,
                 )
                 for name, value in losses.items():

@@ -20,6 +20,7 @@ model = dict(
     presence_weight=0.01,
     second_pass=0.1,
     feature_weight=0.02,
+    feature_from=iterations * 4 // 10,
 )
 
 # first iteration, edge of the patches in px, patches in a batch
