@@ -1,7 +1,7 @@
 """Rain removal as a preprocessing plug-in for vision models (JORDER-E)."""
 
 # `derain` and `deveil` are functions from here on; their modules stay at hand for imports
-from jorder_preproc.derain import Derained, derain
+from jorder_preproc.derain import Derained, derain, rain_probability
 from jorder_preproc.deveil import Deveiled, deveil
 from jorder_preproc.models.jorder import build_model
 from jorder_preproc.models.variants import list_models
@@ -25,5 +25,6 @@ __all__ = [
     "load_deveil_model",
     "load_model",
     "rain_image",
+    "rain_probability",
     "synthesize_rain",
 ]

@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 
 Indices = NDArray[np.intp]
+Batch = slice | list[int]
 _ROWS_AT_ONCE = 256
 
 
@@ -42,11 +43,11 @@ class FloatCanvas:
         count, height, width = self.shape
         return FloatCanvas(self.values.new_zeros(count, channels, height, width))
 
-    def read(self, batch: slice, rows: Indices, columns: Indices) -> Tensor:
+    def read(self, batch: Batch, rows: Indices, columns: Indices) -> Tensor:
         """The pixels at these indices, float (n, C, h, w)."""
         return self.values[batch][..., torch.from_numpy(rows)[:, None], torch.from_numpy(columns)]
 
-    def write(self, batch: slice, rows: slice, columns: slice, values: Tensor) -> None:
+    def write(self, batch: Batch, rows: slice, columns: slice, values: Tensor) -> None:
         """Put float pixels there."""
         self.values[batch, :, rows, columns] = values
 
@@ -85,12 +86,12 @@ class PixelCanvas:
         """A black one of this size."""
         return PixelCanvas(np.zeros((*self.shape[1:], channels), self.working), self.working)
 
-    def read(self, batch: slice, rows: Indices, columns: Indices) -> Tensor:
+    def read(self, batch: Batch, rows: Indices, columns: Indices) -> Tensor:
         """The pixels at these indices, float (1, C, h, w), in [0, 1]."""
         window = torch.from_numpy(self.pixels[rows[:, None], columns])
         return pixels_to_float(window.permute(2, 0, 1))[None]
 
-    def write(self, batch: slice, rows: slice, columns: slice, values: Tensor) -> None:
+    def write(self, batch: Batch, rows: slice, columns: slice, values: Tensor) -> None:
         """Put float pixels there, cut off at white."""
         dtype = torch.uint16 if self.pixels.dtype == np.uint16 else torch.uint8
         pixels = float_to_pixels(values[0].clamp(max=1), dtype)

@@ -27,6 +27,7 @@ GATE_WINDOW = 5
 """Height and width, px, of what counts as near a pixel; see `region_gate`."""
 
 Step = Literal["derain", "deveil"]
+Dry = Literal["leave", "derain"]
 
 DEVEIL_ORDER: tuple[Step, ...] = ("derain", "deveil", "derain")
 """Sec. 5.2: the veil's removal brings out streaks that the first step did not see."""
@@ -74,6 +75,7 @@ def derain(
     deveil: DeveilNetwork | None = None,
     order: Sequence[Step] | None = None,
     auto: bool = False,
+    dry: Dry = "leave",
 ) -> Derained:
     """Estimate B, S and R of Eq. 2 from a rainy picture O; with a deveil network, of Eq. 3.
 
@@ -97,6 +99,11 @@ def derain(
             with a deveil network `derain`, `deveil`, `derain` (Sec. 5.2).
         auto: leave out the veil's removal, and all that follows it, for each picture that
             shows no veil to speak of after the first step; see `THIN_VEIL`.
+        dry: what becomes of a picture in which the network's `RainPresence` sees no rain, its
+            probability being below `Jorder.dry_threshold`: `leave` gives it back bit for bit,
+            without running the rest of the network; `derain` derains it all the same. Every
+            derain step decides for itself, once for a whole picture. Networks without
+            `RainPresence` derain everything.
 
     Returns:
         B, S and R in the dtype and on the device of the image. Of several derain steps, S
@@ -109,17 +116,18 @@ def derain(
     """
     check_image(image)
     first, rest = _split(check_order(order, deveil is not None, auto))
+    check_dry(dry)
     given = image.detach()
     frames = FloatCanvas(given if given.ndim == 4 else given[None])
     layers = _Layers(frames, frames.blank(3), frames.blank(1))
-    layers, views = _take_steps(network, deveil, layers, first, tile)
+    layers, views = _take_steps(network, deveil, layers, first, tile, dry)
     if rest and deveil is not None:
         chosen = torch.ones(frames.shape[0], dtype=torch.bool, device=given.device)
         if auto:
             chosen = is_veiled(deveil, views).to(given.device)
         part = _Layers(*(FloatCanvas(layer.values[chosen]) for layer in layers))
         views = [FloatCanvas(view.values[chosen]) for view in views]
-        part, _ = _take_steps(network, deveil, part, rest, tile, views)
+        part, _ = _take_steps(network, deveil, part, rest, tile, dry, views)
         layers = _Layers(
             *(
                 FloatCanvas(whole.values.index_put((chosen,), some.values))
@@ -140,6 +148,7 @@ def derain_pixels(
     deveil: DeveilNetwork | None = None,
     order: Sequence[Step] | None = None,
     auto: bool = False,
+    dry: Dry = "leave",
     with_streak_map: bool = False,
     with_region_mask: bool = False,
 ) -> DerainedPixels:
@@ -153,7 +162,7 @@ def derain_pixels(
         pixels: O, uint8 or uint16 RGB (H, W, 3), any H, W >= 1.
         tile: height and width of the windows that are run, px; see `derain`. Larger ones
             overlap less and are faster, but take more memory.
-        deveil, order, auto: see `derain`.
+        deveil, order, auto, dry: see `derain`.
         with_streak_map: return S as well.
         with_region_mask: return R as well.
 
@@ -173,6 +182,7 @@ def derain_pixels(
             "pass RGB without an alpha channel, one picture at a time"
         )
     order = check_order(order, deveil is not None, auto)
+    check_dry(dry)
     first, rest = _split(order)
     picture = PixelCanvas(pixels, pixels.dtype if len(order) == 1 else np.uint16)
     layers = _Layers(
@@ -180,9 +190,9 @@ def derain_pixels(
         picture.blank(3) if with_streak_map else None,
         picture.blank(1) if with_region_mask else None,
     )
-    layers, views = _take_steps(network, deveil, layers, first, tile)
+    layers, views = _take_steps(network, deveil, layers, first, tile, dry)
     if rest and deveil is not None and (not auto or is_veiled(deveil, views).item()):
-        layers, _ = _take_steps(network, deveil, layers, rest, tile, views)
+        layers, _ = _take_steps(network, deveil, layers, rest, tile, dry, views)
     background, streak_map, region_mask = layers
     return DerainedPixels(
         background.as_type(pixels.dtype),
@@ -219,6 +229,37 @@ def check_order(order: Sequence[str] | None, deveils: bool, auto: bool) -> tuple
     return cast("tuple[Step, ...]", steps)
 
 
+def check_dry(dry: str) -> None:
+    """Raise ValueError unless `dry` is one of the two; see `derain`."""
+    if dry not in get_args(Dry):
+        raise ValueError(f"dry must be one of {', '.join(get_args(Dry))}, got {dry!r}")
+
+
+def rain_probability(network: Jorder, image: Tensor, *, tile: int | None = None) -> Tensor:
+    """How probable it is that it rains in a picture, as `RainPresence` estimates it.
+
+    Args:
+        network: what `load_model` or `build_model` gives.
+        image: O, float RGB (3, H, W) or (N, 3, H, W), in [0, 1], any H, W >= 1.
+        tile: see `derain`.
+
+    Returns:
+        float32, () or (N,), in [0, 1], on the device of the image.
+
+    Raises:
+        TypeError: image is not a tensor, or not float.
+        ValueError: as `derain`; or the network cannot tell.
+    """
+    check_image(image)
+    if network.presence is None:
+        raise ValueError(f"{network.name} cannot tell whether it rains; use another model")
+    given = image.detach()
+    frames = FloatCanvas(given if given.ndim == 4 else given[None])
+    probability = _probability(network, _cues(network, frames, list(range(frames.shape[0])), tile))
+    probability = probability.to(image.device)
+    return probability if image.ndim == 4 else probability[0]
+
+
 def region_gate(probability: Tensor) -> Tensor:
     """How much of the network's change a pixel takes, from the region probability R.
 
@@ -235,12 +276,38 @@ def region_gate(probability: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _derain_window(network: Jorder, rainy: Tensor) -> Derained:
+def _cues(network: Jorder, source: AnyCanvas, batch: list[int], tile: int | None) -> Tensor:
+    """Descriptions of whole pictures by `RainPresence`, (n, cues), seen window by window."""
+    presence = network.presence
+    assert presence is not None
+    cell = presence.cell_px
+    halo = _round_up(presence.reach, cell)
+    parameter = next(network.parameters())
+    _, height, width = source.shape
+    rows = []
+    for row in _spans(height, tile, halo, network.multiple, network.fold):
+        cells = []
+        for column in _spans(width, tile, halo, network.multiple, network.fold):
+            rainy = source.read(batch, row.source, column.source).to(parameter)
+            kept = (slice(s.start // cell, -(-s.stop // cell)) for s in (row.keep, column.keep))
+            cells.append(presence.features(rainy)[(..., *kept)])
+        rows.append(torch.cat(cells, 3))
+    return presence.cues(torch.cat(rows, 2))
+
+
+@torch.inference_mode()
+def _probability(network: Jorder, cues: Tensor) -> Tensor:
+    assert network.presence is not None
+    return network.presence(cues).float().sigmoid()
+
+
+@torch.inference_mode()
+def _derain_window(network: Jorder, rainy: Tensor, cues: Tensor | None) -> Derained:
     """Run the network once; `rainy` is on its device, (N, 3, H, W) as it needs them."""
     dtype = next(network.parameters()).dtype
     precise = torch.promote_types(rainy.dtype, torch.float32)
     seen = rainy.to(dtype)
-    output = network(seen)[-1]
+    output = network(seen, cues=cues)[-1]
     change = output.background.to(precise) - seen.to(precise)
     paper = network.label_convention == "paper"
     streak_map = relu(output.streak_map if paper else -output.streak_map)
@@ -270,13 +337,14 @@ class _Span(NamedTuple):
     target: slice
 
 
-def _spans(size: int, tile: int | None, halo: int, multiple: int) -> Iterator[_Span]:
+def _spans(size: int, tile: int | None, halo: int, multiple: int, fold: int) -> Iterator[_Span]:
     """Cut an axis of `size` pixels into tiles that overlap by `halo` to each side.
 
-    All starts are multiples of `multiple`, so that every tile is folded like the whole.
+    All starts are multiples of `multiple`, so that every tile is folded like the whole, whose
+    size is padded to a multiple of `fold`.
     Nothing is cut off at the borders of the picture: there a tile sees what the whole does.
     """
-    padded = _round_up(max(size, _SMALLEST_SIDE), multiple)
+    padded = _round_up(max(size, _SMALLEST_SIDE), fold)
     # 0 1 2 3 2 1 0 1 ...; a single pixel is repeated
     period = max(2 * (size - 1), 1)
     position = np.arange(padded) % period
@@ -308,6 +376,7 @@ def _take_steps(
     layers: _Layers,
     steps: Sequence[Step],
     tile: int | None,
+    dry: Dry,
     views: Sequence[Any] = (),
 ) -> tuple[_Layers, list[Any]]:
     """Go on from `layers`, whose background is left as it is.
@@ -326,7 +395,7 @@ def _take_steps(
             views = [new]
         else:
             found = [layer and layer.blank(layer.channels) for layer in seen]
-            _run(network, background, _Layers(new, *found), tile)
+            _run(network, background, _Layers(new, *found), tile, dry)
             for layer, more in zip(seen, found, strict=True):
                 if layer is not None:
                     layer.add(more)
@@ -335,7 +404,7 @@ def _take_steps(
     return _Layers(background, *seen), views
 
 
-def _run(network: Jorder, source: AnyCanvas, target: _Layers, tile: int | None) -> None:
+def _run(network: Jorder, source: AnyCanvas, target: _Layers, tile: int | None, dry: Dry) -> None:
     """Run `network` over all of `source`, writing to `target`.
 
     Where memory runs out, pictures are run one by one, then in smaller and smaller tiles.
@@ -351,19 +420,11 @@ def _run(network: Jorder, source: AnyCanvas, target: _Layers, tile: int | None) 
     longest = max(height, width)
     pixels_at_once = _PIXELS_AT_ONCE if tile is None else tile**2
     pictures_at_once = max(1, min(pixels_at_once // (height * width), count))
-    device = next(network.parameters()).device
     while True:
         try:
-            for index in range(0, count, pictures_at_once):
-                batch = slice(index, index + pictures_at_once)
-                for row in _spans(height, tile, halo, network.multiple):
-                    for column in _spans(width, tile, halo, network.multiple):
-                        rainy = source.read(batch, row.source, column.source).to(device)
-                        derained = _derain_window(network, rainy)
-                        for layer, part in zip(target, derained, strict=True):
-                            if layer is not None:
-                                kept = part[..., row.keep, column.keep]
-                                layer.write(batch, row.target, column.target, kept)
+            for first in range(0, count, pictures_at_once):
+                batch = list(range(first, min(first + pictures_at_once, count)))
+                _run_batch(network, source, target, batch, tile, halo, dry)
             return
         except RuntimeError as error:
             edge = min(tile or longest, longest)
@@ -375,6 +436,41 @@ def _run(network: Jorder, source: AnyCanvas, target: _Layers, tile: int | None) 
             pictures_at_once = 1
         else:
             tile = smaller
+
+
+def _run_batch(
+    network: Jorder,
+    source: AnyCanvas,
+    target: _Layers,
+    batch: list[int],
+    tile: int | None,
+    halo: int,
+    dry: Dry,
+) -> None:
+    """Run `network` over some pictures of `source`; those that are dry are copied."""
+    _, height, width = source.shape
+    device = next(network.parameters()).device
+    cues, raining = None, torch.ones(len(batch), dtype=torch.bool)
+    if network.presence is not None:
+        cues = _cues(network, source, batch, tile)
+        if dry == "leave":
+            raining = (_probability(network, cues) >= network.dry_threshold).cpu()
+            cues = cues[raining.to(cues.device)]
+    wet = [index for index, rains in zip(batch, raining.tolist(), strict=True) if rains]
+    left = [index for index in batch if index not in wet]
+    for row in _spans(height, tile, halo, network.multiple, network.fold):
+        for column in _spans(width, tile, halo, network.multiple, network.fold):
+            for pictures in filter(None, (wet, left)):
+                rainy = source.read(pictures, row.source, column.source)
+                if pictures is wet:
+                    derained = _derain_window(network, rainy.to(device), cues)
+                else:
+                    nothing = torch.zeros_like(rainy)
+                    derained = Derained(rainy, nothing, nothing[:, :1])
+                for layer, part in zip(target, derained, strict=True):
+                    if layer is not None:
+                        kept = part[..., row.keep, column.keep]
+                        layer.write(pictures, row.target, column.target, kept)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -186,7 +186,7 @@ def test_tiles_without_overlap_would_show(monkeypatch):
 
 
 def test_every_tile_starts_on_a_multiple_and_fits(network):
-    spans = list(module._spans(501, 200, 84, 2))
+    spans = list(module._spans(501, 200, 84, 2, 2))
     covered = np.concatenate([np.arange(501)[span.target] for span in spans])
     np.testing.assert_array_equal(covered, np.arange(501))
     for span in spans:
@@ -196,7 +196,7 @@ def test_every_tile_starts_on_a_multiple_and_fits(network):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 20])
 def test_padding_reflects_like_numpy(size):
-    (span,) = module._spans(size, None, 84, 4)
+    (span,) = module._spans(size, None, 84, 4, 4)
     expected = np.pad(np.arange(size), (0, len(span.source) - size), mode="reflect")
     np.testing.assert_array_equal(span.source, expected)
     assert len(span.source) % 4 == 0 and len(span.source) >= 16
@@ -503,9 +503,9 @@ def record_windows(network: Jorder, monkeypatch) -> list[tuple[int, ...]]:
     seen = []
     forward = Jorder.forward
 
-    def recording(self, rainy, active_paths=None):
+    def recording(self, rainy, **options):
         seen.append(tuple(rainy.shape))
-        return forward(self, rainy, active_paths)
+        return forward(self, rainy, **options)
 
     monkeypatch.setattr(Jorder, "forward", recording)
     return seen

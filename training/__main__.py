@@ -16,6 +16,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 import training.data
 import training.hooks
 import training.model
+import training.patches
 import training.precision
 import training.score
 import training.veils
@@ -25,16 +26,17 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Arguments of the command line."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("config", type=Path, help="for example configs/training/jorder_e_lite.py")
-    parser.add_argument("--photos", required=True, help="folder of clean photographs")
+    parser.add_argument(
+        "--photos", nargs="+", required=True, help="folders of clean photographs", metavar="DIR"
+    )
     parser.add_argument(
         "--val-photos",
         help="folder of clean photographs that pick the best checkpoint; "
         "without it there is no validation",
     )
     parser.add_argument(
-        "--pairs",
-        help="folder with rain/ and norain/ pictures of equal names, "
-        "whose streaks are used besides the drawn ones",
+        "--streaks",
+        help="folder of grey PNG files of rain streaks on black, used besides the drawn ones",
     )
     parser.add_argument("--weights", help="safetensors file to start from")
     parser.add_argument("--work-dir", help="default: work_dirs/<name of the config>")
@@ -51,16 +53,19 @@ def build_config(args: argparse.Namespace) -> Config:
     Raises:
         ValueError: a folder or file does not exist, or there is nothing to resume from.
     """
-    for name in ("config", "photos", "val_photos", "pairs", "weights"):
-        value = getattr(args, name)
-        if value is not None and not Path(value).exists():
-            raise ValueError(f"--{name.replace('_', '-')}: {value} does not exist")
+    given = {name: [getattr(args, name)] for name in ("config", "val_photos", "streaks", "weights")}
+    for name, paths in {**given, "photos": args.photos}.items():
+        for path in paths:
+            if path is not None and not Path(path).exists():
+                raise ValueError(f"--{name.replace('_', '-')}: {path} does not exist")
     config = Config.fromfile(args.config)
     if args.iterations is not None:
         set_iterations(config, args.iterations)
     config.train_dataloader.dataset.photos = args.photos
-    if args.pairs is not None:
-        config.train_dataloader.dataset.pairs = args.pairs
+    if args.streaks is not None:
+        if config.train_dataloader.dataset.type != "RainPatches":
+            raise ValueError(f"--streaks: {args.config} does not train on rain")
+        config.train_dataloader.dataset.streaks = args.streaks
     if args.weights is not None:
         config.model.weights = args.weights
     if args.val_photos is not None:
@@ -95,6 +100,9 @@ def set_iterations(config: Config, iterations: int) -> None:
                 part[key] = max(round(part[key] * factor), least)
         if "milestones" in part:
             part.milestones = [max(round(m * factor), 1) for m in part.milestones]
+    if "stages" in config.train_dataloader.dataset:
+        stages = config.train_dataloader.dataset.stages
+        config.train_dataloader.dataset.stages = [(round(s * factor), *rest) for s, *rest in stages]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -27,8 +27,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 
-import training.data
 import training.model
+import training.patches
 import training.precision  # noqa: F401  (all three register their classes)
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.models.variants import Variant
@@ -330,17 +330,14 @@ def build_config(network: str, seed: int, settings: Settings, photos: Path, run:
         variant=asdict(build_variant(network, settings)),
         **{**_LOSS, **NETWORKS[network].loss},
     )
-    config.train_dataloader.batch_size = settings.batch_size
     config.train_dataloader.sampler.seed = config.randomness.seed = seed
     # replaced, not merged: the shipped network's mixture would stay
     config.train_dataloader.dataset = dict(
         type="RainPatches",
         photos=str(photos),
-        patch=settings.patch,
+        stages=[(0, settings.patch, settings.batch_size)],
         mixture={settings.rain: 1.0},
         layers_per_preset=config.train_dataloader.dataset.layers_per_preset,
-        dry=0.0,
-        veiled=0.0,
     )
     config.optim_wrapper.type = "OptimWrapper"
     config.custom_hooks = []

@@ -6,10 +6,10 @@ JPEG blocks of others for rain.
 
 from __future__ import annotations
 
-from io import BytesIO
-
+import cv2
 import numpy as np
-from PIL import Image, ImageFilter
+
+from training.camera import compress
 
 
 def vary(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -28,19 +28,17 @@ def vary(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         colour = 1 + rng.uniform(-0.3, 0.3, 3)
         grain = parallel_grain((height, width), rng)[..., None] * colour
-        pixels = _to_pixels(pixels * (1 + rng.uniform(0.03, 0.25) * grain))
+        pixels = _to_pixels(pixels * (1 + rng.uniform(0.03, 0.2) * grain))
     if rng.random() < 0.4:
-        unsharp = ImageFilter.UnsharpMask(rng.uniform(0.6, 2.5), int(rng.integers(50, 250)), 0)
-        pixels = np.asarray(Image.fromarray(pixels).filter(unsharp))
+        blurred = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.6, 2.5))
+        amount = rng.uniform(0.5, 2)
+        pixels = cv2.addWeighted(pixels, 1 + amount, blurred, -amount, 0)
     if rng.random() < 0.3:
-        noise = rng.normal(0, rng.uniform(1, 12), (height, width, 3))
-        if rng.random() < 0.5:  # of film: the same in all channels
-            noise = noise[..., :1]
-        pixels = _to_pixels(pixels + noise)
+        # of film: the same in all channels
+        noise = rng.standard_normal((height, width, int(rng.choice([1, 3]))), np.float32)
+        pixels = _to_pixels(pixels + rng.uniform(1, 12) * noise)
     if rng.random() < 0.5:
-        file = BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=int(rng.integers(25, 96)))
-        pixels = np.asarray(Image.open(file))
+        pixels = compress(pixels, int(rng.integers(25, 96)))
     return pixels
 
 

@@ -1,124 +1,216 @@
-"""A bank of streak layers rendered once, so that training never waits for rendering."""
+"""A bank of streak layers, rendered or read once, so that training never waits for them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
 
-from jorder_preproc.rain.presets import get_preset
+from jorder_preproc.rain.presets import PRESETS, RainPreset, Range, get_preset
 from jorder_preproc.rain.synthesize import StreakLayer, draw_layer
 
-_ROTATED_SHARE = 0.3
-_MOST_ROTATION_DEG = 20.0
+STREAKS = "streaks"
+"""The part of a mixture whose layers are read from a folder."""
+
+_HALVED_BELOW = 0.6  # scale: two pixels become one before a layer is drawn so small
+_BRIGHTEST = 2.0  # light of a rendered layer that is kept; about 1 on a streak
+
+# the preset `wide`, one way of rendering at a time
+_RENDERERS = {
+    "lines": (1.0, 0.0, 0.0),
+    "drops": (0.0, 1.0, 0.0),
+    "noise": (0.0, 0.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class _Change:
+    """How layers may be changed each time that they are used.
+
+    Attributes:
+        share: of the pictures for which they are; the others get parts of them as they are.
+        rotation_deg, shear: largest, to either side.
+        scale: of its size, drawn log-uniformly.
+        gain: of its light, before that is clipped to 1: beyond 1 its streaks are flat inside.
+        blur_px: standard deviation.
+    """
+
+    share: float
+    rotation_deg: float
+    shear: float
+    scale: Range
+    gain: Range | None
+    blur_px: Range
+
+
+_OF_RENDERED = _Change(0.3, 20.0, 0.0, (0.8, 1.2), None, (0.0, 0.0))
+_OF_READ = _Change(1.0, 35.0, 0.2, (0.3, 1.3), (0.7, 3.0), (0.0, 0.9))
+# how layers that were read are combined
+_READ = RainPreset(layers=(1, 5), brightness=(0.2, 1.0), tint=0.06, blend_probability=0.4)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Layers of one kind of rain and the preset that says how to combine them."""
+    """Layers of one kind of rain, and the preset that says how to combine them."""
 
-    preset: str
-    weight: float
-    layers: list[Tensor]  # each (H, W), float16, about 1 on a streak
+    preset: RainPreset
+    change: _Change
+    layers: list[np.ndarray]  # each uint8 (H, W)
+    light_of_255: float
+    halves: list[np.ndarray] = field(init=False)  # the same at half the size
+
+    def __post_init__(self) -> None:
+        halves = self.layers if self.change.scale[0] < _HALVED_BELOW else []
+        halves = [cv2.resize(x, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for x in halves]
+        object.__setattr__(self, "halves", halves)
 
 
 class LayerBank:
-    """Streak layers of several kinds of rain, recombined by crop, flip, rotation and gain.
+    """Streak layers of several kinds of rain, combined anew for each picture.
 
     Args:
-        mixture: how often each preset is used, by name; needs not add up to 1.
+        mixture: how often each kind is used, by name; needs not add up to 1. A name is that of
+            a preset; `lines`, `drops` or `noise`, the preset `wide` with one renderer alone; or
+            `streaks`, the layers of the folder `streaks`. A kind with weight 0 is left out.
         layers_per_preset: layers to render for each.
-        pairs: folder with `rain/` and `norain/` pictures of equal names, whose difference
-            gives layers of real benchmark rain, combined as the preset `wide`; or None.
-        pairs_weight: how often those are used.
+        streaks: folder of grey pictures of streaks on black; None if the mixture has none.
         seed: of the rendering.
-        layer_px: height and width of the rendered layers, the largest that can be drawn.
+        layer_px: height and width of the rendered layers.
 
     Raises:
-        ValueError: a picture under `pairs` has no partner of its size.
+        ValueError: a kind that does not exist, no kind at all, or `streaks` without its folder.
     """
 
     def __init__(
         self,
         mixture: Mapping[str, float],
         layers_per_preset: int,
-        pairs: str | Path | None = None,
-        pairs_weight: float = 0.0,
+        streaks: str | Path | None = None,
         seed: int = 0,
         layer_px: int = 384,
     ):
+        used = {name: weight for name, weight in mixture.items() if weight}
+        if not used or min(used.values()) < 0:
+            raise ValueError(f"a mixture needs weights >= 0, not all 0, got {dict(mixture)}")
         rng = np.random.default_rng(seed)
-        shape = (layer_px, layer_px)
         self._sources = []
-        for name, weight in mixture.items():
-            drawn = (draw_layer(shape, get_preset(name), rng) for _ in range(layers_per_preset))
-            self._sources.append(_Source(name, weight, [layer.light.half() for layer in drawn]))
-        if pairs is not None:
-            self._sources.append(_Source("wide", pairs_weight, layers_of_pairs(Path(pairs))))
-        weights = np.array([source.weight for source in self._sources])
+        for name in used:
+            if name == STREAKS:
+                if streaks is None:
+                    raise ValueError(
+                        f"the mixture has {used[name]:g} of `{STREAKS}`, but no folder of layers: "
+                        f"give --streaks DIR, or set mixture.{STREAKS}=0"
+                    )
+                self._sources.append(_Source(_READ, _OF_READ, read_layers(streaks), 1.0))
+                continue
+            preset = (
+                replace(PRESETS["wide"], renderers=_RENDERERS[name])
+                if name in _RENDERERS
+                else get_preset(name)
+            )
+            layers = []
+            for _ in range(layers_per_preset):
+                light = draw_layer((layer_px, layer_px), preset, rng).light.numpy()
+                levels = np.rint(np.minimum(light / _BRIGHTEST, 1) * 255)
+                layers.append(levels.astype(np.uint8))
+            self._sources.append(_Source(preset, _OF_RENDERED, layers, _BRIGHTEST))
+        weights = np.array(list(used.values()), dtype=float)
         self._weights = weights / weights.sum()
 
     def draw(self, size: int, rng: np.random.Generator) -> list[StreakLayer]:
-        """Layers for one square patch of `size` px: how many, which and how bright is drawn."""
+        """Layers for one square picture of `size` px: how many, which and how bright is drawn.
+
+        All are of one kind. They lie between in one direction and across each other.
+        """
         source = self._sources[rng.choice(len(self._sources), p=self._weights)]
-        preset = get_preset(source.preset)
+        preset, change = source.preset, source.change
         count = int(rng.integers(max(preset.layers[0], 1), preset.layers[1] + 1))
-        layers = []
+        most = change.rotation_deg
+        turn_deg, spread_deg = rng.uniform(-most, most), rng.uniform(0, most)
+        scale = math.exp(rng.uniform(*map(math.log, change.scale)))
+        if rng.random() >= change.share:
+            turn_deg, spread_deg, scale = 0.0, 0.0, 1.0
+        layers, unit = source.layers, 1.0
+        if scale < _HALVED_BELOW:
+            layers, unit = source.halves, 0.5
+        drawn = []
         for _ in range(count):
-            light = source.layers[rng.integers(len(source.layers))]
+            pixels = layers[rng.integers(len(layers))]
+            angle_deg = max(-most, min(turn_deg + rng.uniform(-spread_deg, spread_deg), most))
+            shear = rng.uniform(-change.shear, change.shear)
+            view = _view(pixels, size, angle_deg, shear, scale / unit, rng)
+            blur_px = rng.uniform(*change.blur_px)
+            if blur_px > 0.3:
+                view = cv2.GaussianBlur(view, (0, 0), blur_px)
+            if change.gain is not None:
+                view = cv2.convertScaleAbs(view, alpha=rng.uniform(*change.gain))  # clips
+            light = np.multiply(view, source.light_of_255 / 255, dtype=np.float32)
             brightness = rng.uniform(*preset.brightness)
             colour = np.maximum(brightness + rng.uniform(-1, 1, 3) * preset.tint, 0)
-            layers.append(
+            drawn.append(
                 StreakLayer(
-                    light=_crop(light, size, rng),
+                    light=torch.from_numpy(light),
                     colour=torch.from_numpy(colour).float().view(3, 1, 1),
                     blended=bool(rng.random() < preset.blend_probability),
                     parameters={},
                 )
             )
-        return layers
+        return drawn
 
 
-def layers_of_pairs(folder: Path) -> list[Tensor]:
-    """Streak layers (H, W) of pictures with and without rain: their largest difference.
+def read_layers(folder: str | Path) -> list[np.ndarray]:
+    """Grey PNG files under `folder`, uint8 (H, W) each, sorted by name.
 
-    The largest over the channels, since the others may have run into white.
+    Raises:
+        ValueError: none there.
     """
+    paths = sorted(Path(folder).rglob("*.png"))
+    if not paths:
+        raise ValueError(f"no PNG files of streak layers under {folder}")
     layers = []
-    for rainy_path in sorted((folder / "rain").iterdir()):
-        clean_path = folder / "norain" / rainy_path.name
-        if not clean_path.is_file():
-            raise ValueError(f"{rainy_path} has no partner {clean_path}")
-        with Image.open(rainy_path) as rainy, Image.open(clean_path) as clean:
-            if rainy.size != clean.size:
-                raise ValueError(f"{rainy_path} is {rainy.size}, its partner is {clean.size}")
-            difference = np.asarray(rainy.convert("RGB"), np.float32) - np.asarray(
-                clean.convert("RGB"), np.float32
-            )
-        light = np.maximum(difference.max(2), 0)
-        layers.append(torch.from_numpy(light / max(np.quantile(light, 0.995), 1.0)).half())
-    if not layers:
-        raise ValueError(f"no pictures in {folder / 'rain'}")
+    for path in paths:
+        with Image.open(path) as image:
+            layers.append(np.array(image.convert("L")))
     return layers
 
 
-def _crop(light: Tensor, size: int, rng: np.random.Generator) -> Tensor:
-    rotated = rng.random() < _ROTATED_SHARE
-    window = min(size + size // 2 if rotated else size, *light.shape)
-    top = int(rng.integers(light.shape[0] - window + 1))
-    left = int(rng.integers(light.shape[1] - window + 1))
-    patch = light[top : top + window, left : left + window].float()
-    if rotated:
-        angle = np.deg2rad(rng.uniform(-_MOST_ROTATION_DEG, _MOST_ROTATION_DEG))
-        cos, sin, zoom = np.cos(angle), np.sin(angle), size / window
-        matrix = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]], dtype=torch.float32) * zoom
-        grid = affine_grid(matrix[None], [1, 1, size, size], align_corners=False)
-        patch = grid_sample(patch[None, None], grid, align_corners=False)[0, 0]
-    flips = [axis for axis in (0, 1) if rng.random() < 0.5]
-    return patch.flip(flips) if flips else patch
+def _view(
+    pixels: np.ndarray,
+    size: int,
+    angle_deg: float,
+    shear: float,
+    scale: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """A square of `size` px of a layer that is turned, sheared, scaled and flipped.
+
+    Where it is taken from is drawn. A layer that is too small for it is repeated.
+    """
+    angle = math.radians(angle_deg)
+    sine, cosine = math.sin(angle) / scale, math.cos(angle) / scale
+    across, down = (1 if rng.random() < 0.5 else -1 for _ in range(2))
+    # from a place in the square to one in the layer
+    turned = (
+        (across * cosine, across * (cosine * shear - sine)),
+        (down * sine, down * (sine * shear + cosine)),
+    )
+    matrix = np.empty((2, 3))
+    for row, (x, y), side in zip(matrix, turned, pixels.shape[::-1], strict=True):
+        reach = (abs(x) + abs(y)) * size / 2
+        low = reach if 2 * reach < side else 0
+        centre = rng.uniform(low, side - low) - 0.5
+        # whole pixels: what is neither turned nor scaled is not blurred either
+        row[:] = x, y, round(centre - (x + y) * (size - 1) / 2)
+    return cv2.warpAffine(
+        pixels,
+        matrix,
+        (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_WRAP,
+    )

@@ -40,10 +40,14 @@ def photograph(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.2:
         pixels = cv2.medianBlur(pixels, int(rng.choice([3, 5])))
     if rng.random() < 0.35:
-        quality = int(rng.integers(20, 91))
-        file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        pixels = cv2.imdecode(file, cv2.IMREAD_COLOR)
+        pixels = compress(pixels, int(rng.integers(20, 91)))
     return pixels
+
+
+def compress(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """What a JPEG file of that quality, 1 to 100, keeps of a picture, uint8 (H, W, 3)."""
+    file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return cv2.imdecode(file, cv2.IMREAD_COLOR)
 
 
 def blotches(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

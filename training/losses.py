@@ -36,6 +36,8 @@ def joint_loss(
     streak_weight: float = 0.01,
     mask_weight: float = 0.001,
     gated: bool = True,
+    feature_distance: Callable[[Tensor, Tensor], Tensor] | None = None,
+    feature_weight: float = 0.0,
 ) -> dict[str, Tensor]:
     """Joint loss of detection, estimation and removal, summed over stages: Eq. 6 in Eq. 9.
 
@@ -52,26 +54,34 @@ def joint_loss(
         streak_weight: lambda of S.
         mask_weight: lambda of R.
         gated: see above.
+        feature_distance, feature_weight: another distance of the last stage's background
+            from its target, and its weight; see `FeatureDistance`.
 
     Returns:
-        Weighted terms `loss_background`, `loss_streaks`, `loss_mask`; their sum is the loss.
+        Weighted terms `loss_background`, `loss_streaks`, `loss_mask` and, where asked for,
+        `loss_features`; their sum is the loss.
     """
     measure = get_distance(distance)
     rainy = labels["rainy"]
-    background = []
+    backgrounds = []
     for stage in stages:
         predicted = stage.background.float()
         if gated:
             gate = region_gate(stage.mask_logits.float().softmax(1)[:, 1:])
             predicted = rainy + gate * (predicted - rainy)
-        background.append(measure(predicted, labels["background"]))
+        backgrounds.append(predicted)
+    background = [measure(predicted, labels["background"]) for predicted in backgrounds]
     streaks = [measure(s.streak_map.float(), labels["streak_map"]) for s in stages]
     mask = [cross_entropy(s.mask_logits.float(), labels["region"]) for s in stages]
-    return {
+    losses = {
         "loss_background": torch.stack(background).sum(),
         "loss_streaks": streak_weight * torch.stack(streaks).sum(),
         "loss_mask": mask_weight * torch.stack(mask).sum(),
     }
+    if feature_distance is not None:
+        distance_of_features = feature_distance(backgrounds[-1], labels["background"])
+        losses["loss_features"] = feature_weight * distance_of_features
+    return losses
 
 
 def accumulation_loss(

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.registry import METRICS, MODELS
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from jorder_preproc.derain import derain
 from jorder_preproc.deveil import deveil
@@ -22,6 +24,7 @@ from jorder_preproc.models import (
     load_model,
 )
 from jorder_preproc.models.variants import Variant
+from training.feature_distance import FeatureDistance
 from training.labels import adopt_paper_labels
 from training.losses import accumulation_loss, joint_loss
 from training.second_pass import take_to_second_pass
@@ -40,6 +43,11 @@ class DerainTraining(BaseModel):
         gated: see `joint_loss`; the network is used the same way, `Jorder.gated`.
         second_pass: share of a batch that is derained, deveiled and then trained on; see
             `take_to_second_pass`.
+        presence_weight: of the loss of `RainPresence`, for networks that have it: the binary
+            cross-entropy of the batch's `raining`.
+        feature_weights, feature_weight, feature_from: file for `FeatureDistance`, the weight of
+            that in the loss, and the iteration from which it counts: it makes an iteration take
+            1.4 times as long, and the first ones need it least. None leaves it out.
         variant: fields of a `Variant` that is not in the table, for comparisons.
 
     Raises:
@@ -57,6 +65,10 @@ class DerainTraining(BaseModel):
         coarse_to_fine: bool = False,
         gated: bool = True,
         second_pass: float = 0.0,
+        presence_weight: float = 0.01,
+        feature_weights: str | None = None,
+        feature_weight: float = 0.02,
+        feature_from: int = 0,
         variant: Mapping[str, Any] | None = None,
     ):
         super().__init__()
@@ -80,6 +92,10 @@ class DerainTraining(BaseModel):
         self.streak_weight = streak_weight
         self.mask_weight = mask_weight
         self.second_pass = second_pass
+        self.presence_weight = presence_weight
+        self.feature_weight = feature_weight
+        self.feature_from = feature_from
+        self.feature_distance = FeatureDistance(feature_weights) if feature_weights else None
         parallel = network.variant.context == "parallel"
         paths = len(network.variant.paths) if parallel else 1
         if coarse_to_fine and paths == 1:
@@ -95,14 +111,24 @@ class DerainTraining(BaseModel):
                 batch = take_to_second_pass(self.network, batch, count)
             rainy = batch["rainy"].contiguous(memory_format=torch.channels_last)
             total: dict[str, Tensor] = {}
+            presence, cues = self.network.presence, None
+            if presence is not None:
+                cues = presence.cues(presence.features(rainy))
+                logits = presence(cues).float()
+                loss = binary_cross_entropy_with_logits(logits, batch["raining"])
+                total["loss_presence"] = self.presence_weight * loss
+            iteration = MessageHub.get_current_instance().get_info("iter", 0)
+            features = self.feature_distance if iteration >= self.feature_from else None
             for active_paths in self.subnetworks:
                 losses = joint_loss(
-                    self.network(rainy, active_paths),
+                    self.network(rainy, active_paths, cues),
                     batch,
                     self.distance,
                     self.streak_weight,
                     self.mask_weight,
                     self.network.gated,
+                    features,
+                    self.feature_weight,
                 )
                 for name, value in losses.items():
                     total[name] = total[name] + value if name in total else value

@@ -31,7 +31,7 @@ def take_to_second_pass(
     Returns:
         The batch with these pictures, and their labels, in place of the first.
     """
-    first = derain(network, batch["rainy"][:count]).background
+    first = derain(network, batch["rainy"][:count], dry="derain").background
     light, transmission = (batch[key][:count] for key in ("atmospheric_light", "transmission"))
     with torch.no_grad():
         rainy, background = (

@@ -1,6 +1,6 @@
 """The shipped derainer: jorder_e_lite on clean photographs with drawn rain.
 
-python -m training configs/training/jorder_e_lite.py --photos DIR --val-photos DIR
+python -m training configs/training/jorder_e_lite.py --photos DIR --streaks DIR --val-photos DIR
 
 9,000 iterations took 41 minutes on two CPU cores, in bfloat16. The card of the shipped weights
 tells what six such runs, one upon the other, reached: 30.16 dB over `light`, `heavy` and
@@ -9,51 +9,62 @@ tells what six such runs, one upon the other, reached: 30.16 dB over `light`, `h
 
 _base_ = "./_base_/runner.py"
 
-iterations = 12_000
-patch = 128
-batch_size = 9
+iterations = 60_000
 
 model = dict(
     type="DerainTraining",
-    name="jorder_e_lite",
+    name="jorder_e_unet",
     distance="l1",
     streak_weight=0.01,
     mask_weight=0.01,
+    presence_weight=0.01,
+    second_pass=0.1,
+    feature_weight=0.02,
+    feature_from=iterations * 4 // 10,
 )
 
+# first iteration, edge of the patches in px, patches in a batch
+stages = [(0, 64, 20), (iterations * 4 // 10, 96, 9), (iterations * 7 // 10, 128, 5)]
+
 train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=0,
-    sampler=dict(type="DrawSampler"),
+    batch_size=1,  # of batches: the data set makes them whole, and a resumed run sees the next
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type="IterationSampler"),
     dataset=dict(
         type="RainPatches",
-        patch=patch,
-        mixture=dict(wide=0.5, heavy=0.2, light=0.15, rain800=0.15),
-        layers_per_preset=300,
-        pairs_weight=0.2,
-        dry=0.25,
+        stages=stages,
+        # each of these parts can be set to 0
+        mixture=dict(streaks=0.45, lines=0.15, drops=0.1, noise=0.1, light=0.05, heavy=0.15),
+        composition=dict(preset=0.3, add=0.25, screen=0.15, cover=0.15, linear=0.15),
+        layers_per_preset=120,
+        dry=0.08,
+        small_jpegs=0.5,
         veiled=0.15,
-        varied=0.5,
+        varied=0.3,
+        reduced=0.25,
+        noisy=0.25,
+        compressed=0.3,
     ),
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="only_item"),
 )
 optim_wrapper = dict(
     type="BFloat16OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1.5e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=200),
-    dict(type="CosineAnnealingLR", by_epoch=False, begin=200, T_max=iterations - 200, eta_min=1e-6),
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=500),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=500, T_max=iterations - 500, eta_min=1e-6),
 ]
 
 train_cfg = dict(
     type="IterBasedTrainLoop",
     max_iters=iterations,
-    val_interval=2000,
+    val_interval=5000,
 )
 
 custom_hooks = [
     dict(type="KeepBestWeights"),
-    dict(type="EMAHook", momentum=0.001, begin_iter=500),
+    dict(type="EMAHook", momentum=0.0005, begin_iter=500),
 ]

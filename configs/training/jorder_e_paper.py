@@ -23,19 +23,17 @@ model = dict(
 )
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=1,  # of batches: the data set makes them whole
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type="DrawSampler"),
+    sampler=dict(type="IterationSampler"),
     dataset=dict(
         type="RainPatches",
-        patch=48,
+        stages=[(0, 48, 16)],
         mixture=dict(heavy=1.0),
         layers_per_preset=600,
-        dry=0.0,
-        veiled=0.0,
     ),
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="only_item"),
 )
 optim_wrapper = dict(
     type="OptimWrapper",

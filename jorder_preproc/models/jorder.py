@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
 from jorder_preproc.models.context import ContextNetwork, conv
+from jorder_preproc.models.encoder_decoder import EncoderDecoder
+from jorder_preproc.models.presence import RainPresence
 from jorder_preproc.models.variants import VARIANTS, Variant, get_variant
 
 LabelConvention = Literal["paper", "release"]
@@ -152,7 +154,11 @@ class JorderStage(nn.Module):
         self.relu_encoder = variant.block == "paper"
         images = 2 if variant.residual_stages else 1
         self.encoder = conv(3 * images * variant.unshuffle**2, variant.channels)
-        self.context = ContextNetwork(variant)
+        self.context = (
+            EncoderDecoder(variant, variant.cues)
+            if variant.context == "encoder_decoder"
+            else ContextNetwork(variant)
+        )
         self.heads = _build_heads(variant)
         # an untrained stage returns the picture it got
         residual = self.heads.get_submodule("residual")
@@ -165,7 +171,8 @@ class JorderStage(nn.Module):
         rainy: Tensor,
         estimate: Tensor,
         previous: _StageState | None,
-        active_paths: int | None,
+        active_paths: int | None = None,
+        cues: Tensor | None = None,
     ) -> tuple[StageOutput, _StageState]:
         """Predict R, S, B from the rainy image O and the estimate O_t of the stage before."""
         if self.residual_stages:
@@ -175,7 +182,11 @@ class JorderStage(nn.Module):
         features = self.encoder(pixel_unshuffle(images, self.unshuffle))
         if self.relu_encoder:
             features = relu(features)
-        after_blocks = self.context(features, previous and previous.features, active_paths)
+        seen_before = previous and previous.features
+        if isinstance(self.context, EncoderDecoder):
+            after_blocks = self.context(features, seen_before, cues)
+        else:
+            after_blocks = self.context(features, seen_before, active_paths)
         mask, streaks, residual = self.heads(after_blocks[-1], previous)
         output = StageOutput(
             background=base + pixel_shuffle(residual, self.unshuffle),
@@ -197,12 +208,15 @@ class Jorder(nn.Module):
             255 for the authors' release. Input and output are in [0, 1] either way.
         gated: whether `derain` lets its changes through only where it sees rain, for which
             it must have been trained; None where R can be read.
+        dry_threshold: probability of rain below which `derain` leaves a picture as it is,
+            in [0, 1]; for networks with `presence`.
         variant: what to build under a name that is not in the table, for comparisons.
 
     Attributes:
-        name, label_convention, input_scale: as given.
+        name, label_convention, input_scale, dry_threshold: as given.
         gated: as given; may be set, where `detects_rain`.
         variant: the row.
+        presence: tells whether it rains at all, and describes the rain to the stages; or None.
         detects_rain: whether mask class 1 is rain.
         multiple: windows of a picture are worked on as in the whole if they begin at
             multiples of it; height and width of the input must be multiples of the fold.
@@ -219,6 +233,7 @@ class Jorder(nn.Module):
         label_convention: LabelConvention = "paper",
         input_scale: float = 1.0,
         gated: bool | None = None,
+        dry_threshold: float = 0.0,
         variant: Variant | None = None,
     ):
         super().__init__()
@@ -229,13 +244,17 @@ class Jorder(nn.Module):
             )
         if not 0 < input_scale < math.inf:
             raise ValueError(f"input_scale must be positive and finite, got {input_scale}")
+        if not 0 <= dry_threshold <= 1:
+            raise ValueError(f"dry_threshold must be in [0, 1], got {dry_threshold}")
         self.name = name
+        self.dry_threshold = dry_threshold
         self.label_convention = label_convention
         self.input_scale = input_scale
         if variant is not None and name in VARIANTS:
             raise ValueError(f"{name} is a row of the table; build another network as another name")
         self.variant = get_variant(name) if variant is None else variant
         self.gated = self.detects_rain if gated is None else gated
+        self.presence = RainPresence(self.variant.cues) if self.variant.cues else None
         self.stages = nn.ModuleList(JorderStage(self.variant) for _ in range(self.variant.stages))
 
     @property
@@ -253,8 +272,15 @@ class Jorder(nn.Module):
         self._gated = gated
 
     @property
+    def fold(self) -> int:
+        """Height and width of the input must be multiples of it, px."""
+        levels = self.variant.levels
+        return int(self.variant.unshuffle * 2**levels)
+
+    @property
     def multiple(self) -> int:
-        return self.variant.unshuffle * self.variant.context_multiple
+        multiple = self.variant.unshuffle * self.variant.context_multiple
+        return math.lcm(multiple, RainPresence.cell_px) if self.presence else multiple
 
     @property
     def receptive_field(self) -> int:
@@ -265,13 +291,17 @@ class Jorder(nn.Module):
         # the last unit is for the fold: a pixel and its neighbours share one cell
         return v.unshuffle * (v.stages * (1 + v.context_reach + heads) + (v.unshuffle > 1))
 
-    def forward(self, rainy: Tensor, active_paths: int | None = None) -> list[StageOutput]:
+    def forward(
+        self, rainy: Tensor, active_paths: int | None = None, cues: Tensor | None = None
+    ) -> list[StageOutput]:
         """Predict R, S and B, once per stage; the last is the result.
 
         Args:
             rainy: O, float RGB (N, 3, H, W) in [0, 1]; H, W multiples of the fold.
             active_paths: run only the first paths of every block: the sub-networks
                 of the coarse-to-fine loss, Eq. 7. None runs all.
+            cues: what `presence` says of the whole image that `rainy` is a window of,
+                (N, cues); None takes `rainy` for the whole.
 
         Raises:
             ValueError: wrong shape.
@@ -281,18 +311,20 @@ class Jorder(nn.Module):
                 f"rainy must be (N, 3, H, W), got {tuple(rainy.shape)}; "
                 "add a batch axis with image[None]"
             )
-        fold = self.variant.unshuffle
+        fold = self.fold
         if rainy.shape[2] % fold or rainy.shape[3] % fold:
             raise ValueError(
                 f"{self.name} needs height and width that are multiples of {fold}, "
                 f"got {tuple(rainy.shape[2:])}; use jorder_preproc.derain, which pads"
             )
+        if self.presence is not None and cues is None:
+            cues = self.presence.cues(self.presence.features(rainy))
         if self.input_scale != 1:
             rainy = rainy * self.input_scale
         outputs: list[StageOutput] = []
         estimate, state = rainy, None
         for stage in self.stages:
-            output, state = stage(rainy, estimate, state, active_paths)
+            output, state = stage(rainy, estimate, state, active_paths, cues)
             outputs.append(output)
             estimate = output.background
         if self.input_scale == 1:

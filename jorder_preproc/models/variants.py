@@ -21,7 +21,12 @@ class ContextVariant:
         blocks: K, recurrences.
         paths: dilations of the two 3x3 convolutions of each path.
         context: `parallel` sums all paths in every block (Fig. 3); `sequential`
-            chains them, block k holding path k mod len(paths) (Table 8).
+            chains them, block k holding path k mod len(paths) (Table 8);
+            `encoder_decoder` has gated blocks at several resolutions in place of paths
+            (see `EncoderDecoder`), `blocks` of them at the coarsest.
+        levels: how often an encoder-decoder halves the resolution and doubles `channels`.
+        outer_blocks: its blocks on the way down, and again on the way up, at each
+            resolution but the coarsest.
         block: `paper` adds the paths before the ReLU (Sec. 4.2); `release` adds
             them after it, all but the first with weight 0.1.
         widening: how a path of dilations (d, d) comes to see more: `dilate` its
@@ -35,7 +40,9 @@ class ContextVariant:
     channels: int
     blocks: int
     paths: tuple[PathDilations, ...] = ((1, 1), (2, 2), (3, 3))
-    context: Literal["parallel", "sequential"] = "parallel"
+    context: Literal["parallel", "sequential", "encoder_decoder"] = "parallel"
+    levels: int = 0
+    outer_blocks: int = 0
     block: Literal["paper", "release"] = "paper"
     widening: Widening = "dilate"
 
@@ -48,6 +55,12 @@ class ContextVariant:
     @property
     def context_reach(self) -> int:
         """Features to each side that one of F depends on, at most."""
+        if self.context == "encoder_decoder":
+            coarsest = 2**self.levels
+            # each outer block reaches one of its own cells, down and up; the last term is for
+            # the halving: a feature and its neighbours share one cell
+            outer = 2 * self.outer_blocks * (coarsest - 1)
+            return outer + self.blocks * coarsest + coarsest - 1
         reaches = [_path_reach(path, self.widening) for path in self.paths]
         if self.context == "parallel":
             return self.blocks * max(reaches)
@@ -56,6 +69,8 @@ class ContextVariant:
     @property
     def context_multiple(self) -> int:
         """Features whose cells of pooling or striding begin where those of the first do."""
+        if self.context == "encoder_decoder":
+            return int(2**self.levels)
         if self.widening == "dilate":
             return 1
         return math.lcm(*(factor for factor, _ in self.paths))
@@ -88,6 +103,8 @@ class Variant(ContextVariant):
         unshuffle: factor by which the input is folded into channels; 1 is none.
         head_channels: hidden channels of the R and S heads (`modulate` only).
         fusion_kernel: kernel size of the modulation convolutions.
+        cues: length of the description of the whole image that scales the channels of an
+            encoder-decoder and tells whether it rains (see `RainPresence`); 0 is none.
 
     Raises:
         ValueError: an order for heads that have none.
@@ -100,6 +117,7 @@ class Variant(ContextVariant):
     unshuffle: int = 1
     head_channels: int = 8
     fusion_kernel: int = 3
+    cues: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -192,6 +210,22 @@ VARIANTS: dict[str, NamedVariant] = {
         fusion_kernel=1,
         parameters=239_176,
         macs_per_pixel=59_484,
+    ),
+    "jorder_e_unet": NamedVariant(
+        channels=32,
+        blocks=8,
+        stages=1,
+        context="encoder_decoder",
+        levels=2,
+        outer_blocks=2,
+        block="release",
+        fusion="modulate",
+        unshuffle=2,
+        head_channels=12,
+        fusion_kernel=1,
+        cues=64,
+        parameters=1_327_785,
+        macs_per_pixel=38_964,
     ),
 }
 

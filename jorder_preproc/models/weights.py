@@ -95,6 +95,8 @@ def save_weights(network: Jorder | DeveilNetwork, path: str | os.PathLike[str]) 
         metadata["input_scale"] = f"{network.input_scale:g}"
         if network.detects_rain and not network.gated:
             metadata["gated"] = "no"
+        if network.presence is not None:
+            metadata["dry_threshold"] = f"{network.dry_threshold:g}"
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
@@ -239,7 +241,9 @@ def _empty_network(name: str, metadata: Mapping[str, str], path: Path) -> Jorder
     try:
         with torch.device("meta"):
             gated = False if metadata.get("gated") == "no" else None
-            return Jorder(name, label_convention, float(metadata["input_scale"]), gated)
+            scale = float(metadata["input_scale"])
+            threshold = float(metadata.get("dry_threshold", 0))
+            return Jorder(name, label_convention, scale, gated, threshold)
     except ValueError as error:
         raise UserError(f"{path} has wrong metadata: {error}; export it again") from error
 

@@ -144,10 +144,12 @@ def test_receptive_field_covers_every_pixel_that_matters(name):
         torch.nn.init.constant_(parameter, 1 / parameter[0].numel())
     reach = network.receptive_field
     # a low strip: what holds along it holds across
-    width = 2 * (reach + 12) // 4 * 4
+    width = 2 * (reach + 12) // 16 * 16
     image = torch.full((1, 3, 8, width), 0.5, dtype=torch.float64, requires_grad=True)
     centre = width // 2
-    network(image)[-1].background[0, :, 4, centre].sum().backward()
+    # cues are of the whole picture: not what is measured here
+    cues = torch.zeros(1, network.variant.cues, dtype=torch.float64)
+    network(image, cues=cues)[-1].background[0, :, 4, centre].sum().backward()
     seen = image.grad.abs().amax((0, 1, 2)).nonzero()
     farthest = (seen - centre).abs().max().item()
     # exact without a fold; with one it may be off by the position within the cell

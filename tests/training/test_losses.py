@@ -54,3 +54,27 @@ def test_all_rain_does_not_minimise_the_mask_loss():
 def test_unknown_distance():
     with pytest.raises(ValueError, match="one of l1, l2, got 'l3'"):
         joint_loss([], {}, "l3")
+
+
+def test_features_of_the_last_stage_count_behind_the_gate():
+    zeros = torch.zeros(1, 3, 1, 1)
+    # no rain is seen in the last stage, so its background is the input
+    closed = StageOutput(zeros + 0.9, zeros, torch.tensor([50.0, -50.0]).view(1, 2, 1, 1))
+    opened = StageOutput(zeros + 0.9, zeros, torch.tensor([-50.0, 50.0]).view(1, 2, 1, 1))
+    labels = {
+        "rainy": zeros + 0.4,
+        "background": zeros + 0.3,
+        "streak_map": zeros,
+        "region": torch.zeros(1, 1, 1, dtype=torch.long),
+    }
+
+    def squared(predicted, target):
+        return (predicted - target).square().sum()
+
+    def features(*stages):
+        losses = joint_loss(stages, labels, feature_distance=squared, feature_weight=0.5)
+        return losses["loss_features"].item()
+
+    assert features(opened, closed) == pytest.approx(0.5 * 3 * 0.1**2, rel=1e-4)
+    assert features(closed, opened) == pytest.approx(0.5 * 3 * 0.6**2, rel=1e-4)
+    assert "loss_features" not in joint_loss([closed], labels)

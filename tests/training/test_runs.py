@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
@@ -13,16 +14,15 @@ from skimage import data
 from jorder_preproc.models import load_model, save_weights
 from tests.networks import random_network
 from training.__main__ import build_config, main, parse_args
-from training.data import RainPatches
 from training.export import export
 from training.losses import joint_loss
 from training.model import DerainTraining
+from training.patches import RainPatches
 
 CONFIGS = "configs/training"
 SMALL = [
-    "train_dataloader.dataset.patch=32",
+    "train_dataloader.dataset.stages=[(0,32,2)]",
     "train_dataloader.dataset.layers_per_preset=2",
-    "train_dataloader.batch_size=2",
     "default_hooks.checkpoint.interval=2",
     "default_hooks.logger.interval=1",
 ]
@@ -36,6 +36,15 @@ def photos(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def streaks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("streaks")
+    layer = np.zeros((60, 90), np.uint8)
+    layer[:, ::9] = 180
+    Image.fromarray(layer).save(folder / "1.png")
+    return folder
+
+
 def arguments(config, photos, work_dir, iterations, *more, options=()):
     return [
         f"{CONFIGS}/{config}.py", "--photos", str(photos), "--work-dir", str(work_dir),
@@ -43,9 +52,9 @@ def arguments(config, photos, work_dir, iterations, *more, options=()):
     ]  # fmt: skip
 
 
-def test_train_resume_and_export(photos, tmp_path, capsys):
+def test_train_resume_and_export(photos, streaks, tmp_path, capsys):
     work_dir = tmp_path / "run"
-    validated = ("--val-photos", str(photos))
+    validated = ("--val-photos", str(photos), "--streaks", str(streaks))
     assert main(arguments("jorder_e_lite", photos, work_dir, 2, *validated)) == 0
     assert (work_dir / "best.safetensors").is_file()
     assert main(arguments("jorder_e_lite", photos, work_dir, 4, *validated, "--resume")) == 0
@@ -107,6 +116,37 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(photos, tmp_path):
         torch.testing.assert_close(actual[state], expected[state], rtol=0, atol=1e-7)
 
 
+def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(photos, tmp_path, monkeypatch):
+    """Also when its patches have grown before and after the interruption."""
+    seen = []
+    whole = DerainTraining.forward
+
+    def watch(self, mode="tensor", **batch):
+        seen.append(batch["rainy"])
+        return whole(self, mode, **batch)
+
+    monkeypatch.setattr(DerainTraining, "forward", watch)
+    options = [
+        "train_dataloader.dataset.mixture.streaks=0",
+        "train_dataloader.dataset.stages=[(0,24,3),(1,32,2),(3,40,1)]",
+    ]
+
+    def train(folder, iterations, *more):
+        parts = arguments("jorder_e_lite", photos, folder, iterations, *more, options=options)
+        assert main(parts) == 0
+
+    train(tmp_path / "whole", 4)
+    expected = list(seen)
+    seen.clear()
+    train(tmp_path / "cut", 2)
+    train(tmp_path / "cut", 4, "--resume")
+    assert [tuple(batch.shape) for batch in seen] == [
+        (3, 3, 24, 24), (2, 3, 32, 32), (2, 3, 32, 32), (1, 3, 40, 40),
+    ]  # fmt: skip
+    for one, other in zip(expected, seen, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_the_papers_config_trains(photos, tmp_path):
     small = ["model.name=jorder_e_practical", "custom_hooks=[]"]
     assert main(arguments("jorder_e_paper", photos, tmp_path, 2, options=small)) == 0
@@ -115,9 +155,7 @@ def test_the_papers_config_trains(photos, tmp_path):
 def test_the_loss_falls(photos):
     """A few steps on one batch must take away a good part of the streaks."""
     torch.manual_seed(0)
-    dataset = RainPatches(str(photos), 32, {"heavy": 1.0}, 4, dry=0.0, veiled=0.0)
-    items = [dataset[k] for k in range(4)]
-    batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+    batch = RainPatches(str(photos), [(0, 32, 4)], {"heavy": 1.0}, 4)[0, 0, 0]
     model = DerainTraining("jorder_e_lite")
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     losses = []
@@ -135,6 +173,9 @@ def test_schedules_shrink_with_the_run(photos, tmp_path):
     half = build_config(parse_args(arguments("jorder_e_lite", photos, tmp_path, 6_000)))
     assert half.param_scheduler[1].T_max == full.param_scheduler[1].T_max / 2
     assert half.param_scheduler[0].end == full.param_scheduler[0].end / 2
+    half_long = [[start // 2, *rest] for start, *rest in full.stages]
+    shortened = build_config(parse_args(arguments("jorder_e_lite", photos, tmp_path, 6_000)[:-5]))
+    assert [list(s) for s in shortened.train_dataloader.dataset.stages] == half_long
 
 
 def test_the_shortest_run_warms_up(photos, tmp_path):
@@ -179,6 +220,11 @@ def test_mistakes_are_named(photos, tmp_path, capsys):
         DerainTraining("jorder_e_lite", coarse_to_fine=True)
     assert main([f"{CONFIGS}/jorder_e_lite.py", "--photos", str(tmp_path / "none")]) == 2
     assert "does not exist" in capsys.readouterr().err
+    assert main(arguments("jorder_e_lite", photos, tmp_path / "new", 2)) == 2
+    assert "give --streaks DIR, or set mixture.streaks=0" in capsys.readouterr().err
+    veil = ("--streaks", str(photos))
+    assert main(arguments("jorder_deveil_lite", photos, tmp_path / "new", 2, *veil)) == 2
+    assert "does not train on rain" in capsys.readouterr().err
     assert main(arguments("jorder_e_lite", photos, tmp_path / "new", 2, "--resume")) == 2
     assert "no checkpoint in" in capsys.readouterr().err
     with pytest.raises(ValueError, match="holds no best.safetensors"):

@@ -1,0 +1,132 @@
+"""A context network over several resolutions: gated depth-wise blocks, down and up again.
+
+It stands where the dilated paths of Sec. 4.2 stand and does what they are for, to see rain in
+its context, at a fraction of their cost. The blocks are those of NAFNet (Chen et al., ECCV
+2022) but for two things: the features are normalised once per block, not twice, and their
+channels are scaled by what `RainPresence` saw of the whole image, not by means over the window
+at hand, which would make a tile differ from the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, pixel_shuffle
+
+from jorder_preproc.models.variants import ContextVariant
+
+_FIRST_RESIDUAL_SCALE = 0.1  # the blocks of an untrained network change little
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of every pixel, (N, C, H, W)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        last = features.permute(0, 2, 3, 1)
+        normed = layer_norm(last, (last.shape[-1],), self.weight, self.bias)
+        return normed.permute(0, 3, 1, 2)
+
+
+class GatedBlock(nn.Module):
+    """A depth-wise convolution and a channel mixer, each gated by half of its own channels.
+
+    Args:
+        channels: of the features.
+        cues: length of the description of the whole image; 0 if there is none.
+    """
+
+    def __init__(self, channels: int, cues: int):
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.expand = nn.Conv2d(channels, 2 * channels, 1)
+        self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
+        self.project = nn.Conv2d(channels, channels, 1)
+        self.mix_in = nn.Conv2d(channels, 2 * channels, 1)
+        self.mix_out = nn.Conv2d(channels, channels, 1)
+        self.scales = nn.Parameter(torch.full((2, channels, 1, 1), _FIRST_RESIDUAL_SCALE))
+        self.from_cues = nn.Linear(cues, channels) if cues else None
+        if self.from_cues is not None:
+            nn.init.zeros_(self.from_cues.weight)
+            nn.init.zeros_(self.from_cues.bias)
+
+    def forward(self, features: Tensor, cues: Tensor | None = None) -> Tensor:
+        """Features of the same shape (N, C, H, W); cues are (N, cues)."""
+        gated = _gate(self.depthwise(self.expand(self.norm(features))))
+        if self.from_cues is not None:
+            gated = gated * (1 + self.from_cues(cues))[..., None, None]
+        features = features + self.scales[0] * self.project(gated)
+        return features + self.scales[1] * self.mix_out(_gate(self.mix_in(features)))
+
+
+def _gate(features: Tensor) -> Tensor:
+    values, gates = features.chunk(2, 1)
+    return values * gates
+
+
+class EncoderDecoder(nn.Module):
+    """Gated blocks at ever coarser resolutions and back, with skip connections.
+
+    Args:
+        variant: `channels` at the finest resolution, twice as many at each coarser one;
+            `blocks` at the coarsest, `outer_blocks` on both sides of each of the others,
+            `levels` of these.
+        cues: see `GatedBlock`.
+    """
+
+    def __init__(self, variant: ContextVariant, cues: int):
+        super().__init__()
+
+        def blocks_of(level: int, count: int) -> nn.ModuleList:
+            width = variant.channels * 2**level
+            return nn.ModuleList(GatedBlock(width, cues) for _ in range(count))
+
+        levels = range(variant.levels)
+        self.encoders = nn.ModuleList(blocks_of(k, variant.outer_blocks) for k in levels)
+        self.downs = nn.ModuleList(
+            nn.Conv2d(variant.channels * 2**k, variant.channels * 2 ** (k + 1), 2, stride=2)
+            for k in levels
+        )
+        self.coarsest = blocks_of(variant.levels, variant.blocks)
+        self.ups = nn.ModuleList(
+            nn.Conv2d(variant.channels * 2 ** (k + 1), variant.channels * 2 ** (k + 2), 1)
+            for k in levels
+        )
+        self.decoders = nn.ModuleList(blocks_of(k, variant.outer_blocks) for k in levels)
+
+    def forward(
+        self,
+        features: Tensor,
+        previous: Sequence[Tensor] | None = None,
+        cues: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Features F, as a list of one.
+
+        Args:
+            features: first convolution of the image, (N, C, H, W), H and W multiples of
+                2 to the power of `levels`.
+            previous: F of the stage before, to be added (Eq. 8).
+            cues: of the whole image, (N, cues).
+        """
+        skips = []
+        for blocks, down in zip(self.encoders, self.downs, strict=True):
+            features = _run(blocks, features, cues)
+            skips.append(features)
+            features = down(features)
+        features = _run(self.coarsest, features, cues)
+        for level in reversed(range(len(skips))):
+            up = pixel_shuffle(self.ups[level](features), 2)
+            features = _run(self.decoders[level], skips[level] + up, cues)
+        return [features if previous is None else features + previous[0]]
+
+
+def _run(blocks: nn.Module, features: Tensor, cues: Tensor | None) -> Tensor:
+    for block in blocks.children():
+        features = block(features, cues)
+    return features

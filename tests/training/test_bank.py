@@ -1,0 +1,98 @@
+"""Streak layers, read and rendered: what is kept of them, and how they are changed."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jorder_preproc.rain.presets import PRESETS
+from training.bank import LayerBank, _view
+
+
+@pytest.fixture
+def streaks(tmp_path):
+    """Two layers of upright streaks, of different sizes."""
+    for name, shape, level in (("a", (90, 120), 200), ("b", (120, 80), 120)):
+        layer = np.zeros(shape, np.uint8)
+        layer[10:60, ::12] = level
+        Image.fromarray(layer).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def lights(bank, count, size=48):
+    rng = np.random.default_rng(0)
+    return [layer.light.numpy() for _ in range(count) for layer in bank.draw(size, rng)]
+
+
+def test_layers_that_are_read(streaks):
+    bank = LayerBank({"streaks": 1.0}, 3, streaks)
+    rng = np.random.default_rng(1)
+    drawn = [bank.draw(48, rng) for _ in range(60)]
+    assert {len(layers) for layers in drawn} == {1, 2, 3, 4, 5}
+    for layers in drawn:
+        for layer in layers:
+            assert layer.light.shape == (48, 48) and layer.colour.shape == (3, 1, 1)
+            assert layer.light.min() >= 0 and layer.light.max() <= 1
+    assert {layer.blended for layers in drawn for layer in layers} == {True, False}
+    again = bank.draw(48, np.random.default_rng(3)), bank.draw(48, np.random.default_rng(3))
+    for one, other in zip(*again, strict=True):
+        assert (one.light == other.light).all() and (one.colour == other.colour).all()
+
+
+def test_rendered_layers_keep_their_light():
+    """Half of the light of a preset's layers is beyond what uint8 holds if 1 were 255."""
+    bank = LayerBank({"heavy": 1.0}, 8, seed=2, layer_px=96)
+    (source,) = bank._sources
+    kept = np.concatenate([layer.ravel() for layer in source.layers]) / 255 * source.light_of_255
+    drawn = np.concatenate([light.ravel() for light in lights(bank, 20)])
+    assert drawn.max() <= 2 and drawn.max() > 1
+    assert drawn.mean() == pytest.approx(kept.mean(), rel=0.25)
+
+
+def test_a_view_turns_and_scales():
+    """A vertical line turned by 30 degrees and shrunk to half leans by 30 degrees."""
+    line = np.zeros((200, 200), np.uint8)
+    line[:, 98:102] = 255
+    view = _view(line, 80, 30.0, 0.0, 0.5, np.random.default_rng(0)).astype(float)
+    rows = np.flatnonzero(view.sum(1) > 0.8 * np.median(view.sum(1)))[5:-5]
+    middle = (view[rows] * np.arange(80)).sum(1) / view[rows].sum(1)
+    slope = np.polyfit(rows, middle, 1)[0]
+    assert abs(np.degrees(np.arctan(slope))) == pytest.approx(30, abs=1.5)
+    # 4 px shrunk to 2 px, cut at a slant
+    assert np.median(view[rows].sum(1)) / 255 == pytest.approx(2 / np.cos(np.radians(30)), rel=0.1)
+
+
+def test_a_view_without_change_is_a_part_of_the_layer():
+    layer = np.random.default_rng(4).integers(0, 256, (30, 40), dtype=np.uint8)
+    flips = [layer, layer[::-1], layer[:, ::-1], layer[::-1, ::-1]]
+    parts = {
+        flip[y : y + 20, x : x + 20].tobytes()
+        for flip in flips
+        for y in range(11)
+        for x in range(21)
+    }
+    views = [_view(layer, 20, 0.0, 0.0, 1.0, np.random.default_rng(k)).tobytes() for k in range(40)]
+    assert set(views) <= parts and len(set(views)) > 35
+
+
+def test_a_layer_that_is_too_small_is_repeated():
+    layer = np.zeros((16, 16), np.uint8)
+    layer[:, 3] = 255
+    view = _view(layer, 48, 0.0, 0.0, 1.0, np.random.default_rng(0))
+    assert (view.max(0) == view.min(0)).all()
+    np.testing.assert_array_equal(np.diff(np.flatnonzero(view[0])), [16, 16])
+
+
+def test_parts_of_the_mixture(streaks):
+    used = LayerBank({"lines": 1, "drops": 0, "noise": 2}, 2, layer_px=32)
+    assert [source.preset.renderers for source in used._sources] == [(1, 0, 0), (0, 0, 1)]
+    assert used._sources[0].preset.layers == PRESETS["wide"].layers
+    np.testing.assert_allclose(used._weights, [1 / 3, 2 / 3])
+    with pytest.raises(ValueError, match="weights >= 0, not all 0"):
+        LayerBank({"lines": 0}, 2)
+    with pytest.raises(ValueError, match="give --streaks DIR, or set mixture.streaks=0"):
+        LayerBank({"streaks": 1}, 2)
+    with pytest.raises(ValueError, match="unknown preset 'drizzle'"):
+        LayerBank({"drizzle": 1}, 2)
+    (streaks / "none").mkdir()
+    with pytest.raises(ValueError, match="no PNG files of streak layers under .*none"):
+        LayerBank({"streaks": 1}, 2, streaks / "none")

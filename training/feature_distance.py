@@ -1,0 +1,62 @@
+"""Distance of two images in the features of a classifier, beside their distance in pixels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from torchvision.models import squeezenet1_1
+
+_LAYERS = (1, 4, 7, 9, 12)  # of SqueezeNet's `features`
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class FeatureDistance(nn.Module):
+    """Squared distance of SqueezeNet 1.1's features, each of length 1 over the channels.
+
+    Classifiers, segmenters and detectors look at features, not at pixels: what matters to
+    them counts more here than in PSNR.
+
+    Args:
+        weights: state dict in torchvision's layout, as
+            `SqueezeNet1_1_Weights.IMAGENET1K_V1` downloads it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        RuntimeError: the file does not hold weights of SqueezeNet 1.1.
+    """
+
+    def __init__(self, weights: str):
+        super().__init__()
+        network = squeezenet1_1()
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        self.features = network.features[: max(_LAYERS) + 1].eval().requires_grad_(False)
+        for layer in self.features.modules():
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = False  # the features before it are compared, too
+        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> FeatureDistance:
+        """Stay in evaluation mode: this network is not trained."""
+        return super().train(False)
+
+    def forward(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """The distance, summed over channels and layers, the mean over pixels and images.
+
+        Args:
+            predicted, target: float RGB (N, 3, H, W), in [0, 1], H and W at least 17.
+        """
+        with torch.no_grad():
+            expected = self._layers(target)
+        pairs = zip(self._layers(predicted), expected, strict=True)
+        return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).sum()
+
+    def _layers(self, image: Tensor) -> list[Tensor]:
+        features = (image - self.mean) / self.std
+        seen = []
+        for index, layer in enumerate(self.features):
+            features = layer(features)
+            if index in _LAYERS:
+                seen.append(normalize(features, dim=1))
+        return seen
