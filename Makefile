@@ -1,4 +1,4 @@
-# make demo | test | lint: each makes and uses .venv in this folder, with pip alone.
+# make demo | test | lint | train: each makes and uses .venv in this folder, with pip alone.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -10,7 +10,7 @@ else
 TORCH := torch==2.13.0 torchvision==0.28.0
 endif
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint train clean
 
 # Rain on and off photographs, then the downstream tables on scenes that are drawn here
 demo: .venv/.demo
@@ -34,6 +34,13 @@ lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The shipped derainer from nothing: make train PHOTOS="DIR DIR" STREAKS=DIR VAL=DIR
+# The same again goes on after the last checkpoint.
+train: .venv/.demo
+	$(BIN)/python -m training configs/training/jorder_e_lite.py --photos $(PHOTOS) \
+	    --streaks $(STREAKS) --val-photos $(VAL) \
+	    $(if $(wildcard work_dirs/jorder_e_lite/last_checkpoint),--resume)
 
 clean:
 	rm -rf .venv demo_output

@@ -20,6 +20,7 @@ import training.patches
 import training.precision
 import training.score
 import training.veils
+from training.bank import STREAKS
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -51,7 +52,7 @@ def build_config(args: argparse.Namespace) -> Config:
     """The config with the command line's folders and lengths put in.
 
     Raises:
-        ValueError: a folder or file does not exist, or there is nothing to resume from.
+        ValueError: a folder or file is missing, or there is nothing to resume from.
     """
     given = {name: [getattr(args, name)] for name in ("config", "val_photos", "streaks", "weights")}
     for name, paths in {**given, "photos": args.photos}.items():
@@ -77,6 +78,12 @@ def build_config(args: argparse.Namespace) -> Config:
     config.launcher = args.launcher
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)
+    dataset = config.train_dataloader.dataset
+    if dataset.mixture.get(STREAKS) and not dataset.get("streaks"):
+        raise ValueError(
+            f"the mixture has {dataset.mixture[STREAKS]:g} of {STREAKS}: give --streaks DIR, or do "
+            f"without by --cfg-options train_dataloader.dataset.mixture.{STREAKS}=0"
+        )
     if args.resume:
         latest = find_latest_checkpoint(config.work_dir)
         if latest is None:

@@ -103,10 +103,7 @@ class LayerBank:
         for name in used:
             if name == STREAKS:
                 if streaks is None:
-                    raise ValueError(
-                        f"the mixture has {used[name]:g} of `{STREAKS}`, but no folder of layers: "
-                        f"give --streaks DIR, or set mixture.{STREAKS}=0"
-                    )
+                    raise ValueError(f"the mixture has `{STREAKS}`, which needs their folder")
                 self._sources.append(_Source(_READ, _OF_READ, read_layers(streaks), 1.0))
                 continue
             preset = (
@@ -133,7 +130,7 @@ class LayerBank:
         count = int(rng.integers(max(preset.layers[0], 1), preset.layers[1] + 1))
         most = change.rotation_deg
         turn_deg, spread_deg = rng.uniform(-most, most), rng.uniform(0, most)
-        scale = math.exp(rng.uniform(*map(math.log, change.scale)))
+        scale = math.exp(rng.uniform(math.log(change.scale[0]), math.log(change.scale[1])))
         if rng.random() >= change.share:
             turn_deg, spread_deg, scale = 0.0, 0.0, 1.0
         layers, unit = source.layers, 1.0

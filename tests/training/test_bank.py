@@ -89,7 +89,7 @@ def test_parts_of_the_mixture(streaks):
     np.testing.assert_allclose(used._weights, [1 / 3, 2 / 3])
     with pytest.raises(ValueError, match="weights >= 0, not all 0"):
         LayerBank({"lines": 0}, 2)
-    with pytest.raises(ValueError, match="give --streaks DIR, or set mixture.streaks=0"):
+    with pytest.raises(ValueError, match="the mixture has `streaks`, which needs"):
         LayerBank({"streaks": 1}, 2)
     with pytest.raises(ValueError, match="unknown preset 'drizzle'"):
         LayerBank({"drizzle": 1}, 2)
