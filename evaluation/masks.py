@@ -17,7 +17,7 @@ from evaluation.figures import KINDS, Grid, mean_scores, new_figure, put_rain_on
 from evaluation.photographs import Loader
 from jorder_preproc.derain import derain
 from jorder_preproc.models import Jorder
-from jorder_preproc.rain.synthesize import rain_generator
+from jorder_preproc.rain.identity import rain_generator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -62,7 +62,8 @@ def rain_on_files(task: str, root: Path) -> None:
     folder = root / ("images/validation" if task == "segmentation" else "VOC2007/JPEGImages")
     for path in folder.glob("*.jpg"):
         rgb = cv2.imread(str(path))[..., ::-1]
-        rainy = SynthesizeRain("heavy", 0)(np.ascontiguousarray(rgb))
+        name = path.relative_to(root).as_posix()
+        rainy = SynthesizeRain("heavy", 0)(np.ascontiguousarray(rgb), image_id=name)
         path.write_bytes(cv2.imencode(".png", rainy[..., ::-1])[1].tobytes())
 
 
