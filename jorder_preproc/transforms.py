@@ -14,6 +14,7 @@ own colours; of a CMYK picture, inks without black.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -294,8 +295,8 @@ def _image_ids(sample: Any) -> Iterator[str | int]:
                 yield from _image_ids(value)
             elif value is not None:
                 # targets of detection may hold it as a tensor of one number
-                flat = value.reshape(-1) if _is_plain(value) else ()
-                yield check_image_id(flat[0].item() if len(flat) == 1 else value)
+                number = _is_plain(value) and math.prod(value.shape) == 1
+                yield check_image_id(value.item() if number else value)
     elif isinstance(sample, (list, tuple)):
         for part in sample:
             yield from _image_ids(part)

@@ -6,7 +6,6 @@ They belong right behind the image loader, rain before deraining. They change
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +93,9 @@ class SynthesizeRain:
         """Put rain on `results['img']`."""
         path = results.get("img_path")
         name = None if path is None else image_name(path, self._data_root)
-        results["img"] = change_array(results["img"], partial(self._change, image_id=name))
+        results["img"] = change_array(
+            results["img"], lambda image: self._change(image, image_id=name)
+        )
         return results
 
     def __repr__(self) -> str:
