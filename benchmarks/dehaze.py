@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
         for name, truth in images.items():
             pixels = truth
             if preset is not None:
-                sample = synthesize_rain(to_tensor(truth), preset, args.seed, Path(name).name)
+                sample = synthesize_rain(to_tensor(truth), preset, args.seed, name)
                 pixels = to_pixels(sample.rainy)
             # in turn on each photograph, so that other jobs slow down all alike
             results = {INPUT: pixels, FITTED: fit_gain_and_offset(pixels, truth)}

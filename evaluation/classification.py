@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS
 import evaluation.classifier  # noqa: F401  (registers its classes)
 from evaluation.classifier import input_settings
 from evaluation.engine import Subject
-from evaluation.layouts.imagenet import list_imagenet
+from evaluation.layouts.imagenet import list_imagenet, picture_folder
 from evaluation.records import Record
 from jorder_preproc.errors import UserError
 
@@ -26,7 +26,7 @@ class ImageNetValidation(BaseDataset):
     """Pictures with their class indices; see `list_imagenet` for the layouts.
 
     Args:
-        root: folder.
+        data_root: folder.
         labels: file of labels, for a flat folder.
         classes: file that names all classes in the order of the model's outputs.
         outputs: of the model.
@@ -35,14 +35,14 @@ class ImageNetValidation(BaseDataset):
 
     def __init__(
         self,
-        root: str,
+        data_root: str,
         labels: str | None = None,
         classes: str | None = None,
         outputs: int | None = None,
         **options: Any,
     ):
-        self._images = list_imagenet(root, labels, classes, outputs)
-        super().__init__(metainfo={"classes": self._images.names}, **options)
+        self._images = list_imagenet(data_root, labels, classes, outputs)
+        super().__init__(metainfo={"classes": self._images.names}, data_root=data_root, **options)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One dict for each picture: `img_path` and `target`."""
@@ -88,7 +88,8 @@ def make_subject(
                 num_workers=0,
                 dataset=dict(
                     type="ImageNetValidation",
-                    root=data,
+                    # pictures are named from here, whether `val` was given or what holds it
+                    data_root=str(picture_folder(data)),
                     labels=labels,
                     classes=classes,
                     pipeline=pipeline,

@@ -34,7 +34,7 @@ OutOption = Annotated[
 ]
 PresetOption = Annotated[str, typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}.")]
 SeedOption = Annotated[
-    int, typer.Option(min=0, help="Of the rain; same seed and picture, same rain.")
+    int, typer.Option(min=0, help="Of the rain; same seed and name of a picture, same rain.")
 ]
 DerainerOption = Annotated[str, typer.Option(help="Derainer; `jorder models` lists them.")]
 WeightsOption = Annotated[

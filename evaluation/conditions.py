@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from mmengine.config import Config, ConfigDict
 
@@ -17,8 +17,10 @@ from jorder_preproc.errors import UserError
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
 from jorder_preproc.openmmlab.config import derains_inputs
 from jorder_preproc.openmmlab.pipelines import (
+    Outcome,
     check_loaders,
     dataset_pipelines,
+    datasets,
     insert_derain,
     insert_rain,
     type_names,
@@ -112,8 +114,7 @@ def apply_condition(cfg: Config, condition: Condition, rain: Rain, derain: Derai
     dataset = cfg.test_dataloader["dataset"]
     _check_untouched(cfg)
     if condition.rain:
-        step = {"type": "jorder_preproc.SynthesizeRain", "preset": rain.preset, "seed": rain.seed}
-        outcomes = [insert_rain(p, ConfigDict(step)) for p in dataset_pipelines(dataset)]
+        outcomes = [_insert_rain(config, rain) for config in datasets(dataset)]
         check_loaders(outcomes, "test_dataloader")
     if not condition.derain:
         return
@@ -134,6 +135,16 @@ def apply_condition(cfg: Config, condition: Condition, rain: Rain, derain: Derai
     step = ConfigDict(type=kind, **arguments)
     outcomes = [insert_derain(p, step) for p in dataset_pipelines(dataset)]
     check_loaders(outcomes, "test_dataloader")
+
+
+def _insert_rain(dataset: Mapping[str, Any], rain: Rain) -> Outcome:
+    step = ConfigDict(
+        type="jorder_preproc.SynthesizeRain",
+        preset=rain.preset,
+        seed=rain.seed,
+        data_root=dataset.get("data_root"),
+    )
+    return insert_rain(dataset.get("pipeline") or [], step)
 
 
 def _check_untouched(cfg: Config) -> None:

@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 import logging
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from evaluation.records import Record, RecordStore
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import MissingFileError, UserError
 from jorder_preproc.progress import progress_bar
-from jorder_preproc.rain import get_preset
+from jorder_preproc.rain import get_preset, image_name
 
 Recorder = Callable[[Any, Sequence[str]], Record]
 """Makes a record of one data sample, given the names of the classes."""
@@ -250,6 +251,25 @@ def find_unreadable(dataset: Any, indices: Sequence[int], console: Console) -> d
 def image_path(dataset: Any, index: int) -> str:
     """The file of an image of a data set."""
     return str(dataset.get_data_info(index)["img_path"])
+
+
+def image_id(dataset: Any, index: int) -> str:
+    """The name that the rain on an image hangs on: its path below the data root."""
+    return image_name(
+        image_path(dataset, index), getattr(find_source(dataset, index), "data_root", None)
+    )
+
+
+def find_source(dataset: Any, index: int) -> Any:
+    """The data set with the pipeline that an image goes through, within wrappers."""
+    while not hasattr(dataset, "pipeline"):
+        if hasattr(dataset, "datasets"):  # one behind the other
+            number = bisect_right(dataset.cumulative_sizes, index)
+            index -= dataset.cumulative_sizes[number - 1] if number else 0
+            dataset = dataset.datasets[number]
+        else:
+            dataset = dataset.dataset
+    return dataset
 
 
 def _build_runner(cfg: Config) -> Runner:

@@ -113,14 +113,14 @@ class Grid:
 def put_rain_on(
     photographs: Mapping[str, Loader], preset: str | RainPreset, seed: int
 ) -> Iterator[RainyPhotograph]:
-    """The photographs one by one under rain that depends on the seed and the file names.
+    """The photographs one by one under rain that depends on the seed and on their names.
 
     Raises:
         ValueError: unknown preset, or a photograph that cannot be used.
     """
     for name, load in photographs.items():
         clean = load()
-        sample = synthesize_rain(clean, preset, seed, image_id=Path(name).name)
+        sample = synthesize_rain(clean, preset, seed, image_id=name)
         yield RainyPhotograph(
             name, clean, to_8_bits(sample.rainy), sample.streak_map, sample.region_mask[0] > 0.5
         )

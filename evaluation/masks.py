@@ -18,7 +18,7 @@ from evaluation.photographs import Loader
 from jorder_preproc.derain import derain
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import Jorder
-from jorder_preproc.rain.synthesize import rain_generator
+from jorder_preproc.rain.identity import rain_generator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -30,7 +30,7 @@ def find_photographs(photos: Path, out: Path) -> dict[str, Loader]:
         ValueError: no such folder, or no pictures in it. Loaders: the file cannot be used.
     """
     jobs = plan_jobs([str(photos)], out, {})
-    return {job.target.relative_to(out).as_posix(): partial(read_rgb, job.source) for job in jobs}
+    return {job.name: partial(read_rgb, job.source) for job in jobs}
 
 
 def built_in_photographs() -> dict[str, Loader]:

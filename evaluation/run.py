@@ -25,7 +25,9 @@ from evaluation.engine import (
     Subject,
     build_dataset,
     data_digest,
+    find_source,
     find_unreadable,
+    image_id,
     image_path,
     run_condition,
 )
@@ -249,7 +251,8 @@ def _samples(
         index = indices[position]
         said = {name: records[name][position] for name in CONDITIONS}
         clean = _load_image(dataset, index)
-        rainy = rain_image(clean, plan.rain.preset, plan.rain.seed)
+        name = image_id(dataset, index)
+        rainy = rain_image(clean, plan.rain.preset, plan.rain.seed, name)
         pictures = {"clean": clean, "rainy": rainy, "derained": derain(rainy)}
         files = {}
         for name, picture in pictures.items():
@@ -270,9 +273,7 @@ def _samples(
 def _load_image(dataset: Any, index: int) -> np.ndarray:
     """What the loader of the data set's pipeline gives, uint8 RGB (H, W, 3)."""
     results = dataset.get_data_info(index)
-    while not hasattr(dataset, "pipeline"):  # a wrapper
-        dataset = dataset.dataset if hasattr(dataset, "dataset") else dataset.datasets[0]
-    for step in dataset.pipeline.transforms:
+    for step in find_source(dataset, index).pipeline.transforms:
         results = step(results)
         if "img" in results:
             return np.ascontiguousarray(results["img"][..., ::-1]).astype(np.uint8)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jorder_preproc.errors import UserError
 from jorder_preproc.picture_files import SUFFIXES, is_picture, list_pictures
+from jorder_preproc.rain.identity import image_name
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,13 @@ class Job:
     """One picture to work on.
 
     Attributes:
+        name: of the picture: its path below the folder given, with `/`.
         source: file to read.
         target: file to write.
         extras: further files to write, by what they are.
     """
 
+    name: str
     source: Path
     target: Path
     extras: Mapping[str, Path]
@@ -57,6 +60,7 @@ def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> li
         for source, base in _expand(given, out):
             target = out / source.relative_to(base)
             job = Job(
+                image_name(source, base),
                 source,
                 target,
                 {what: target.with_name(target.stem + ending) for what, ending in extras.items()},

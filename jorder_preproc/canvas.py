@@ -48,12 +48,13 @@ class FloatCanvas:
         return self.values[batch][..., torch.from_numpy(rows)[:, None], torch.from_numpy(columns)]
 
     def write(self, batch: Batch, rows: slice, columns: slice, values: Tensor) -> None:
-        """Put float pixels there."""
-        self.values[batch, :, rows, columns] = values
+        """Put float pixels there, cut off at white."""
+        self.values[batch, :, rows, columns] = values.clamp(max=1)
 
     def add(self, other: FloatCanvas) -> None:
-        """Add all pixels of another one."""
+        """Add all pixels of another one, cut off at white."""
         self.values += other.values
+        self.values.clamp_(max=1)
 
     def overview(self, height: int, width: int) -> Tensor:
         """The pictures as means over `height` x `width` cells, float32 (N, C, h, w)."""

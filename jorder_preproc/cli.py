@@ -145,7 +145,7 @@ def rain(
     inputs: _Inputs,
     out: _Out,
     preset: Annotated[str, typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}.")] = "heavy",
-    seed: Annotated[int, typer.Option(min=0, help="Same seed and picture, same rain.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed and name, same rain.")] = 0,
     save_mask: Annotated[
         bool, typer.Option("--save-mask", help="Also write NAME_mask.png: white where rain is.")
     ] = False,
@@ -159,8 +159,9 @@ def rain(
 ) -> None:
     """Put rain on pictures, and write the labels that go with it.
 
-    The rain depends on the seed and the pixels alone, as with `SynthesizeRain`. JPEG loses
-    some of it: use PNG where the labels must fit exactly.
+    The rain depends on the seed and on the picture's path below the folder given, or below
+    that where the wildcards of a glob begin; so it is that of `SynthesizeRain` with the same
+    data root. JPEG loses some of it: use PNG where the labels must fit exactly.
     """
     get_preset(preset)
     extras = {}
@@ -180,7 +181,8 @@ def rain(
                 "megapixels that rain is drawn on; make the picture smaller"
             )
         pixels = torch.from_numpy(np.array(picture.pixels))
-        sample = synthesize_rain(pixels_to_float(pixels.permute(2, 0, 1)), preset, seed)
+        background = pixels_to_float(pixels.permute(2, 0, 1))
+        sample = synthesize_rain(background, preset, seed, job.name)
 
         def encode(values: torch.Tensor) -> np.ndarray:
             return float_to_pixels(values.clamp(0, 1), pixels.dtype).permute(1, 2, 0).numpy()
@@ -190,7 +192,7 @@ def rain(
         if save_streaks:
             write_png(job.extras["streaks"], encode(sample.streak_map))
         if save_parameters:
-            drawn = {"source": job.source.name, "preset": preset, "seed": seed}
+            drawn = {"image_id": job.name, "preset": preset, "seed": seed}
             with atomic_path(job.extras["parameters"]) as temporary:
                 temporary.write_text(json.dumps(drawn | sample.parameters, indent=2) + "\n")
         write_picture(job.target, replace(picture, pixels=encode(sample.rainy)))

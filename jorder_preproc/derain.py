@@ -41,10 +41,22 @@ _SMALLEST_RETRY = 4
 class Derained(NamedTuple):
     """A picture without its rain, and the rain.
 
+    S is the network's estimate of the light that streaks add, as far as it was taken off, and
+    means what it does in Eq. 2 and 3 and in `RainSample`: light on the scale of B, without
+    the veil.
+
+    - The gate of a gated network shuts S as it shuts the change of B, S = g S': what is left
+      in the picture is not in S.
+    - Steps add up, each after the veil is gone. Streaks seen through it are alpha S, so a
+      deveil step divides what was found before by alpha + epsilon, as it does the picture
+      (Eq. 10). With its alpha and A, alpha (B + S) + (1 - alpha) A is then the picture given,
+      up to the network's error and what was cut off at black or white. S as seen in the
+      picture would take alpha to be compared with B, and alpha is not returned.
+
     Attributes:
         background: B, float, shaped like the image, in [0, 1].
-        streak_map: S, float, shaped like the image, >= 0.
-        region_mask: R, float, (1, H, W) or (N, 1, H, W), 0 or 1.
+        streak_map: S, float, shaped like the image, in [0, 1].
+        region_mask: R, float, (1, H, W) or (N, 1, H, W), 0 or 1: where any step saw streaks.
     """
 
     background: Tensor
@@ -57,8 +69,8 @@ class DerainedPixels(NamedTuple):
 
     Attributes:
         background: B, like the pixels given.
-        streak_map: S, like the pixels given and on their scale, cut off at white; None
-            where it was not asked for.
+        streak_map: S of `Derained`, like the pixels given and on their scale; None where it
+            was not asked for.
         region_mask: R, uint8 (H, W), 0 or 255; None where it was not asked for.
     """
 
@@ -80,9 +92,9 @@ def derain(
     """Estimate B, S and R of Eq. 2 from a rainy picture O; with a deveil network, of Eq. 3.
 
     Networks with the paper's labels change a picture only where they see rain: their own
-    region probability gates the change, B = O + g (B' - O); see `region_gate`. Networks
-    with the release's labels are not gated: S is what they take off, and R where that
-    shows. Nor are those trained without the gate, `Jorder.gated`.
+    region probability gates the change, B = O + g (B' - O), and S = g S'; see `region_gate`.
+    Networks with the release's labels are not gated, and their R is where S shows. Nor are
+    those trained without the gate, `Jorder.gated`.
 
     The picture runs on the device of the network; the results are on the picture's own.
     Large batches are run a few pictures at a time, with the same result up to rounding.
@@ -106,8 +118,7 @@ def derain(
             `RainPresence` derain everything.
 
     Returns:
-        B, S and R in the dtype and on the device of the image. Of several derain steps, S
-        is the sum of what each saw, and R is where any of them did.
+        B, S and R in the dtype and on the device of the image; see `Derained`.
 
     Raises:
         TypeError: image is not a tensor, or not float.
@@ -134,9 +145,7 @@ def derain(
                 for whole, some in zip(layers, part, strict=True)
             )
         )
-    results = Derained(
-        layers.background.values, layers.streak_map.values, layers.region_mask.values.clamp(max=1)
-    )
+    results = Derained(*(layer.values for layer in layers))
     return results if image.ndim == 4 else Derained(*(result[0] for result in results))
 
 
@@ -315,7 +324,8 @@ def _derain_window(network: Jorder, rainy: Tensor, cues: Tensor | None) -> Derai
         rain = output.mask_logits.float().softmax(1)[:, 1:]
         region_mask = rain > 0.5
         if network.gated:
-            change = region_gate(rain) * change
+            gate = region_gate(rain)
+            change, streak_map = gate * change, gate * streak_map
     else:
         region_mask = streak_map.amax(1, keepdim=True) > VISIBLE
     return Derained(
@@ -391,7 +401,7 @@ def _take_steps(
         new = background.blank(3)
         if step == "deveil":
             assert deveil is not None  # `check_order` saw to it
-            remove_from_canvas(deveil, views, new)
+            remove_from_canvas(deveil, views, new, layers.streak_map)
             views = [new]
         else:
             found = [layer and layer.blank(layer.channels) for layer in seen]

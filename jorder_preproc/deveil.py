@@ -209,7 +209,10 @@ def is_veiled(network: DeveilNetwork, views: Sequence[AnyCanvas]) -> Tensor:
 
 @torch.inference_mode()
 def remove_from_canvas(
-    network: DeveilNetwork, views: Sequence[AnyCanvas], target: AnyCanvas
+    network: DeveilNetwork,
+    views: Sequence[AnyCanvas],
+    target: AnyCanvas,
+    streak_map: AnyCanvas | None = None,
 ) -> None:
     """Write to `target` what `deveil` makes of the last of the views, some rows at a time.
 
@@ -217,6 +220,7 @@ def remove_from_canvas(
         network: see `deveil`.
         views: of the same pictures; see `estimate_from_views`.
         target: of the same shape.
+        streak_map: streaks seen through the veil, alpha S; S takes its place.
     """
     source = views[-1]
     count, height, width = source.shape
@@ -228,11 +232,17 @@ def remove_from_canvas(
         own = Veil(*(part[picture] for part in veil))
         for start in range(0, height, rows_at_once):
             rows = slice(start, min(start + rows_at_once, height))
-            image = source.read(picture, np.arange(rows.start, rows.stop), np.arange(width))
-            image = image.to(across.device, torch.promote_types(image.dtype, torch.float32))
+            window = picture, np.arange(rows.start, rows.stop), np.arange(width)
+            image = source.read(*window)
+            precise = torch.promote_types(image.dtype, torch.float32)
+            image = image.to(across.device, precise)
             down = positions(height, device=across.device)[rows]
-            background, _ = remove_veil(image, own, down, across)
+            background, transmission = remove_veil(image, own, down, across)
             target.write(picture, rows, slice(None), background.clamp(0, 1))
+            if streak_map is not None:
+                seen = streak_map.read(*window).to(across.device, precise)
+                streaks = seen / (transmission + EPSILON)
+                streak_map.write(picture, rows, slice(None), streaks)
 
 
 def estimate_from_views(network: DeveilNetwork, views: Sequence[AnyCanvas]) -> Veil:

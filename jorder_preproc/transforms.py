@@ -13,6 +13,9 @@ own colours; of a CMYK picture, inks without black.
 
 from __future__ import annotations
 
+import copy
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +38,7 @@ from jorder_preproc.models.weights import (
     load_deveil_model,
     load_model,
 )
+from jorder_preproc.rain.identity import check_image_id, frame_id
 from jorder_preproc.rain.presets import RainPreset, get_preset
 from jorder_preproc.rain.synthesize import synthesize_rain
 
@@ -69,30 +73,39 @@ def derain_image(
     return frames.encode(derained.background)
 
 
-def rain_image(image: Any, preset: str | RainPreset = "heavy", seed: int = 0) -> Any:
+def rain_image(
+    image: Any,
+    preset: str | RainPreset = "heavy",
+    seed: int = 0,
+    image_id: str | int | None = None,
+) -> Any:
     """Put rain on a picture of any type (Eq. 3).
 
-    The rain is a function of the seed and of the decoded RGB pixels, rounded to 8 bits,
-    alone: the same for a PIL image, a tensor and an array of one picture, and for every
-    frame of a video or batch its own.
+    The rain is a function of the seed and of the image id alone: the same for a PIL image, a
+    tensor and an array of one picture, and for every decoder.
 
     Args:
         image: a clean picture, or frames; see `jorder_preproc.images`.
         preset: see `synthesize_rain`.
         seed: >= 0.
+        image_id: see `synthesize_rain`. The first of several frames has this id, those behind
+            it `ID#1`, `ID#2` and so on; without an id each has the digest of its own pixels.
 
     Returns:
         O, in the type of `image`.
 
     Raises:
-        TypeError: not a picture, or its dtype or PIL mode is not known.
+        TypeError: not a picture, its dtype or PIL mode is not known, or an image id that is
+            neither text nor a whole number.
         ValueError: wrong shape, floats outside [0, 1], NaN, unknown preset, negative seed.
     """
     frames = decode(image)
-    rainy = torch.empty(frames.rgb.shape, device="cpu")
-    for frame, result in zip(frames.rgb, rainy, strict=True):
-        background = frame.to("cpu", torch.float32)
-        result.copy_(synthesize_rain(background, preset, seed).rainy)
+    precise = torch.promote_types(frames.rgb.dtype, torch.float32)
+    rainy = torch.empty(frames.rgb.shape, dtype=precise, device="cpu")
+    for number, (frame, result) in enumerate(zip(frames.rgb, rainy, strict=True)):
+        name = None if image_id is None else frame_id(image_id, number)
+        background = frame.to("cpu", precise)
+        result.copy_(synthesize_rain(background, preset, seed, name).rainy)
     return frames.encode(rainy)
 
 
@@ -226,14 +239,22 @@ class JorderDerain(_PictureTransform):
 
 
 class SynthesizeRain(_PictureTransform):
-    """Put rain on every picture of a sample; the same on the same picture, always.
+    """Put rain on every picture of a sample; the same on the same image, always.
+
+    Name the image, and the rain does not hang on how its file was decoded:
+    `SynthesizeRain()(picture, image_id="val/0001.jpg")`. Within a `Compose`, which hands on no
+    arguments, put the id into the sample, under the key `image_id` of a dict anywhere in it:
+    `{"image": picture, "image_id": "val/0001.jpg"}`. The id is the image's path below the data
+    root, `jorder_preproc.rain.image_name(path, data_root)`; all pictures of a sample share it.
+    Without one it is the digest of the pixels; see `synthesize_rain`.
 
     Args:
         preset: see `synthesize_rain`.
         seed: >= 0; another one gives every picture other rain.
 
     Raises:
-        ValueError: unknown preset, or a negative seed.
+        TypeError: when called, with an image id that is neither text nor a whole number.
+        ValueError: unknown preset, or a negative seed; when called, a sample with several ids.
     """
 
     def __init__(self, preset: str | RainPreset = "heavy", seed: int = 0):
@@ -243,9 +264,47 @@ class SynthesizeRain(_PictureTransform):
             raise ValueError(f"seed must be >= 0, got {seed}")
         self.preset = preset
         self.seed = seed
+        self._image_id: str | int | None = None
+
+    def forward(self, *inputs: Any, image_id: str | int | None = None) -> Any:
+        """Put rain on the pictures of a sample.
+
+        Args:
+            inputs: the sample.
+            image_id: of its pictures; None takes the one in the sample, if there is one.
+        """
+        # a copy, since torchvision hands on pictures alone, and threads may share a transform
+        named = copy.copy(self)
+        named._image_id = _find_image_id(inputs) if image_id is None else image_id
+        return super(SynthesizeRain, named).forward(*inputs)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return rain_image(inpt, self.preset, self.seed)
+        return rain_image(inpt, self.preset, self.seed, self._image_id)
+
+
+def _find_image_id(sample: Any) -> str | int | None:
+    """The value under the key `image_id` of the dicts in a sample; None where there is none."""
+    found = set(_image_ids(sample))
+    if len(found) > 1:
+        names = ", ".join(sorted(map(repr, found)))
+        raise ValueError(
+            f"expected a sample of one image, got the ids {names}; transform samples one by one"
+        )
+    return found.pop() if found else None
+
+
+def _image_ids(sample: Any) -> Iterator[str | int]:
+    if isinstance(sample, Mapping):
+        for key, value in sample.items():
+            if key != "image_id":
+                yield from _image_ids(value)
+            elif value is not None:
+                # targets of detection may hold it as a tensor of one number
+                number = _is_plain(value) and math.prod(value.shape) == 1
+                yield check_image_id(value.item() if number else value)
+    elif isinstance(sample, (list, tuple)):
+        for part in sample:
+            yield from _image_ids(part)
 
 
 def _is_plain(item: Any) -> bool:

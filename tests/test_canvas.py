@@ -88,10 +88,16 @@ def test_pixels_are_rounded_and_cut_off_at_white():
     assert canvas.pixels.ravel().tolist() == [0, 1, 255, 255]
 
 
-def test_added_floats_are_their_sum():
+def test_floats_are_cut_off_at_white():
+    canvas = FloatCanvas(torch.zeros(1, 1, 1, 2))
+    canvas.write(slice(None), slice(0, 1), slice(0, 2), torch.tensor([0.5, 1.5]).view(1, 1, 1, 2))
+    assert canvas.values.flatten().tolist() == [0.5, 1]
+
+
+def test_added_floats_are_their_sum_cut_off_at_white():
     canvas = FloatCanvas(torch.tensor([0.25, 0.75]).view(1, 1, 1, 2))
     canvas.add(FloatCanvas(torch.tensor([0.5, 0.5]).view(1, 1, 1, 2)))
-    assert canvas.values.flatten().tolist() == [0.75, 1.25]
+    assert canvas.values.flatten().tolist() == [0.75, 1]
 
 
 @pytest.mark.parametrize(

@@ -365,23 +365,32 @@ def test_rain_gives_what_the_function_gives(jorder, preset):
     options = ("--save-mask", "--save-streaks", "--save-parameters")
     result = jorder("rain", "a.png", "-o", "out", "--preset", preset, "--seed", 3, *options)
     assert result.exit_code == 0, result.output
-    sample = synthesize_rain(to_tensor(pixels), preset, 3)
+    sample = synthesize_rain(to_tensor(pixels), preset, 3, "a.png")
     np.testing.assert_array_equal(pixels_of("out/a.png"), to_pixels(sample.rainy))
     np.testing.assert_array_equal(pixels_of("out/a_streaks.png"), to_pixels(sample.streak_map))
     mask = to_pixels(sample.region_mask)[..., 0]
     np.testing.assert_array_equal(pixels_of("out/a_mask.png"), mask)
     written = json.loads(Path("out/a_rain.json").read_text())
     drawn = json.loads(json.dumps(sample.parameters))
-    assert written == {"source": "a.png", "preset": preset, "seed": 3, **drawn}
+    assert written == {"image_id": "a.png", "preset": preset, "seed": 3, **drawn}
 
 
-def test_rain_depends_on_the_seed_and_not_on_the_name(jorder):
-    picture("a.png")
-    picture("b.png")
-    jorder("rain", "a.png", "b.png", "-o", "out")
-    jorder("rain", "a.png", "-o", "other", "--seed", 1)
-    np.testing.assert_array_equal(pixels_of("out/a.png"), pixels_of("out/b.png"))
-    assert not np.array_equal(pixels_of("out/a.png"), pixels_of("other/a.png"))
+def test_rain_depends_on_the_seed_and_on_the_name_below_the_folder(jorder):
+    pixels = picture("photos/sub/a.png")
+    picture("photos/b.png")
+    picture("moved/photos/sub/a.png")
+    jorder("rain", "photos", "-o", "out")
+    jorder("rain", "photos/*/a.png", "-o", "glob")
+    jorder("rain", "moved/photos", "-o", "moved_out")
+    jorder("rain", "photos", "-o", "other", "--seed", 1)
+    jorder("rain", "photos/sub/a.png", "-o", "single")
+    rainy = pixels_of("out/sub/a.png")
+    expected = synthesize_rain(to_tensor(pixels), "heavy", 0, "sub/a.png").rainy
+    np.testing.assert_array_equal(rainy, to_pixels(expected))
+    for same in ("glob/sub/a.png", "moved_out/sub/a.png"):
+        np.testing.assert_array_equal(pixels_of(same), rainy)
+    for other in ("out/b.png", "other/sub/a.png", "single/a.png"):
+        assert not np.array_equal(pixels_of(other), rainy)
 
 
 def test_rain_refuses(jorder, monkeypatch):

@@ -15,6 +15,7 @@ from jorder_preproc.derain import (
     region_gate,
 )
 from jorder_preproc.deveil import estimate_light
+from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder, StageOutput
 from jorder_preproc.rain.synthesize import VISIBLE
 from tests.networks import random_deveil_network, random_network
@@ -59,11 +60,13 @@ def test_derain_with_paper_labels_matches_loop(network, size):
     image = picture(3, *size)
     background, streak_map, logits, padded, height, width = run_padded(network, image)
     rain = np.exp(logits[1]) / (np.exp(logits[0]) + np.exp(logits[1]))
-    expected = np.clip(padded + slow_gate(rain) * (background - padded), 0, 1)
+    gate = slow_gate(rain)
+    expected = np.clip(padded + gate * (background - padded), 0, 1)
+    expected_streaks = np.clip(gate * streak_map, 0, 1)
     actual = derain(network, image)
     kept = (slice(None), slice(height), slice(width))
     np.testing.assert_allclose(actual.background, expected[kept], atol=2e-6)
-    np.testing.assert_allclose(actual.streak_map, np.maximum(streak_map, 0)[kept], atol=2e-6)
+    np.testing.assert_allclose(actual.streak_map, expected_streaks[kept], atol=2e-6)
     np.testing.assert_array_equal(actual.region_mask, (rain > 0.5)[None][kept])
     assert (actual.background - image).abs().max() > 0.01
 
@@ -74,7 +77,7 @@ def test_derain_with_release_labels_is_not_gated():
     background, streak_map, _, _, height, width = run_padded(network, image)
     actual = derain(network, image)
     kept = (slice(None), slice(height), slice(width))
-    expected_streaks = np.maximum(-streak_map, 0)[kept]
+    expected_streaks = np.clip(-streak_map, 0, 1)[kept]
     np.testing.assert_allclose(actual.background, np.clip(background, 0, 1)[kept], atol=2e-6)
     np.testing.assert_allclose(actual.streak_map, expected_streaks, atol=2e-6)
     expected_mask = (expected_streaks > VISIBLE).any(0, keepdims=True)
@@ -262,6 +265,76 @@ def test_other_errors_of_the_network_are_passed_on():
     assert broken.failures == 1
 
 
+# what S means
+
+
+class Stub(Jorder):
+    """Takes light off a column of pixels and says that it rains there, one step after the other."""
+
+    def __init__(self, takes: list[float], probability: float = 1.0, gated: bool = True):
+        super().__init__("jorder_e_lite", gated=gated)
+        self.takes, self.probability = iter(takes), probability
+
+    def forward(self, rainy: torch.Tensor, active_paths: int | None = None) -> list[StageOutput]:
+        streaks = torch.zeros_like(rainy)
+        streaks[..., 8] = next(self.takes)
+        logits = rainy.new_zeros(len(rainy), 2, *rainy.shape[2:])
+        logits[:, 1] = -50  # no rain
+        logits[:, 1, :, 8] = 50 if self.probability == 1 else np.log(self.probability / 0.25)
+        return [StageOutput(rainy - streaks, streaks, logits)]
+
+
+@pytest.mark.parametrize(("gated", "taken"), [(True, 0.15), (False, 0.2)])
+def test_streaks_are_what_the_gate_lets_through(gated, taken):
+    # log 3 to 0: a probability of 3/4
+    image = torch.full((3, 16, 16), 0.6)
+    result = derain(Stub([0.2], probability=0.75, gated=gated), image)
+    expected = torch.zeros_like(image)
+    expected[..., 8] = taken
+    torch.testing.assert_close(result.streak_map, expected)
+    torch.testing.assert_close(result.background, image - expected)
+    assert torch.equal(result.region_mask, (expected[:1] > 0).float())
+
+
+class EvenVeil(DeveilNetwork):
+    """Sees alpha = 1/2 everywhere."""
+
+    def __init__(self):
+        super().__init__("jorder_deveil_lite")
+
+    def forward(self, overview: torch.Tensor) -> torch.Tensor:
+        coefficients = overview.new_zeros(len(overview), 2, 1, 1, 1)
+        coefficients[:, 0] = np.log(0.5)
+        return coefficients
+
+
+@pytest.mark.parametrize(
+    ("order", "takes"),
+    [
+        # all of it is seen through the veil: alpha S
+        (("derain", "deveil"), [0.1]),
+        # half of it is; the rest comes out behind the veil
+        (("derain", "deveil", "derain"), [0.05, 0.1]),
+        (("deveil", "derain"), [0.2]),
+    ],
+    ids=str,
+)
+def test_streaks_behind_a_veil_are_those_of_equation_3(order, takes):
+    """B = 0.4, S = 0.2 in one column, alpha = 1/2, A = 0.8: O = 0.6, and 0.7 in the column."""
+    image = torch.full((3, 16, 16), 0.6)
+    image[..., 8] = 0.7
+    streaks = torch.zeros_like(image)
+    streaks[..., 8] = 0.2
+    result = derain(Stub(takes), image, deveil=EvenVeil(), order=order)
+    torch.testing.assert_close(result.background, torch.full_like(image, 0.4), rtol=0, atol=1e-4)
+    torch.testing.assert_close(result.streak_map, streaks, rtol=0, atol=1e-4)
+    rainy = 0.5 * (result.background + result.streak_map * result.region_mask) + 0.5 * 0.8
+    torch.testing.assert_close(rainy, image, rtol=0, atol=1e-4)
+    pixels = (image.permute(1, 2, 0) * 65535).round().numpy().astype(np.uint16)
+    found = derain_pixels(Stub(takes), pixels, deveil=EvenVeil(), order=order, with_streak_map=True)
+    np.testing.assert_allclose(found.streak_map / 65535, streaks.permute(1, 2, 0), atol=1e-4)
+
+
 # the veil
 
 ORDERS = [
@@ -281,8 +354,8 @@ def deveiler():
     return random_deveil_network()
 
 
-def deveil_by_hand(deveiler, *views) -> torch.Tensor:
-    """The last of the views without the veil that all of them show, on average."""
+def deveil_by_hand(deveiler, *views) -> tuple[torch.Tensor, torch.Tensor]:
+    """The last of the views without the veil that all of them show, on average, and alpha."""
     maps, light = 0.0, 0.0
     for view in views:
         overview = adaptive_avg_pool2d(view, deveiler.overview_shape(view.shape[-2:]))
@@ -291,7 +364,7 @@ def deveil_by_hand(deveiler, *views) -> torch.Tensor:
         light = light + own_light / len(views)
     maps = interpolate(maps, size=views[-1].shape[-2:], mode="bilinear")
     alpha = (maps[:, :1] + maps[:, 1:] * views[-1] / light).exp()
-    return ((views[-1] - (1 - alpha) * light) / alpha).clamp(0, 1)
+    return ((views[-1] - (1 - alpha) * light) / alpha).clamp(0, 1), alpha
 
 
 def steps_by_hand(network, deveiler, image, order) -> Derained:
@@ -301,10 +374,11 @@ def steps_by_hand(network, deveiler, image, order) -> Derained:
     for step in order:
         if step == "deveil":
             views = [image] if image is veiled else [veiled, image]
-            veiled = image = deveil_by_hand(deveiler, *views)
+            image, alpha = deveil_by_hand(deveiler, *views)
+            veiled, streak_map = image, (streak_map / alpha).clamp(max=1)
         else:
             image, streaks, mask = derain(network, image)
-            streak_map = streak_map + streaks
+            streak_map = (streak_map + streaks).clamp(max=1)
             region_mask = torch.maximum(region_mask, mask)
     return Derained(image, streak_map, region_mask)
 
@@ -412,7 +486,7 @@ def test_derain_pixels_takes_the_steps_of_derain(network, deveiler, order, dtype
     actual = derain_pixels(network, pixels, with_streak_map=True, with_region_mask=True, **options)
     for ours, theirs in zip(actual[:2], expected[:2], strict=True):
         assert ours.dtype == dtype
-        difference = ours - theirs.clamp(max=1).permute(1, 2, 0).numpy() * peak
+        difference = ours - theirs.permute(1, 2, 0).numpy() * peak
         assert np.abs(difference).max() <= most
     assert (actual.region_mask != expected.region_mask[0].numpy() * 255).mean() < 1e-3
 
@@ -489,7 +563,7 @@ def test_derain_pixels_is_derain_rounded(network, dtype, peak, size):
     actual = derain_pixels(network, pixels, tile=180, with_streak_map=True, with_region_mask=True)
 
     def rounded(values: torch.Tensor) -> np.ndarray:
-        scaled = np.round(values.clamp(max=1).permute(1, 2, 0).numpy() * np.float32(peak))
+        scaled = np.round(values.permute(1, 2, 0).numpy() * np.float32(peak))
         return scaled.astype(dtype)
 
     np.testing.assert_array_equal(actual.background, rounded(expected.background))

@@ -12,6 +12,7 @@ from PIL import Image, ImageSequence
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
+from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 import jorder_preproc
@@ -25,6 +26,7 @@ from jorder_preproc import (
     synthesize_rain,
 )
 from jorder_preproc.models.weights import save_weights
+from jorder_preproc.rain import image_name
 from tests.networks import random_deveil_network, random_network
 
 HEIGHT, WIDTH = 17, 22
@@ -50,9 +52,9 @@ def expected_background(network, rgb: np.ndarray) -> np.ndarray:
     return np.round(background.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
 
 
-def expected_rain(rgb: np.ndarray, seed: int = 0) -> np.ndarray:
+def expected_rain(rgb: np.ndarray, seed: int = 0, image_id: str | None = None) -> np.ndarray:
     image = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)
-    rainy = synthesize_rain(image, "heavy", seed).rainy
+    rainy = synthesize_rain(image, "heavy", seed, image_id).rainy
     return np.round(rainy.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
 
 
@@ -515,6 +517,83 @@ def test_rain_differs_by_seed_and_picture():
     np.testing.assert_array_equal(rainy[0], rainy[2])
     np.testing.assert_array_equal(rainy[1], expected_rain(np.ascontiguousarray(rgb[:, ::-1])))
     assert not np.array_equal(rainy[0], rainy[1][:, ::-1])
+
+
+def test_named_rain():
+    rgb = photo(40, 50)
+    expected = expected_rain(rgb, image_id="val/a.jpg")
+    transform = SynthesizeRain()
+    np.testing.assert_array_equal(transform(rgb, image_id="val/a.jpg"), expected)
+    np.testing.assert_array_equal(rain_image(rgb, image_id="val/a.jpg"), expected)
+    # a name in the call goes before one in the sample, and is not kept for the next
+    sample = {"image": rgb, "image_id": "val/b.jpg"}
+    np.testing.assert_array_equal(transform(sample, image_id="val/a.jpg")["image"], expected)
+    np.testing.assert_array_equal(transform(rgb), expected_rain(rgb))
+    assert (expected != expected_rain(rgb)).any()
+
+
+@pytest.mark.parametrize("image_id", ["val/a.jpg", 7, torch.tensor([7]), torch.tensor(7)])
+def test_rain_named_in_the_sample_of_a_compose(image_id):
+    picture = Image.fromarray(photo(40, 50))
+    name = image_id if isinstance(image_id, str) else 7
+    expected = expected_rain(np.array(picture), image_id=name)
+    transform = v2.Compose([SynthesizeRain(), v2.RandomHorizontalFlip(p=0)])
+    flat = transform({"image": picture, "image_id": image_id, "label": 3})
+    np.testing.assert_array_equal(np.array(flat["image"]), expected)
+    assert flat["image_id"] is image_id and flat["label"] == 3
+    # as the data sets of detection have it
+    rainy, target = transform(picture, {"boxes": [], "image_id": image_id})
+    np.testing.assert_array_equal(np.array(rainy), expected)
+    assert target["image_id"] is image_id
+
+
+def test_a_sample_of_several_names():
+    rgb = photo(40, 50)
+    twice = [{"image": rgb, "image_id": "a"}, {"id": 5, "image_id": "a"}, {"image_id": None}]
+    rainy = SynthesizeRain()(twice)[0]["image"]
+    np.testing.assert_array_equal(rainy, expected_rain(rgb, image_id="a"))
+    with pytest.raises(ValueError, match="sample of one image, got the ids 'a', 'b'; .* one by"):
+        SynthesizeRain()([{"image": rgb, "image_id": "a"}, {"image_id": "b"}])
+    with pytest.raises(TypeError, match="text or a whole number, got list"):
+        SynthesizeRain()({"image": rgb, "image_id": ["a", "b"]})
+
+
+def test_named_rain_in_a_loader_of_files(tmp_path):
+    """The way for `ImageFolder`, whose transforms see no paths."""
+    for number, folder in enumerate(("cat", "dog")):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels(24, 30, 3, seed=number)).save(tmp_path / folder / "1.png")
+
+    def load(path: str) -> Image.Image:
+        picture = Image.open(path).convert("RGB")
+        return rain_image(picture, "heavy", seed=0, image_id=image_name(path, tmp_path))
+
+    for image, target in ImageFolder(tmp_path, loader=load):
+        name = f"{('cat', 'dog')[target]}/1.png"
+        expected = expected_rain(pixels(24, 30, 3, seed=target), image_id=name)
+        np.testing.assert_array_equal(np.array(image), expected)
+
+
+def test_rain_on_named_frames():
+    frames = np.stack([photo(40, 50)] * 3)
+    rainy = rain_image(frames, image_id="clip.mp4")
+    for number, name in enumerate(("clip.mp4", "clip.mp4#1", "clip.mp4#2")):
+        np.testing.assert_array_equal(rainy[number], expected_rain(frames[0], image_id=name))
+    np.testing.assert_array_equal(rain_image(frames[:1], image_id="clip.mp4")[0], rainy[0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(40, 50, 3), (40, 50)])
+def test_rain_leaves_dry_pixels_bit_identical(dtype, shape):
+    image = pixels(*shape, dtype=dtype)
+    rainy = rain_image(image, "severity_1", image_id="a")
+    peak = 1 if image.dtype.kind == "f" else np.iinfo(dtype).max
+    rgb = image if len(shape) == 3 else np.repeat(image[..., None], 3, 2)
+    background = torch.from_numpy(rgb.astype(np.float32) / peak).permute(2, 0, 1)
+    region = synthesize_rain(background, "severity_1", image_id="a").region_mask[0].numpy() > 0
+    assert 0.01 < region.mean() < 0.99
+    np.testing.assert_array_equal(rainy[~region], image[~region])
+    assert (rainy[region] != image[region]).any()
 
 
 def test_rain_on_grey_is_that_on_equal_channels():

@@ -57,7 +57,7 @@ def build_config(task: str, work_dir: Path, images: int, epochs: int | None) -> 
         folder = work_dir / f"scenes_{split}_{count}"
         write_dataset(task, folder, count, split=split, scale=scale, processes=processes)
         dataset = cfg[f"{stage}_dataloader"]["dataset"]
-        dataset["root" if task == "classification" else "data_root"] = str(folder.resolve())
+        dataset["data_root"] = str(folder.resolve())
     for key in ("test_dataloader", "test_cfg", "test_evaluator"):
         cfg[key] = None
     if epochs is not None:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.rain import PRESETS, synthesize_rain
-from jorder_preproc.rain.synthesize import rain_generator
+from jorder_preproc.rain.identity import rain_generator
 from training.data import list_photos, read_photo
 
 DRY = "dry"

@@ -26,7 +26,7 @@ train_dataloader = dict(
     sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(
         type="ImageNetValidation",
-        root=data_root,
+        data_root=data_root,
         pipeline=[
             dict(type="LoadPillowImage"),
             dict(type="CameraEffects"),
@@ -40,7 +40,7 @@ test_dataloader = dict(
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type="ImageNetValidation",
-        root=data_root,
+        data_root=data_root,
         pipeline=[dict(type="LoadPillowImage"), dict(type="ResizeAndPack", settings=settings)],
         test_mode=True,
     ),

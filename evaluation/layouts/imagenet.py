@@ -93,10 +93,7 @@ def list_imagenet(
         LayoutError: no pictures, unknown or missing classes, a picture or a label without
             its partner, duplicates, numbers out of range, more or fewer classes than outputs.
     """
-    root = Path(root)
-    check_folder(root, "the pictures of ImageNet's validation set")
-    if (root / "val").is_dir():
-        root = root / "val"
+    root = picture_folder(root)
     home = root.parent if root.name == "val" else root
     class_list = _find_class_list(root, home, classes)
     folders, pictures = list_folders(root), list_pictures(root)
@@ -115,6 +112,17 @@ def list_imagenet(
         found.class_list.names,
         found.layout,
     )
+
+
+def picture_folder(root: str | Path) -> Path:
+    """The folder of the pictures: ROOT, or `val` in it.
+
+    Raises:
+        LayoutError: no such folder.
+    """
+    root = Path(root)
+    check_folder(root, "the pictures of ImageNet's validation set")
+    return root / "val" if (root / "val").is_dir() else root
 
 
 def _find_class_list(root: Path, home: Path, given: str | Path | None) -> ClassList | None:

@@ -38,14 +38,19 @@ def insert_rain(pipeline: list[Any], rain: Any) -> Outcome:
     return _insert(pipeline, rain, "SynthesizeRain")
 
 
-def dataset_pipelines(dataset: MutableMapping[str, Any]) -> Iterator[list[Any]]:
-    """The pipelines in the config of a data set and of those it wraps."""
-    pipeline = dataset.get("pipeline")
-    if pipeline is not None:
-        yield pipeline
+def datasets(dataset: MutableMapping[str, Any]) -> Iterator[MutableMapping[str, Any]]:
+    """The config of a data set, and those of the ones it wraps."""
+    yield dataset
     wrapped = [dataset["dataset"]] if isinstance(dataset.get("dataset"), Mapping) else []
     for inner in [*wrapped, *dataset.get("datasets", ())]:
-        yield from dataset_pipelines(inner)
+        yield from datasets(inner)
+
+
+def dataset_pipelines(dataset: MutableMapping[str, Any]) -> Iterator[list[Any]]:
+    """The pipelines in the config of a data set and of those it wraps."""
+    for config in datasets(dataset):
+        if config.get("pipeline") is not None:
+            yield config["pipeline"]
 
 
 def _insert(pipeline: list[Any], step: Any, kind: str) -> Outcome:

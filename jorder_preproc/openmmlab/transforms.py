@@ -14,6 +14,7 @@ import torch
 from jorder_preproc import transforms
 from jorder_preproc.models.jorder import Jorder
 from jorder_preproc.openmmlab.pictures import change_array
+from jorder_preproc.rain.identity import image_name
 from jorder_preproc.rain.presets import RainPreset
 from jorder_preproc.registry import TRANSFORMS
 
@@ -62,22 +63,39 @@ class JorderDerain:
 
 @TRANSFORMS.register_module()
 class SynthesizeRain:
-    """Put rain on `results['img']`; the same as the torchvision transform on the same picture.
+    """Put rain on `results['img']`; the same as the torchvision transform on the same image.
+
+    The image's id is its name: the path `results['img_path']` below `data_root`, or the file
+    name where no root is given or the file lies elsewhere. So the rain is the same wherever the
+    data lie, and that of `jorder rain DATA_ROOT`. Pictures without a path, such as arrays given
+    to an inferencer, have the digest of their pixels.
 
     Args:
         preset: see `synthesize_rain`.
         seed: >= 0; another one gives every picture other rain.
+        data_root: of the data set; `python -m evaluation` gives each its own. Without it,
+            files of one name in different folders get the same rain.
 
     Raises:
         ValueError: unknown preset, or a negative seed.
     """
 
-    def __init__(self, preset: str | RainPreset = "heavy", seed: int = 0):
+    def __init__(
+        self,
+        preset: str | RainPreset = "heavy",
+        seed: int = 0,
+        data_root: str | Path | None = None,
+    ):
         self._change = transforms.SynthesizeRain(preset, seed)
+        self._data_root = data_root
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Put rain on `results['img']`."""
-        results["img"] = change_array(results["img"], self._change)
+        path = results.get("img_path")
+        name = None if path is None else image_name(path, self._data_root)
+        results["img"] = change_array(
+            results["img"], lambda image: self._change(image, image_id=name)
+        )
         return results
 
     def __repr__(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from jorder_preproc.rain import streaks
 from jorder_preproc.rain.accumulation import Accumulation, draw_accumulation, no_accumulation
 from jorder_preproc.rain.compose import compose
 from jorder_preproc.rain.grid import to_grid
+from jorder_preproc.rain.identity import pixel_digest, rain_generator
 from jorder_preproc.rain.presets import RENDERERS, RainPreset, Range, get_preset
 
 VISIBLE = 2 / 255
@@ -221,16 +221,18 @@ def synthesize_rain(
     """Put rain on a clean picture.
 
     The rain is a function of the seed and the image id alone: the same in any batch,
-    worker or process.
+    worker, process and decoder; see `jorder_preproc.rain.identity`.
 
     Args:
         background: float (3, H, W), in [0, 1].
         preset: a name in `PRESETS`, or ranges of your own.
         seed: >= 0.
-        image_id: what tells this picture from others, a file name for example. None
-            takes a digest of its pixels, rounded to 8 bits.
+        image_id: the picture's name, its path below the data root with `/`, as
+            `image_name` gives it, or a number. None takes a digest of its pixels, rounded to
+            8 bits.
 
     Raises:
+        TypeError: an image id that is neither text nor a whole number.
         ValueError: unknown preset, negative seed, or not a float (3, H, W) in [0, 1].
     """
     check_image(background)
@@ -258,19 +260,6 @@ def check_image(image: Tensor) -> None:
             f"the picture must be finite and in [0, 1], got values from {low:g} to {high:g}; "
             "divide 8-bit pixels by 255"
         )
-
-
-def rain_generator(seed: int, image_id: str | int) -> np.random.Generator:
-    """The random generator for one image of one seed."""
-    digest = hashlib.blake2b(f"{type(image_id).__name__}:{image_id}".encode(), digest_size=16)
-    return np.random.default_rng([seed, int.from_bytes(digest.digest(), "little")])
-
-
-def pixel_digest(image: Tensor) -> str:
-    """Digest of the RGB pixels, rounded to 8 bits, of a float (3, H, W) image in [0, 1]."""
-    pixels = (image.detach().cpu() * 255).round().to(torch.uint8)
-    content = pixels.permute(1, 2, 0).contiguous().numpy().tobytes()
-    return hashlib.blake2b(repr(tuple(pixels.shape)).encode() + content, digest_size=16).hexdigest()
 
 
 def _log_uniform(rng: np.random.Generator, bounds: Range) -> float:

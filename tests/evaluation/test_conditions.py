@@ -10,13 +10,13 @@ from jorder_preproc.models.weights import DEVEIL_WEIGHTS, shipped_sha256
 from tests.networks import random_deveil_network
 
 LOAD, PACK = dict(type="LoadImageFromFile"), dict(type="PackSegInputs")
-RAIN = dict(type="jorder_preproc.SynthesizeRain", preset="storm", seed=3)
+RAIN = dict(type="jorder_preproc.SynthesizeRain", preset="storm", seed=3, data_root="data")
 ARGUMENTS = dict(model="jorder_e_lite", weights=None, deveil=False, deveil_weights=None)
 DERAIN = dict(type="jorder_preproc.JorderDerain", **ARGUMENTS)
 
 
 def config(pipeline=(LOAD, PACK), **more) -> Config:
-    dataset = dict(type="Set", pipeline=[dict(step) for step in pipeline])
+    dataset = dict(type="Set", data_root="data", pipeline=[dict(step) for step in pipeline])
     return Config(dict(model=dict(type="Net"), test_dataloader=dict(dataset=dataset), **more))
 
 
@@ -41,6 +41,15 @@ def test_conditions_differ_in_what_is_behind_the_loader_alone(condition, inserte
     expected = config().to_dict()
     del expected["test_dataloader"]["dataset"]["pipeline"]
     assert cfg == expected
+
+
+def test_pictures_are_named_from_the_root_of_their_own_data_set():
+    sets = [dict(type="Set", pipeline=[LOAD], data_root=root) for root in ("a", "b")]
+    sets.append(dict(type="Set", pipeline=[LOAD]))
+    wrapped = dict(type="Repeat", dataset=dict(type="Concat", datasets=sets))
+    cfg = changed("rainy", Config(dict(test_dataloader=dict(dataset=wrapped))))
+    steps = [inner.pipeline[1] for inner in cfg.test_dataloader.dataset.dataset.datasets]
+    assert [step.data_root for step in steps] == ["a", "b", None]
 
 
 def test_batches_are_derained_by_the_hook():

@@ -6,8 +6,10 @@ import torch
 from mmcv.transforms import Compose
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
+from typer.testing import CliRunner
 
 import jorder_preproc
+from jorder_preproc.cli import app
 from jorder_preproc.models import load_model, save_weights
 from jorder_preproc.openmmlab import JorderDerain, SynthesizeRain
 from tests.openmmlab.stack import DERAIN, derained, photo
@@ -90,12 +92,66 @@ def test_deveil_equals_the_torchvision_transform(bgr, weights, deveil_weights, d
 @pytest.mark.parametrize("preset", ["light", "storm"])
 def test_rain_equals_the_torchvision_transform(bgr, preset):
     picture = Image.fromarray(bgr[..., ::-1].copy())
-    expected = np.array(jorder_preproc.SynthesizeRain(preset, seed=3)(picture))
+    # `change` calls the file a.jpg
+    expected = np.array(jorder_preproc.SynthesizeRain(preset, seed=3)(picture, image_id="a.jpg"))
     actual = change(SynthesizeRain(preset, seed=3), bgr)
     np.testing.assert_array_equal(actual[..., ::-1], expected)
     floats = change(SynthesizeRain(preset, seed=3), bgr.astype(np.float32))
     np.testing.assert_array_equal(np.round(floats), actual)
     assert not np.array_equal(actual, change(SynthesizeRain(preset, seed=4), bgr))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rain_leaves_dry_pixels_bit_identical(bgr, dtype):
+    image = (bgr * 0.7371).astype(dtype)
+    rainy = change(SynthesizeRain("severity_1"), image)
+    background = torch.from_numpy(image[..., ::-1] / dtype(255)).permute(2, 0, 1)
+    sample = jorder_preproc.synthesize_rain(background, "severity_1", image_id="a.jpg")
+    dry = sample.region_mask[0].numpy() == 0
+    assert 0.01 < dry.mean() < 0.99
+    np.testing.assert_array_equal(rainy[dry], image[dry])
+
+
+def rainy_file(path, **arguments) -> np.ndarray:
+    """A file through a pipeline, as RGB."""
+    steps = [dict(type="LoadImageFromFile"), dict(type="jorder_preproc.SynthesizeRain")]
+    steps[1] |= arguments
+    return Compose(steps)({"img_path": str(path)})["img"][..., ::-1]
+
+
+def test_rain_on_an_image_is_one_in_every_harness_and_place(tmp_path, monkeypatch):
+    here, elsewhere = tmp_path / "data", tmp_path / "another/disk/copy"
+    for root in (here, elsewhere):
+        (root / "images/val").mkdir(parents=True)
+        Image.fromarray(photo(33, 46)).save(root / "images/val/1.png")
+    file = here / "images/val/1.png"
+    expected = rainy_file(file, data_root=str(here))
+    moved = rainy_file(elsewhere / "images/val/1.png", data_root=str(elsewhere) + "/")
+    np.testing.assert_array_equal(moved, expected)
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(rainy_file("data/images/val/1.png", data_root="data"), expected)
+
+    named = dict(image_id="images/val/1.png")
+    torchvision = np.array(jorder_preproc.SynthesizeRain()(Image.open(file), **named))
+    np.testing.assert_array_equal(torchvision, expected)
+
+    result = CliRunner().invoke(app, ["rain", "data", "-o", "out"])
+    assert result.exit_code == 0, result.output
+    written = np.array(Image.open("out/images/val/1.png"))
+    np.testing.assert_array_equal(written, expected)
+
+    # nothing says where the data lie: the file name
+    rgb = photo(33, 46)
+    expected = jorder_preproc.rain_image(rgb, image_id="1.png")
+    np.testing.assert_array_equal(rainy_file(file), expected)
+    np.testing.assert_array_equal(rainy_file(file, data_root=str(elsewhere)), expected)
+
+
+@pytest.mark.parametrize("results", [{}, {"img_path": None}])
+def test_rain_on_a_picture_without_a_path(bgr, results):
+    rainy = SynthesizeRain()({"img": bgr, **results})["img"]
+    expected = jorder_preproc.rain_image(bgr[..., ::-1].copy())
+    np.testing.assert_array_equal(rainy[..., ::-1], expected)
 
 
 def test_errors_come_early():

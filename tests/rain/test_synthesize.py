@@ -10,7 +10,8 @@ from skimage import data
 
 from jorder_preproc.metrics import psnr
 from jorder_preproc.rain import PRESETS, AccumulationPreset, RainPreset, compose, synthesize_rain
-from jorder_preproc.rain.synthesize import VISIBLE, pixel_digest
+from jorder_preproc.rain.identity import pixel_digest
+from jorder_preproc.rain.synthesize import VISIBLE
 
 
 @pytest.fixture(scope="module")
