@@ -298,8 +298,10 @@ def _cues(network: Jorder, source: AnyCanvas, batch: list[int], tile: int | None
         cells = []
         for column in _spans(width, tile, halo, network.multiple, network.fold):
             rainy = source.read(batch, row.source, column.source).to(parameter)
-            kept = (slice(s.start // cell, -(-s.stop // cell)) for s in (row.keep, column.keep))
-            cells.append(presence.features(rainy)[(..., *kept)])
+            down, across = (
+                slice(span.keep.start // cell, -(-span.keep.stop // cell)) for span in (row, column)
+            )
+            cells.append(presence.features(rainy)[..., down, across])
         rows.append(torch.cat(cells, 3))
     return presence.cues(torch.cat(rows, 2))
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from jorder_preproc.picture_files import list_pictures
 from jorder_preproc.rain.presets import PRESETS, RainPreset, Range, get_preset
 from jorder_preproc.rain.synthesize import StreakLayer, draw_layer
 
@@ -167,7 +168,7 @@ def read_layers(folder: str | Path) -> list[np.ndarray]:
     Raises:
         ValueError: none there.
     """
-    paths = sorted(Path(folder).rglob("*.png"))
+    paths = [p for p in list_pictures(Path(folder), recursive=True) if p.suffix.lower() == ".png"]
     if not paths:
         raise ValueError(f"no PNG files of streak layers under {folder}")
     layers = []

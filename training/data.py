@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from jorder_preproc.images import float_to_pixels
 from jorder_preproc.picture_files import SUFFIXES, list_pictures, read_rgb
-from jorder_preproc.rain import PRESETS, synthesize_rain
+from jorder_preproc.rain import PRESETS, image_name, synthesize_rain
 
 DRAWS_PER_SEED = 2**32
 """Numbers that a run has for its draws; see `DrawSampler`."""
@@ -83,7 +83,7 @@ class RainyPhotos(Dataset):
     Args:
         photos: folder of clean photographs.
         presets: names from `jorder_preproc.rain.PRESETS`; `clean` for no rain.
-        seed: of the rain; the image id is the file's name.
+        seed: of the rain; the image id is the path below the folder.
     """
 
     def __init__(self, photos: str, presets: Sequence[str], seed: int = 0):
@@ -94,11 +94,11 @@ class RainyPhotos(Dataset):
             )
         self.items: list[dict[str, Any]] = []
         for path in list_photos(photos):
-            background = read_rgb(path)
+            background, name = read_rgb(path), image_name(path, photos)
             for preset in presets:
                 rainy = background
                 if preset != "clean":
-                    rainy = synthesize_rain(background, preset, seed, path.name).rainy
+                    rainy = synthesize_rain(background, preset, seed, name).rainy
                     rainy = (rainy * 255).round() / 255  # as a picture file would hold it
                 self.items.append({"rainy": rainy, "background": background, "preset": preset})
 

@@ -53,7 +53,8 @@ class FeatureDistance(nn.Module):
         return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).sum()
 
     def _layers(self, image: Tensor) -> list[Tensor]:
-        features = (image - self.mean) / self.std
+        mean, std = self.get_buffer("mean"), self.get_buffer("std")
+        features = (image - mean) / std
         seen = []
         for index, layer in enumerate(self.features):
             features = layer(features)

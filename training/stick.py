@@ -22,7 +22,7 @@ from torch import Tensor
 
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.rain import PRESETS, synthesize_rain
-from jorder_preproc.rain.identity import rain_generator
+from jorder_preproc.rain.identity import image_name, rain_generator
 from training.data import list_photos, read_photo
 
 DRY = "dry"
@@ -71,7 +71,7 @@ def draw_pairs(
     put_rain = _LIBRARIES[rain]() if rain in _LIBRARIES else None
     pairs = []
     for path in list_photos(photos)[:limit]:
-        pixels, name = read_photo(path), path.relative_to(photos).as_posix()
+        pixels, name = read_photo(path), image_name(path, photos)
         if rain in PRESETS:
             pairs.append(_by_preset(pixels, rain, seed, name, veil_stays))
         elif put_rain is not None:
