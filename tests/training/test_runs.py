@@ -65,7 +65,7 @@ def test_train_resume_and_export(photos, streaks, tmp_path, capsys):
     assert "Iter(train) [3/4]" in log.replace("   ", "").replace("[ ", "[")
     assert "Iter(train) [1/4]" not in log.replace("   ", "").replace("[ ", "[")
 
-    out = tmp_path / "out" / "jorder_e_lite.safetensors"
+    out = tmp_path / "out" / "jorder_e_unet.safetensors"
     scores = export(work_dir, out, str(photos), "two photographs", rains=["heavy", "dry"])
     card = out.with_suffix(".md").read_text()
     record = json.loads((work_dir / "best.json").read_text())
@@ -76,15 +76,15 @@ def test_train_resume_and_export(photos, streaks, tmp_path, capsys):
     assert f"| {by_preset['heavy'].input_psnr:.2f} | {by_preset['heavy'].psnr:.2f} |" in card
     # the exported network is the one validation chose
     assert by_preset["heavy"].psnr == pytest.approx(record["validation"]["psnr/heavy"], abs=0.01)
-    assert load_model("jorder_e_lite", out).label_convention == "paper"
+    assert load_model("jorder_e_unet", out).label_convention == "paper"
 
 
 def test_without_validation_the_averaged_weights_are_saved(photos, tmp_path):
-    assert main(arguments("jorder_e_lite", photos, tmp_path, 4)) == 0
+    assert main(arguments("jorder_e_lite", photos, tmp_path, 4, options=LINES)) == 0
     checkpoint = torch.load(tmp_path / "iter_4.pth", weights_only=False)
     # EMAHook puts its average in the place of the weights, and these beside it
     averaged, raw = checkpoint["state_dict"], checkpoint["ema_state_dict"]
-    saved = load_model("jorder_e_lite", tmp_path / "best.safetensors").state_dict()
+    saved = load_model("jorder_e_unet", tmp_path / "best.safetensors").state_dict()
     for name, value in saved.items():
         assert torch.equal(value, averaged[f"network.{name}"])
     assert any(
@@ -96,7 +96,7 @@ def test_without_validation_the_averaged_weights_are_saved(photos, tmp_path):
 def test_the_release_is_trained_on_with_the_papers_labels(photos, tmp_path):
     weights = tmp_path / "release.safetensors"
     save_weights(random_network("jorder_e_practical", "release"), weights)
-    run, practical = tmp_path / "run", ["model.name=jorder_e_practical"]
+    run, practical = tmp_path / "run", ["model.name=jorder_e_practical", *LINES]
     more = ("--weights", str(weights))
     assert main(arguments("jorder_e_lite", photos, run, 2, *more, options=practical)) == 0
     trained = load_model("jorder_e_practical", run / "best.safetensors")
@@ -105,11 +105,11 @@ def test_the_release_is_trained_on_with_the_papers_labels(photos, tmp_path):
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(photos, tmp_path):
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    assert main(arguments("jorder_e_lite", photos, whole, 4)) == 0
+    assert main(arguments("jorder_e_lite", photos, whole, 4, options=LINES)) == 0
     resumed.mkdir()
     shutil.copy(whole / "iter_2.pth", resumed)
     (resumed / "last_checkpoint").write_text(str(resumed / "iter_2.pth"))
-    assert main(arguments("jorder_e_lite", photos, resumed, 4, "--resume")) == 0
+    assert main(arguments("jorder_e_lite", photos, resumed, 4, "--resume", options=LINES)) == 0
     expected, actual = (
         torch.load(folder / "iter_4.pth", weights_only=False) for folder in (whole, resumed)
     )
