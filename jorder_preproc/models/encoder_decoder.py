@@ -2,8 +2,9 @@
 
 It stands where the dilated paths of Sec. 4.2 stand and does what they are for, to see rain in
 its context, at a fraction of their cost. The blocks are those of NAFNet (Chen et al., ECCV
-2022) but for two things: the features are normalised once per block, not twice, and their
-channels are scaled by what `RainPresence` saw of the whole image, not by means over the window
+2022) but for three things: the features are normalised once per block, not twice; residuals
+begin small by their weights, without a scale of their own, which costs time; and the channels
+are scaled by what `RainPresence` saw of the whole image, not by means over the window
 at hand, which would make a tile differ from the whole.
 """
 
@@ -50,7 +51,9 @@ class GatedBlock(nn.Module):
         self.project = nn.Conv2d(channels, channels, 1)
         self.mix_in = nn.Conv2d(channels, 2 * channels, 1)
         self.mix_out = nn.Conv2d(channels, channels, 1)
-        self.scales = nn.Parameter(torch.full((2, channels, 1, 1), _FIRST_RESIDUAL_SCALE))
+        with torch.no_grad():
+            for last in (self.project, self.mix_out):
+                last.weight.mul_(_FIRST_RESIDUAL_SCALE)
         self.from_cues = nn.Linear(cues, channels) if cues else None
         if self.from_cues is not None:
             nn.init.zeros_(self.from_cues.weight)
@@ -61,8 +64,9 @@ class GatedBlock(nn.Module):
         gated = _gate(self.depthwise(self.expand(self.norm(features))))
         if self.from_cues is not None:
             gated = gated * (1 + self.from_cues(cues))[..., None, None]
-        features = features + self.scales[0] * self.project(gated)
-        return features + self.scales[1] * self.mix_out(_gate(self.mix_in(features)))
+        features = features + self.project(gated)
+        mixed: Tensor = self.mix_out(_gate(self.mix_in(features)))
+        return features + mixed
 
 
 def _gate(features: Tensor) -> Tensor:

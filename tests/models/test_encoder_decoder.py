@@ -43,9 +43,9 @@ def block(w, name, x, cues):
     half = x.shape[1]
     gated = spread[:, :half] * spread[:, half:]
     scale = 1 + cues @ w[f"{name}.from_cues.weight"].T + w[f"{name}.from_cues.bias"]
-    x = x + w[f"{name}.scales"][0] * mix(gated * scale[:, :, None, None], "project")
+    x = x + mix(gated * scale[:, :, None, None], "project")
     mixed = mix(x, "mix_in")
-    return x + w[f"{name}.scales"][1] * mix(mixed[:, :half] * mixed[:, half:], "mix_out")
+    return x + mix(mixed[:, :half] * mixed[:, half:], "mix_out")
 
 
 def test_it_is_the_network_written_out():
