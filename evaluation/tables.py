@@ -77,6 +77,23 @@ def describe_rain(results: Results) -> str:
     )
 
 
+def describe_origins(results: Results) -> str:
+    """What differs between the machines that made the predictions; empty where nothing does."""
+    if len(results.origins) < 2:
+        return ""
+    rows = [
+        {**{f"version of {k}": v for k, v in one.versions.items()}, **one.machine}
+        for one in results.origins
+    ]
+    differing = {
+        name: dict.fromkeys(str(row.get(name, "none")) for row in rows)
+        for name in dict.fromkeys(name for row in rows for name in row)
+        if len({str(row.get(name, "none")) for row in rows}) > 1
+    }
+    said = "; ".join(f"{name}: {', '.join(values)}" for name, values in differing.items())
+    return f"Predictions of {len(rows)} environments are mixed here, which differ in {said}."
+
+
 def describe_test(test: PairedTest) -> str:
     """McNemar's test in a sentence."""
     return (
@@ -183,6 +200,8 @@ def _markdown_section(result: Results) -> str:
     lines += [f"| {' | '.join(map(_escape, cells))} |" for cells in (header, rule, *body)]
     if result.mcnemar is not None:
         lines += ["", describe_test(result.mcnemar)]
+    if mixed := describe_origins(result):
+        lines += ["", _escape(mixed)]
     if paper:
         lines += ["", f"Paper: {', '.join(dict.fromkeys(p.row for p in paper))}; {NOTE}."]
     return "\n".join([*lines, "", "```", result.command, "```"])

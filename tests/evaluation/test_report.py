@@ -234,7 +234,7 @@ def test_page_has_the_tables(tmp_path):
     values = dict(page.tables[-1])
     assert values["Command"].startswith("python -m evaluation classification")
     assert values["Versions, timm"] == "1.0.31" and values["Machine, gpu"] == "none"
-    assert values["Derainer sha256"] == "ab" * 32 and values["Threads"] == "1, 2"
+    assert values["Derainer sha256"] == "ab" * 32 and values["Machine, threads"] == "1, 2"
 
 
 def test_page_of_several_has_an_overview_and_a_section_each(tmp_path):
@@ -262,7 +262,9 @@ def test_names_cannot_become_markup(tmp_path):
     rows = (ClassRow("<script>alert(1)</script>", 0.9, 0.5, 0.8, 0.9),)
     results = with_samples(classification(4), tmp_path, said={"rainy": '<b>bold</b> & "quoted"'})
     results = dataclasses.replace(
-        results, classes=dataclasses.replace(results.classes, rows=rows), provenance={"<i>": "<u>"}
+        results,
+        classes=dataclasses.replace(results.classes, rows=rows),
+        origins=[dataclasses.replace(results.origins[0], machine={"<i>": "<u>"})],
     )
     write_report([results], tmp_path)
     text = read(tmp_path)
