@@ -68,6 +68,7 @@ def render_page(results: Sequence[Results], folder: Path) -> str:
         tables.points,
         tables.percent_interval,
         tables.points_interval,
+        tables.recovery_interval,
     ):
         environment.filters[function.__name__] = _typeset(function)
     return environment.get_template("report.html.j2").render(
@@ -79,7 +80,7 @@ def render_page(results: Sequence[Results], folder: Path) -> str:
         paper_of=tables.paper_of,
         describe_derainer=tables.describe_derainer,
         describe_rain=tables.describe_rain,
-        describe_origins=tables.describe_origins,
+        remarks=tables.remarks,
         describe_test=tables.describe_test,
         rows_by_loss=rows_by_loss,
         axis=recovery_axis,

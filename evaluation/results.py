@@ -102,7 +102,7 @@ class Metric:
 
     Attributes:
         recovery: (derained - rainy) / (clean - rainy); NaN where rain took nothing.
-        interval: 95 % interval of the recovery.
+        interval: 95 % interval of the recovery; not defined where it has no finite ends.
         intervals: 95 % interval of each condition.
         harm: clean_derained - clean.
     """
