@@ -336,9 +336,9 @@ def test_equal_pictures_have_no_noise(tmp_path):
         app, ["restoration", str(root), "--out", str(tmp_path / "out"), "--device", "cpu"]
     )
     assert result.exit_code == 0, result.output
-    assert "| input | inf |" in (tmp_path / "out/restoration.md").read_text()
+    assert "| input | 100.00 |" in (tmp_path / "out/restoration.md").read_text()
     means = json.loads((tmp_path / "out/restoration.json").read_text())["means"]
-    assert means["psnr"][INPUT] == {"set": None}
+    assert means["psnr"][INPUT] == {"set": 100}
     assert means["ssim"][INPUT]["set"] == pytest.approx(1)
 
 
