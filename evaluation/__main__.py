@@ -45,7 +45,7 @@ from evaluation.results import Results, from_json
 from evaluation.run import Plan, evaluate
 from evaluation.tables import terminal_table
 from jorder_preproc import transforms
-from jorder_preproc.commands import CommandGroup, make_folder, stderr, stdout
+from jorder_preproc.commands import CommandGroup, check_output, stderr, stdout
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
@@ -298,7 +298,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report of them all.")],
 ) -> None:
     """Put the tables of several runs into one report."""
-    make_folder(out)
+    check_output(out)
     results: list[Results] = []
     for folder in folders:
         try:
