@@ -290,6 +290,19 @@ def test_two_processes_give_the_same_table_and_do_no_image_twice(data, whole, tm
     assert scored == ["scored-by-0"]  # the other process has nothing to score
 
 
+def test_what_the_first_process_raises_all_raise(monkeypatch):
+    """Or the others would wait for it until they are ended."""
+    error = UserError("a wrong clean score")
+
+    def receive(objects):
+        objects[0] = error
+
+    monkeypatch.setattr(run_module, "is_main_process", lambda: False)
+    monkeypatch.setattr(run_module, "broadcast_object_list", receive)
+    with pytest.raises(UserError, match="a wrong clean score"):
+        run_module._in_first_process(lambda: pytest.fail("not its work"))
+
+
 def test_a_warm_cache_gives_what_a_cold_one_gives(data, whole, tmp_path):
     cache = tmp_path / "cache"
     run(data, tmp_path / "cold", "--cache", str(cache))
