@@ -31,11 +31,11 @@ from torch import Tensor
 
 from evaluation.photographs import find_photographs
 from jorder_preproc import deveil, load_deveil_model
+from jorder_preproc.errors import UserError
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.rain import RainPreset, get_preset, synthesize_rain
 
-EQUAL_PSNR = 100.0  # stands for infinity in means
 INPUT, FITTED = "input", "best gain and offset"
 BOTH = "deveil, then that"
 
@@ -155,7 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
         methods["deveil"] = ours(args.deveil_weights)
         photographs = list(find_photographs(args.photos, Path("unused")).items())[: args.limit]
         images = {name: to_pixels(load()) for name, load in photographs}
-    except (ValueError, OSError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 
@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> None:
                 if preset is None and method in (INPUT, FITTED, BOTH):
                     continue  # the input is the truth; only what was changed has a value
                 image = to_tensor(result)
-                decibels = float(psnr(image, reference).clamp(max=EQUAL_PSNR))
+                decibels = float(psnr(image, reference))
                 row = (decibels, float(ssim(image, reference)), tint(result, truth))
                 scores.setdefault(method, []).append(row)
         heads = f"{'PSNR, dB':>10}{'lowest':>10}{'SSIM':>10}{'seconds':>10}"

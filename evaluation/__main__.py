@@ -7,7 +7,7 @@ import importlib
 import io
 import os
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
@@ -39,13 +39,13 @@ from evaluation.embedded import SIZES, write_dataset
 from evaluation.engine import Subject
 from evaluation.pair_sets import BUILT_IN, open_sets
 from evaluation.reference import SET_SIZES
-from evaluation.report import write_report
+from evaluation.report import gather_samples, write_report
 from evaluation.restorers import do_nothing, other_restorer, our_restorer, shipped_derainers
 from evaluation.results import Results, from_json
 from evaluation.run import Plan, evaluate
 from evaluation.tables import terminal_table
 from jorder_preproc import transforms
-from jorder_preproc.commands import CommandGroup, make_folder, stderr, stdout
+from jorder_preproc.commands import CommandGroup, check_output, stderr, stdout
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
@@ -298,7 +298,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report of them all.")],
 ) -> None:
     """Put the tables of several runs into one report."""
-    make_folder(out)
+    check_output(out)
     results: list[Results] = []
     for folder in folders:
         try:
@@ -307,17 +307,11 @@ def report(
             raise UserError(
                 f"{folder} has no results.json ({error.strerror}); run the table first"
             ) from error
-        away = Path(os.path.relpath(folder, out))
         try:
             found = from_json(text)
         except ValueError as error:
             raise UserError(f"{folder / 'results.json'}: {error}") from error
-        for result in found:
-            moved = [
-                replace(s, pictures={key: str(away / p) for key, p in s.pictures.items()})
-                for s in result.samples
-            ]
-            results.append(replace(result, samples=moved))
+        results += gather_samples(found, folder, out)
     write_report(results, out)
     stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
 

@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.registry import TRANSFORMS
 
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
 from jorder_preproc.openmmlab.transforms import JorderDerain
 from jorder_preproc.transforms import Deveil
@@ -49,11 +50,11 @@ class CachedJorderDerain(JorderDerain):
         """Derain `results['img']`, uint8 BGR (H, W, 3).
 
         Raises:
-            TypeError: pixels of another kind, which a PNG would not keep.
+            UserError: pixels of another kind, which a PNG would not keep.
         """
         image = results["img"]
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise TypeError(
+            raise UserError(
                 f"the cache keeps uint8 pictures (H, W, 3), got {image.dtype} "
                 f"{image.shape}; load colours without to_float32, or leave the cache out"
             )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -29,7 +31,12 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise MissingFileError(f"no checkpoint {path}")
     if path.suffix == ".safetensors":
-        return load_file(path)
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise UserError(
+                f"{path} is no safetensors file ({error}); download it again"
+            ) from error
     try:
         content = _load_plain(path)
     except Exception as error:
@@ -67,6 +74,16 @@ def _load_plain(path: Path) -> Any:
             stand_ins.append(type(last, (_Inert,), {"__module__": module}))
     with torch.serialization.safe_globals(stand_ins):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of named tensors, in the order of their names, hexadecimal."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        plain = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+        digest.update(plain.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def file_sha256(path: str | Path) -> str:

@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 import evaluation.classifier  # noqa: F401  (registers its classes)
-from evaluation.classifier import input_settings
+from evaluation.classifier import input_settings, source_sha256, weights_sha256
 from evaluation.engine import Subject
 from evaluation.layouts.imagenet import list_imagenet, picture_folder
 from evaluation.records import Record
@@ -98,7 +98,12 @@ def make_subject(
             ),
         )
     )
-    return Subject(cfg, checkpoint, record, loads_itself=True)
+    identity = {}
+    if checkpoint is None:  # timm's weights may change behind a name, a function's anywhere
+        identity["weights_sha256"] = weights_sha256(model, outputs)
+    if ":" in model:
+        identity["source_sha256"] = source_sha256(model)
+    return Subject(cfg, checkpoint, record, loads_itself=True, identity=identity)
 
 
 def record(sample: Any, classes: Sequence[str]) -> Record:

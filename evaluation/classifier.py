@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from evaluation.checkpoints import read_state
+from evaluation.checkpoints import file_sha256, read_state, state_sha256
 from jorder_preproc.errors import UserError
 
 
@@ -50,6 +51,25 @@ def build_network(
         except RuntimeError as error:
             raise UserError(f"{checkpoint} does not fit {name}: {error}") from error
     return network
+
+
+def weights_sha256(name: str, classes: int | None = None) -> str:
+    """SHA-256 of the tensors of a classifier without a checkpoint; see `build_network`."""
+    return state_sha256(build_network(name, classes).state_dict())
+
+
+def source_sha256(name: str) -> str:
+    """SHA-256 of the file that defines the function of `module:function`.
+
+    Raises:
+        UserError: no such function.
+    """
+    function = _find_function(name)
+    try:
+        path = inspect.getsourcefile(function)
+    except TypeError:  # a callable object
+        path = None
+    return file_sha256(path or inspect.getfile(importlib.import_module(name.partition(":")[0])))
 
 
 def input_settings(name: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import typer
 from mmengine.device import get_device
 from mmengine.dist import init_dist
 
-from jorder_preproc.commands import make_folder
+from jorder_preproc.commands import check_output
 from jorder_preproc.errors import UserError
 from jorder_preproc.rain import PRESETS
 
@@ -88,9 +88,13 @@ def start(launcher: Launcher, device: str | None) -> None:
 
 
 def output_folder(out: Path | None, name: str) -> Path:
-    """The folder for results, made where it is missing; None takes `evaluation_output/NAME`."""
+    """The folder for results; None takes `evaluation_output/NAME`.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
     folder = out or Path("evaluation_output") / name
-    make_folder(folder)
+    check_output(folder)
     return folder
 
 

@@ -11,8 +11,8 @@ import hashlib
 import json
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,19 @@ from mmengine.config import Config
 from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import BaseLoop, Runner
-from PIL import Image
+from numpy.typing import NDArray
 from rich.console import Console
 from torch.utils.data import Dataset, Sampler
 
 from evaluation.checkpoints import file_sha256, read_state
 from evaluation.conditions import CONDITIONS, Derain, Rain, apply_condition
+from evaluation.provenance import package_sha256, package_versions, prediction_sha256, provenance
 from evaluation.records import Record, RecordStore
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import MissingFileError, UserError
+from jorder_preproc.openmmlab.pipelines import type_names
 from jorder_preproc.progress import progress_bar
-from jorder_preproc.rain import get_preset, image_name
+from jorder_preproc.rain import get_preset
 
 Recorder = Callable[[Any, Sequence[str]], Record]
 """Makes a record of one data sample, given the names of the classes."""
@@ -46,24 +48,22 @@ class Subject:
         checkpoint: file of the model's weights; None where there is none.
         record: see `Recorder`.
         loads_itself: the model reads the checkpoint as it is built.
+        identity: what the model is besides config and checkpoint: digests by name.
     """
 
     cfg: Config
     checkpoint: str | None
     record: Recorder
     loads_itself: bool = False
+    identity: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None and not Path(self.checkpoint).is_file():
             raise MissingFileError(f"no checkpoint {self.checkpoint}")
 
 
-class UnreadableImage(RuntimeError):
-    """An image of the data set cannot be used; the message names it."""
-
-    def __str__(self) -> str:
-        # loaders put the traceback of their worker in front
-        return super().__str__().rpartition(f"{type(self).__name__}: ")[2].strip()
+class UnreadableImage(UserError):
+    """The loader of a pipeline cannot read an image; the message names it."""
 
 
 def build_dataset(cfg: Config) -> Any:
@@ -75,20 +75,31 @@ def build_dataset(cfg: Config) -> Any:
 
 
 def data_digest(dataset: Any) -> str:
-    """SHA-256 of the entries of a data set: its images by name, and their truth.
+    """SHA-256 of the entries of a data set: its images and their truth.
 
-    Annotations that are read with the pictures count with the size and the time of their
-    file, so that none of this takes long.
+    Files, of images and of annotations, count with their path, size and time of change, so
+    that none of this takes long.
     """
     digest = hashlib.sha256()
     for index in range(len(dataset)):
         entry = dict(dataset.get_data_info(index))
         for key, value in list(entry.items()):
-            if key.endswith("_path") and key != "img_path" and Path(str(value)).is_file():
+            if key.endswith("_path") and Path(str(value)).is_file():
                 status = Path(value).stat()
                 entry[key] = [value, status.st_size, status.st_mtime_ns]
         digest.update(json.dumps(entry, sort_keys=True, default=repr).encode())
     return digest.hexdigest()
+
+
+def condition_config(subject: Subject, condition: str, rain: Rain, derain: Derain) -> Config:
+    """A copy of the subject's config with the rain and the deraining of a condition.
+
+    Raises:
+        ValueError: see `apply_condition`.
+    """
+    cfg = copy.deepcopy(subject.cfg)
+    apply_condition(cfg, CONDITIONS[condition], rain, derain)
+    return cfg
 
 
 def run_condition(
@@ -119,12 +130,11 @@ def run_condition(
         UnreadableImage: one cannot be loaded.
         ValueError: the checkpoint does not fit, or the config rains or derains by itself.
     """
-    cfg = copy.deepcopy(subject.cfg)
-    apply_condition(cfg, CONDITIONS[condition], rain, derain)
+    cfg = condition_config(subject, condition, rain, derain)
     settings = {"entries": data, **_settings(subject, condition, rain, derain)}
     text = json.dumps(settings, sort_keys=True, default=repr)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    store = RecordStore(out / "records" / f"{condition}-{digest[:12]}")
+    store = RecordStore(out / "records" / f"{condition}-{digest[:12]}", provenance())
     barrier()  # all look for records before any adds to them
     todo = sorted(set(indices) - store.done)
     if todo:
@@ -209,7 +219,7 @@ class _Listed(Sampler[int]):
 
 
 class _Named(Dataset):
-    """A data set whose errors name the image."""
+    """A data set whose errors name the image, and tell whether it can be read."""
 
     def __init__(self, dataset: Any):
         self.dataset = dataset
@@ -218,11 +228,13 @@ class _Named(Dataset):
     def __getitem__(self, index: int) -> Any:
         try:
             return self.dataset[index]
+        except UserError:
+            raise
         except Exception as error:
-            raise UnreadableImage(
-                f"{image_path(self.dataset, index)} cannot be used "
-                f"({type(error).__name__}: {error}); replace it, or count such images and go on "
-                "with --skip-unreadable"
+            load_image(self.dataset, index)  # is it the image?
+            raise RuntimeError(
+                f"the test pipeline fails on {image_path(self.dataset, index)}, which its loader "
+                f"can read: {type(error).__name__}: {error}"
             ) from error
 
     def __len__(self) -> int:
@@ -230,7 +242,7 @@ class _Named(Dataset):
 
 
 def find_unreadable(dataset: Any, indices: Sequence[int], console: Console) -> dict[int, str]:
-    """Images that cannot be decoded, and why; each is decoded once, without rain.
+    """Images that the loader of the pipeline cannot read, and why; each is read once.
 
     The shares of the processes of a launcher are put together.
     """
@@ -240,24 +252,52 @@ def find_unreadable(dataset: Any, indices: Sequence[int], console: Console) -> d
     with progress_bar(console, disable=not is_main_process()) as progress:
         for index in progress.track(mine, description="reading"):
             try:
-                with Image.open(image_path(dataset, index)) as image:
-                    image.load()
-            except Exception as error:  # damaged files fail in any way in their decoders
+                load_image(dataset, index)
+            except UnreadableImage as error:
                 found[index] = str(error)
     shares = all_gather_object(found)
     return {index: reason for share in shares for index, reason in share.items()}
 
 
+def load_image(dataset: Any, index: int, then: Collection[str] = ()) -> NDArray[Any]:
+    """What the image loader of a data set's pipeline gives.
+
+    Args:
+        dataset: built, with or without wrappers.
+        index: of the image.
+        then: names of transforms to apply to it, too, as far as they follow the loader.
+
+    Returns:
+        BGR (H, W, 3), or another array that the loader makes.
+
+    Raises:
+        UnreadableImage: the loader fails.
+        UserError: the pipeline loads no image.
+    """
+    results = dataset.get_data_info(index)
+    steps = iter(find_source(dataset, index).pipeline.transforms)
+    path = results["img_path"]
+    try:
+        while "img" not in results:
+            results = next(steps)(results)
+    except StopIteration:
+        raise UserError("the test pipeline loads no image: give one with an image loader") from None
+    except Exception as error:  # damaged files fail in any way in their decoders
+        raise UnreadableImage(
+            f"{path} cannot be read ({type(error).__name__}: {error}); replace it, or count such "
+            "images and go on with --skip-unreadable"
+        ) from error
+    for step in steps:
+        if not type_names(step) & set(then):
+            break
+        results = step(results)
+    image: NDArray[Any] = results["img"]
+    return image
+
+
 def image_path(dataset: Any, index: int) -> str:
     """The file of an image of a data set."""
     return str(dataset.get_data_info(index)["img_path"])
-
-
-def image_id(dataset: Any, index: int) -> str:
-    """The name that the rain on an image hangs on: its path below the data root."""
-    return image_name(
-        image_path(dataset, index), getattr(find_source(dataset, index), "data_root", None)
-    )
 
 
 def find_source(dataset: Any, index: int) -> Any:
@@ -318,6 +358,9 @@ def _settings(subject: Subject, condition: str, rain: Rain, derain: Derain) -> d
         "dataset": subject.cfg.test_dataloader["dataset"].to_dict(),
         "batch_size": subject.cfg.test_dataloader["batch_size"],
         "checkpoint": None if subject.checkpoint is None else file_sha256(subject.checkpoint),
+        "identity": dict(subject.identity),
+        "versions": package_versions(),
+        "source": {"jorder_preproc": package_sha256(), "evaluation": prediction_sha256()},
     }
     if chosen.rain:
         # a preset that changes makes the records of old rain stale

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.dist import get_world_size
 from numpy.typing import NDArray
 
 from jorder_preproc.atomic import atomic_path
@@ -35,15 +38,19 @@ class RecordStore:
 
     Args:
         folder: made if it is not there.
+        provenance: where the records come from, kept with all that is added here: anything
+            that JSON can hold.
 
     Raises:
         ValueError: a file in the folder is damaged.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, provenance: Mapping[str, Any] | None = None):
         self.folder = folder
+        self._provenance = dict(provenance or {})
         folder.mkdir(parents=True, exist_ok=True)
         self._where: dict[int, Path] = {}
+        self._origins: dict[Path, dict[str, Any]] = {}
         self._pending: dict[int, Record] = {}
         self._seconds = 0.0
         self._since = time.monotonic()
@@ -57,18 +64,19 @@ class RecordStore:
 
     @property
     def images_per_second(self) -> float | None:
-        """Over all shards, of one process; None before the first."""
+        """Over all shards, of all the processes of their runs together; None before the first."""
         images, seconds = self._speed
         return images / seconds if seconds > 0 else None
 
     def refresh(self) -> None:
         """Look for shards, other processes' among them."""
-        self._where, self._speed = {}, [0, 0.0]
+        self._where, self._origins, self._speed = {}, {}, [0, 0.0]
         for path in sorted(self.folder.glob("*.npz")):
             with _open(path) as shard:
                 indices = shard["indices"].tolist()
                 self._speed[0] += len(indices)
                 self._speed[1] += float(shard["seconds"])
+                self._origins[path] = json.loads(str(shard["provenance"]))
             self._where.update(dict.fromkeys(indices, path))
 
     def add(self, index: int, record: Mapping[str, NDArray[Any]]) -> None:
@@ -87,16 +95,28 @@ class RecordStore:
                 for index in indices
                 for name, values in self._pending[index].items()
             }
+            date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            origin = {**self._provenance, "date": date}
+            arrays |= {
+                "indices": indices,
+                "seconds": (now - self._since) / get_world_size(),  # all work at the same time
+                "provenance": json.dumps(origin, sort_keys=True),
+            }
             path = self.folder / f"{indices[0]:08}-{len(indices)}.npz"
             with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, indices=indices, seconds=now - self._since, **arrays)
+                np.savez(file, **arrays)
             self._where.update(dict.fromkeys(indices, path))
+            self._origins[path] = origin
             self._pending = {}
         self._since = now
 
     def start(self) -> None:
         """Set the clock, as the first image is on its way."""
         self._since = time.monotonic()
+
+    def origins(self, indices: Iterable[int]) -> list[dict[str, Any]]:
+        """For each of these images the provenance of its record, with the `date`."""
+        return [dict(self._origins[self._where[index]]) for index in indices]
 
     def load(self, indices: list[int]) -> list[Record]:
         """The records of these images, in this order.

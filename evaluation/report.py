@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,7 @@ def render_page(results: Sequence[Results], folder: Path) -> str:
         tables.points,
         tables.percent_interval,
         tables.points_interval,
+        tables.recovery_interval,
     ):
         environment.filters[function.__name__] = _typeset(function)
     return environment.get_template("report.html.j2").render(
@@ -77,14 +80,70 @@ def render_page(results: Sequence[Results], folder: Path) -> str:
         paper_of=tables.paper_of,
         describe_derainer=tables.describe_derainer,
         describe_rain=tables.describe_rain,
+        remarks=tables.remarks,
         describe_test=tables.describe_test,
         rows_by_loss=rows_by_loss,
         axis=recovery_axis,
         mark=mark,
         provenance=provenance,
-        picture=lambda path: _data_uri(folder / path),
+        picture=lambda path: _data_uri(sample_file(folder, path)),
         isnan=math.isnan,
     )
+
+
+def sample_file(folder: Path, path: str) -> Path:
+    """The file of a sample's picture.
+
+    Raises:
+        UserError: it lies outside of the folder of the results, by its path or by a link: a
+            file of results from elsewhere must not put pictures of this machine on the page.
+    """
+    file = folder / path
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"the results in {folder} name the picture {path}, which lies outside of that "
+            "folder, and it was not read; evaluate again to write the samples beside them"
+        )
+    return file
+
+
+def gather_samples(results: Sequence[Results], folder: Path, out: Path) -> list[Results]:
+    """Copy the samples' pictures of a folder of results into another, for a report of several.
+
+    Args:
+        results: of `folder`.
+        folder: holds their pictures.
+        out: folder to write to; pictures go to `samples/` with a digest in their names.
+
+    Returns:
+        The results, with the pictures in `out`.
+
+    Raises:
+        UserError: see `sample_file`, or a picture that is not there.
+    """
+
+    def copy(path: str) -> str:
+        source = sample_file(folder, path)
+        try:
+            content = source.read_bytes()
+        except OSError as error:
+            raise UserError(_no_sample(source, error)) from error
+        name = f"samples/{hashlib.sha256(content).hexdigest()[:16]}{source.suffix}"
+        (out / "samples").mkdir(parents=True, exist_ok=True)
+        with atomic_path(out / name) as temporary:
+            temporary.write_bytes(content)
+        return name
+
+    return [
+        replace(
+            result,
+            samples=[
+                replace(s, pictures={key: copy(path) for key, path in s.pictures.items()})
+                for s in result.samples
+            ],
+        )
+        for result in results
+    ]
 
 
 def rows_by_loss(rows: Sequence[ClassRow]) -> list[ClassRow]:
@@ -140,14 +199,18 @@ def provenance(results: Results) -> Iterator[tuple[str, str]]:
     yield "Where it derains", derainer.where
     for condition, speed in results.images_per_second.items():
         yield f"Images per second, {tables.TITLES[condition].lower()}", f"{speed:.4g}"
-    yield from _flatten(results.provenance)
+    for number, origin in enumerate(results.origins, 1):
+        head = f"Environment {number}, " if len(results.origins) > 1 else ""
+        yield f"{head}predictions".capitalize(), f"{origin.predictions:,}"
+        yield f"{head}made".capitalize(), " to ".join(dict.fromkeys([origin.first, origin.last]))
+        yield from _flatten({"versions": origin.versions, "machine": origin.machine}, head)
 
 
-def _flatten(values: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, str]]:
+def _flatten(values: Mapping[str, Any], head: str) -> Iterator[tuple[str, str]]:
     for key, value in values.items():
-        name = f"{head}, {key}" if head else key[:1].upper() + key[1:]
+        name = head + key if head else key[:1].upper() + key[1:]
         if isinstance(value, Mapping):
-            yield from _flatten(value, name)
+            yield from _flatten(value, f"{name}, ")
         elif isinstance(value, list | tuple):
             yield name, ", ".join(map(str, value))
         else:
@@ -169,16 +232,20 @@ def _data_uri(path: Path) -> str:
         with Image.open(path) as file:
             picture = file.convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
-        raise UserError(
-            f"the page needs the sample {path}, which cannot be read ({error}); "
-            "run the evaluation again to write it"
-        ) from error
+        raise UserError(_no_sample(path, error)) from error
     if picture.width > PICTURE_WIDTH_PX:
         height = max(1, round(picture.height * PICTURE_WIDTH_PX / picture.width))
         picture = picture.resize((PICTURE_WIDTH_PX, height), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _no_sample(path: Path, error: Exception) -> str:
+    return (
+        f"the page needs the sample {path}, which cannot be read ({error}); "
+        "run the evaluation again to write it"
+    )
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-import jorder_preproc
 from evaluation.pair_sets import PairSet
 from evaluation.paper import RESTORATION_NOTE, RESTORATION_SETS, paper_restoration
+from evaluation.provenance import package_sha256, package_versions
 from evaluation.restorers import Restorer
 from evaluation.tables import MISSING
 from jorder_preproc.atomic import atomic_path
@@ -32,7 +31,7 @@ METRICS = {"psnr": "PSNR, dB", "ssim": "SSIM"}
 
 _DIGITS = {"psnr": 2, "ssim": 4}
 _COLUMNS = ["set", "image", "row", "psnr", "ssim", "digest"]
-_RULES = 1  # what scores mean; another number makes those of earlier runs void
+_RULES = 2  # what scores mean; another number makes those of earlier runs void
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Score:
         set: name of the set.
         image: name of the picture.
         row: name of the restorer.
-        psnr: on luminance, dB; infinite where the pictures are equal.
+        psnr: on luminance, dB; see `jorder_preproc.metrics.psnr`.
         ssim: on luminance.
         digest: of the pictures and of what restored them.
     """
@@ -155,20 +154,13 @@ def write_tables(
     """Write `restoration.json` and `restoration.md`."""
     document = {
         "command": command,
-        "versions": {"jorder_preproc": jorder_preproc.__version__, "torch": str(torch.__version__)},
+        "versions": package_versions(),
         "sets": {
             each.name: {"layout": each.layout, "total": each.total, "images": len(each.pairs)}
             for each in sets
         },
         "rows": {restorer.name: dict(restorer.about) for restorer in restorers},
-        # JSON knows no infinity
-        "means": {
-            metric: {
-                row: {name: value if math.isfinite(value) else None for name, value in of.items()}
-                for row, of in means(scores, metric).items()
-            }
-            for metric in METRICS
-        },
+        "means": {metric: means(scores, metric) for metric in METRICS},
         "paper": _paper(sets),
     }
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -276,7 +268,8 @@ def _digest_pictures(rainy: Tensor, clean: Tensor) -> str:
 
 
 def _digest(pictures: str, version: str) -> str:
-    parts = (str(_RULES), jorder_preproc.__version__, pictures, version)
+    code = json.dumps([_RULES, package_sha256(), package_versions()], sort_keys=True)
+    parts = (code, pictures, version)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

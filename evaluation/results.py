@@ -48,7 +48,12 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Model:
-    """The model whose tables these are; None where its weights are not a local file."""
+    """The model whose tables these are.
+
+    Attributes:
+        checkpoint: file of its weights; None where they are no local file.
+        sha256: of that file, or of the tensors of a model without one.
+    """
 
     name: str
     checkpoint: str | None
@@ -97,7 +102,7 @@ class Metric:
 
     Attributes:
         recovery: (derained - rainy) / (clean - rainy); NaN where rain took nothing.
-        interval: 95 % interval of the recovery.
+        interval: 95 % interval of the recovery; not defined where it has no finite ends.
         intervals: 95 % interval of each condition.
         harm: clean_derained - clean.
     """
@@ -182,6 +187,24 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where and when some of the predictions were made.
+
+    Attributes:
+        predictions: how many of them, over all conditions.
+        first, last: when the first and the last of them were written, ISO 8601.
+        versions: of Python and of packages.
+        machine: system, device, threads, processes: anything that JSON can hold.
+    """
+
+    predictions: int
+    first: str
+    last: str
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything about one table.
 
@@ -189,7 +212,7 @@ class Results:
         metrics: by name; the first is the main one.
         mcnemar: for classification; None elsewhere.
         images_per_second: by condition.
-        provenance: versions, date, machine: anything that JSON can hold.
+        origins: of the predictions, those of earlier runs among them; from the first on.
     """
 
     task: str
@@ -205,7 +228,7 @@ class Results:
     images_per_second: Mapping[str, float]
     paper: Sequence[PaperRow] = ()
     samples: Sequence[Sample] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    origins: Sequence[Origin] = ()
 
     def __post_init__(self) -> None:
         _check_choice("task", self.task, TASKS)

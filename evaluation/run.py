@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 import torch
-from mmengine.device import get_device
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from PIL import Image
 from rich.console import Console
 
@@ -24,11 +23,11 @@ from evaluation.conditions import CONDITIONS, Derain, Rain
 from evaluation.engine import (
     Subject,
     build_dataset,
+    condition_config,
     data_digest,
-    find_source,
     find_unreadable,
-    image_id,
     image_path,
+    load_image,
     run_condition,
 )
 from evaluation.paper import paper_rows
@@ -40,24 +39,12 @@ from evaluation.scores.coco import coco_ap
 from evaluation.statistics import bootstrap, mcnemar, recovery
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
-from jorder_preproc.transforms import rain_image
+from jorder_preproc.openmmlab.pictures import change_tensor
+from jorder_preproc.transforms import JorderDerain
 
-_PACKAGES = (
-    "jorder-preproc",
-    "torch",
-    "torchvision",
-    "numpy",
-    "pillow",
-    "timm",
-    "onedl-mmengine",
-    "onedl-mmcv",
-    "onedl-mmdetection",
-    "onedl-mmsegmentation",
-    "mmengine",
-    "mmcv",
-    "mmdet",
-    "mmsegmentation",
-)
+Work = TypeVar("Work")
+
+_SHOWN = ("clean", "rainy", "derained")
 
 
 @dataclass(frozen=True)
@@ -127,17 +114,20 @@ def evaluate(
     stores: dict[str, RecordStore] = {}
     records: dict[str, list[Record]] = {}
     scores: dict[str, Scores] = {}
-    for condition in CONDITIONS:
-        store = run_condition(
-            subject, condition, plan.rain, plan.derain, digest, indices, plan.out, console
-        )
-        stores[condition] = store
-        records[condition] = store.load(indices)
+
+    def score(condition: str) -> None:
+        records[condition] = stores[condition].load(indices)
         scores[condition] = SCORE[plan.task](records[condition], len(classes))
         if hasattr(module, "check_with_host"):
             module.check_with_host(records[condition], scores[condition], classes)
         if condition == "clean" and plan.check_clean:
             check_clean(plan.task, plan.model, len(indices), scores["clean"].metrics)
+
+    for condition in CONDITIONS:
+        stores[condition] = run_condition(
+            subject, condition, plan.rain, plan.derain, digest, indices, plan.out, console
+        )
+        _in_first_process(partial(score, condition))
     if not is_main_process():
         return None
     with console.status("resampling"):
@@ -159,7 +149,9 @@ def evaluate(
         model=table.Model(
             name=plan.model,
             checkpoint=subject.checkpoint,
-            sha256=None if subject.checkpoint is None else file_sha256(subject.checkpoint),
+            sha256=subject.identity.get("weights_sha256")
+            if subject.checkpoint is None
+            else file_sha256(subject.checkpoint),
         ),
         rain=table.Rain(plan.rain.preset, plan.rain.seed),
         derain=table.Derainer(
@@ -175,13 +167,13 @@ def evaluate(
         classes=_classes(classes, scores),
         mcnemar=_mcnemar(records) if plan.task == "classification" else None,
         images_per_second={
-            name: store.images_per_second * get_world_size()
+            name: store.images_per_second
             for name, store in stores.items()
             if store.images_per_second is not None
         },
         paper=paper_rows(plan.task),
-        samples=_samples(dataset, indices, records, plan, module, classes),
-        provenance=_provenance(),
+        samples=_samples(subject, indices, records, plan, module, classes),
+        origins=_origins(stores, indices),
     )
 
 
@@ -234,15 +226,31 @@ def _mcnemar(records: Mapping[str, Sequence[Record]]) -> table.PairedTest:
     return table.PairedTest(test.only_first, test.only_second, test.p_value)
 
 
+def _origins(stores: Mapping[str, RecordStore], indices: Sequence[int]) -> list[table.Origin]:
+    """Where the predictions come from: one for each that differs in more than its date."""
+    dates: dict[str, list[str]] = {}
+    for store in stores.values():
+        for origin in store.origins(indices):
+            date = origin.pop("date")
+            dates.setdefault(json.dumps(origin, sort_keys=True), []).append(date)
+    found = [
+        table.Origin(len(made), min(made), max(made), **json.loads(origin))
+        for origin, made in dates.items()
+    ]
+    return sorted(found, key=lambda origin: origin.first)
+
+
 def _samples(
-    dataset: Any,
+    subject: Subject,
     indices: Sequence[int],
     records: Mapping[str, Sequence[Record]],
     plan: Plan,
     module: ModuleType,
     classes: Sequence[str],
 ) -> list[table.Sample]:
-    """Some images under each condition, with what the model said, as files in `samples/`."""
+    """Some images as the model saw them, with what it said, as files in `samples/`."""
+    configs = {name: condition_config(subject, name, plan.rain, plan.derain) for name in _SHOWN}
+    datasets = {name: build_dataset(cfg) for name, cfg in configs.items()}
     derain = plan.derain.transform()
     folder = plan.out / "samples"
     folder.mkdir(parents=True, exist_ok=True)
@@ -250,18 +258,19 @@ def _samples(
     for position in spread(len(indices), plan.samples):
         index = indices[position]
         said = {name: records[name][position] for name in CONDITIONS}
-        clean = _load_image(dataset, index)
-        name = image_id(dataset, index)
-        rainy = rain_image(clean, plan.rain.preset, plan.rain.seed, name)
-        pictures = {"clean": clean, "rainy": rainy, "derained": derain(rainy)}
         files = {}
-        for name, picture in pictures.items():
+        for name, dataset in datasets.items():
+            if plan.derain.where == "batch":
+                picture = _model_input(dataset[index], derain if name == "derained" else None)
+            else:
+                changed = load_image(dataset, index, ("SynthesizeRain", "JorderDerain"))
+                picture = np.ascontiguousarray(changed[..., ::-1]).astype(np.uint8)
             files[name] = f"samples/{index:06}_{name}.png"
             with atomic_path(plan.out / files[name]) as temporary:
                 Image.fromarray(module.draw(picture, said[name], classes)).save(temporary, "PNG")
         samples.append(
             table.Sample(
-                image=Path(image_path(dataset, index)).name,
+                image=Path(image_path(datasets["clean"], index)).name,
                 truth=module.truth(said["clean"], classes),
                 pictures=files,
                 said={name: module.said(record, classes) for name, record in said.items()},
@@ -270,31 +279,37 @@ def _samples(
     return samples
 
 
-def _load_image(dataset: Any, index: int) -> np.ndarray:
-    """What the loader of the data set's pipeline gives, uint8 RGB (H, W, 3)."""
-    results = dataset.get_data_info(index)
-    for step in find_source(dataset, index).pipeline.transforms:
-        results = step(results)
-        if "img" in results:
-            return np.ascontiguousarray(results["img"][..., ::-1]).astype(np.uint8)
-    raise ValueError("the pipeline loads no image")
+def _model_input(packed: Mapping[str, Any], derain: JorderDerain | None) -> np.ndarray:
+    """An image after the pipeline, as batches are derained: uint8 RGB (H, W, 3).
+
+    Where the pipeline notes how it resized the image, padding is cut off and the image put
+    back to its own size, in whose pixels boxes and labels are.
+    """
+    inputs = packed["inputs"]
+    if derain is not None:
+        inputs = change_tensor(inputs[None], derain)[0]
+    picture = inputs.flip(0).permute(1, 2, 0).round().to(torch.uint8).numpy()
+    meta = packed["data_samples"].metainfo
+    if "ori_shape" not in meta or "scale_factor" not in meta:
+        return picture
+    height, width = meta["ori_shape"][:2]
+    columns, rows = (
+        round(size * scale)
+        for size, scale in zip((width, height), meta["scale_factor"][:2], strict=True)
+    )
+    return cv2.resize(picture[:rows, :columns], (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _provenance() -> dict[str, Any]:
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
+def _in_first_process(work: Callable[[], Work]) -> Work | None:
+    """Let the first process work and the others wait; what it raises, all raise."""
+    result: Work | None = None
+    errors: list[Exception | None] = [None]
+    if is_main_process():
         try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    device = torch.cuda.get_device_name() if get_device() == "cuda" else "CPU"
-    return {
-        "versions": versions,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {
-            "system": platform.platform(),
-            "device": device,
-            "threads": torch.get_num_threads(),
-            "processes": get_world_size(),
-        },
-    }
+            result = work()
+        except Exception as error:
+            errors = [error]
+    broadcast_object_list(errors)
+    if errors[0] is not None:
+        raise errors[0]
+    return result

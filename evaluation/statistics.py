@@ -22,11 +22,13 @@ _COUNTS_AT_ONCE = 1 << 22
 
 
 class Bootstrap(NamedTuple):
-    """Percentile intervals of one metric, 95 %; None where it is not defined.
+    """Percentile intervals of one metric, 95 %; None where they have no finite end.
 
-    An interval is not defined where the value is not in more than 2.5 % of the resamples.
-    For `recovery` that means that the loss to rain cannot be told from none, and then no
-    finite interval holds the ratio.
+    A resample in which the value is not defined counts as unbounded, below the lower and above
+    the upper end: of a few, each moves both ends outwards, and with more than 2.5 % of them
+    neither end is finite. So it is with `recovery` where rain took nothing: the ratio to a
+    loss that may be none can be anything. To drop such resamples would make intervals the
+    narrower, the less is known.
 
     Attributes:
         conditions: of the metric under each condition.
@@ -129,8 +131,8 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
 
 
 def _interval(values: NDArray[np.float64]) -> Interval | None:
-    defined = values[~np.isnan(values)]
-    if len(defined) < (1 - _TAIL) * len(values):
-        return None
-    low, high = np.quantile(defined, (_TAIL, 1 - _TAIL))
-    return float(low), float(high)
+    undefined = np.isnan(values)
+    with np.errstate(invalid="ignore"):  # between a finite and an infinite value
+        low = float(np.quantile(np.where(undefined, -np.inf, values), _TAIL))
+        high = float(np.quantile(np.where(undefined, np.inf, values), 1 - _TAIL))
+    return (low, high) if np.isfinite([low, high]).all() else None

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.paper import NOTE
-from evaluation.results import CONDITIONS, Interval, PairedTest, PaperRow, Results
+from evaluation.results import CONDITIONS, Interval, Metric, PairedTest, PaperRow, Results
 
 TITLES = {
     "clean": "Clean",
@@ -22,8 +22,13 @@ TITLES = {
 }
 """What the tables call a condition."""
 
+CEILING = " (ceiling)"
+"""Behind an interval that is 100 % from end to end."""
+
 MISSING = "-"
 """What the tables show where there is no value."""
+
+_UNBOUNDED = "unbounded"
 
 
 def percent(value: float, digits: int = 2) -> str:
@@ -40,8 +45,17 @@ def points(value: float, digits: int = 2) -> str:
 
 
 def percent_interval(interval: Interval, digits: int = 2) -> str:
-    """(0.71, 0.73) as `71.00 to 73.00`; empty where it is not defined."""
-    return _between(interval, percent, digits)
+    """(0.71, 0.73) as `71.00 to 73.00`, with `CEILING` if need be; empty where not defined."""
+    text = _between(interval, percent, digits)
+    full = percent(1.0, digits)
+    return text + CEILING if text == f"{full} to {full}" else text
+
+
+def recovery_interval(metric: Metric) -> str:
+    """The interval of a recovery; empty where the recovery has none or is not defined itself."""
+    if math.isnan(metric.recovery) or not metric.intervals:
+        return ""
+    return percent_interval(metric.interval, 1) or _UNBOUNDED
 
 
 def points_interval(interval: Interval, digits: int = 2) -> str:
@@ -75,6 +89,40 @@ def describe_rain(results: Results) -> str:
         + ("" if results.dataset.whole else ", not the whole set")
         + (f"; {len(unreadable)} more could not be read." if unreadable else ".")
     )
+
+
+def remarks(results: Results) -> list[str]:
+    """What a reader must know of these tables: ceilings, unbounded intervals, mixed machines."""
+    intervals = [recovery_interval(metric) for metric in results.metrics.values()]
+    found = []
+    if any(text.endswith(CEILING) for text in intervals):
+        found.append(
+            "Ceiling: in every resample all that rain took came back. These images cannot tell "
+            "how near to 100 % recovery is."
+        )
+    if _UNBOUNDED in intervals:
+        found.append(
+            "Unbounded: in more than 2.5 % of the resamples rain took nothing, and recovery, a "
+            "share of what it took, can be anything."
+        )
+    if len(results.origins) > 1:
+        found.append(_describe_origins(results))
+    return found
+
+
+def _describe_origins(results: Results) -> str:
+    """What differs between the machines that made the predictions."""
+    rows = [
+        {**{f"version of {k}": v for k, v in one.versions.items()}, **one.machine}
+        for one in results.origins
+    ]
+    differing = {
+        name: dict.fromkeys(str(row.get(name, "none")) for row in rows)
+        for name in dict.fromkeys(name for row in rows for name in row)
+        if len({str(row.get(name, "none")) for row in rows}) > 1
+    }
+    said = "; ".join(f"{name}: {', '.join(values)}" for name, values in differing.items())
+    return f"Predictions of {len(rows)} environments are mixed here, which differ in {said}."
 
 
 def describe_test(test: PairedTest) -> str:
@@ -147,7 +195,10 @@ def terminal_table(results: Sequence[Results]) -> Table:
             table.add_row(
                 Text(name),
                 *values,
-                _with_interval(percent(metric.recovery, 1), percent_interval(metric.interval, 1)),
+                _with_interval(
+                    percent(metric.recovery, 1),
+                    recovery_interval(metric).replace(CEILING, f"\n{CEILING.strip()}"),
+                ),
                 _with_interval(points(metric.harm), points_interval(metric.harm_interval)),
                 percent(paper.recovery, 1) if paper else MISSING,
             )
@@ -174,7 +225,7 @@ def _markdown_section(result: Results) -> str:
     ]
     body += [
         row("Recovery", [percent(m.recovery, 1) for m in ours], _recoveries(paper)),
-        row("95 % interval", [percent_interval(m.interval, 1) or MISSING for m in ours], []),
+        row("95 % interval", [recovery_interval(m) or MISSING for m in ours], []),
         row("Harm, points", [points(m.harm) for m in ours], []),
         row("95 % interval", [points_interval(m.harm_interval) or MISSING for m in ours], []),
     ]
@@ -183,6 +234,8 @@ def _markdown_section(result: Results) -> str:
     lines += [f"| {' | '.join(map(_escape, cells))} |" for cells in (header, rule, *body)]
     if result.mcnemar is not None:
         lines += ["", describe_test(result.mcnemar)]
+    for remark in remarks(result):
+        lines += ["", _escape(remark)]
     if paper:
         lines += ["", f"Paper: {', '.join(dict.fromkeys(p.row for p in paper))}; {NOTE}."]
     return "\n".join([*lines, "", "```", result.command, "```"])

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.batch import Job, plan_jobs
-from jorder_preproc.commands import CommandGroup, make_folder, print_failure, stderr, stdout
+from jorder_preproc.commands import CommandGroup, check_output, print_failure, stderr, stdout
 from jorder_preproc.derain import derain_pixels
 from jorder_preproc.errors import UserError
 from jorder_preproc.images import float_to_pixels, pixels_to_float
@@ -307,7 +307,7 @@ def _load_deveil_network(
 
 def _plan(inputs: Sequence[str], out: Path, extras: Mapping[str, str]) -> list[Job]:
     jobs = plan_jobs(inputs, out, extras)
-    make_folder(out)
+    check_output(out)
     return jobs
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 import traceback
 from contextvars import ContextVar
 from pathlib import Path
@@ -58,20 +58,18 @@ class CommandGroup(TyperGroup):
             raise typer.Exit(2) from error
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for results, where it is missing.
+def check_output(folder: Path) -> None:
+    """See that results can be put into a folder, which need not be there yet.
 
     Raises:
         UserError: it cannot be made or written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        reason = "you may not write there" if there.is_dir() else "it is no folder"
         raise UserError(
-            f"cannot write to {folder} ({error.strerror}); choose a folder you may write to"
-        ) from error
+            f"cannot write to {folder} ({there}: {reason}); choose a folder you may write to"
+        )
 
 
 def print_failure(name: object, error: Exception) -> None:

@@ -10,6 +10,9 @@ _Y_WEIGHTS = (65.481, 128.553, 24.966)
 _Y_OFFSET = 16.0
 _PEAK = 255.0
 
+MAX_PSNR_DB = 100.0
+"""What equal images get, and the most that any get, so that means of them are finite."""
+
 
 def luminance(image: Tensor) -> Tensor:
     """BT.601 luma of studio range, 16-235.
@@ -36,14 +39,14 @@ def psnr(image: Tensor, reference: Tensor) -> Tensor:
         image, reference: float RGB (..., 3, H, W), in [0, 1].
 
     Returns:
-        float64 (...): one value per image; infinite for equal ones.
+        float64 (...): one value per image; at most `MAX_PSNR_DB`, which equal ones get.
 
     Raises:
         ValueError: shapes differ, or no three channels.
     """
     _check_same_shape(image, reference)
     error = (luminance(image) - luminance(reference)).square().mean((-2, -1))
-    return 10 * torch.log10(_PEAK**2 / error)
+    return (10 * torch.log10(_PEAK**2 / error)).clamp(max=MAX_PSNR_DB)
 
 
 def ssim(image: Tensor, reference: Tensor) -> Tensor:

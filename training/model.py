@@ -182,7 +182,7 @@ class PresetPSNR(BaseMetric):
     def compute_metrics(self, results: list) -> dict[str, float]:
         by_preset: dict[str, list[float]] = {}
         for result in results:
-            by_preset.setdefault(result["preset"], []).append(min(result["psnr"], 100.0))
+            by_preset.setdefault(result["preset"], []).append(result["psnr"])
         means = {preset: sum(values) / len(values) for preset, values in by_preset.items()}
         rainy = [value for preset, value in means.items() if preset != "clean"]
         return {**means, "mean": sum(rainy) / len(rainy)} if rainy else means

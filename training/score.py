@@ -40,7 +40,6 @@ from training.stick import DRY, DRY_SMALL, STICK, Pair, draw_pairs, list_rains, 
 DEVEIL_ROWS = (DRY, "accumulation")
 VALIDATION_SEED = 1
 WORST_SHARE = 0.05
-_EQUAL_PSNR = 100.0  # stands for infinity in means
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def _score_pair(network: Jorder | DeveilNetwork, pair: Pair) -> list[float]:
 
 
 def _psnr_and_ssim(image: Tensor, reference: Tensor) -> tuple[float, float]:
-    return min(float(psnr(image, reference)), _EQUAL_PSNR), float(ssim(image, reference))
+    return float(psnr(image, reference)), float(ssim(image, reference))
 
 
 def markdown_table(scores: Iterable[Score]) -> str:

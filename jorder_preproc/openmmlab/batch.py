@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseDataPreprocessor
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from jorder_preproc import transforms
@@ -80,6 +80,47 @@ class DerainInputs:
 def derain_inputs(host: BaseDataPreprocessor, change: DerainInputs) -> RemovableHandle:
     """Derain what `host` gets, until the handle is removed."""
     return host.register_forward_pre_hook(change, with_kwargs=True)
+
+
+def derain_next_step(
+    model: nn.Module, step: str, host: BaseDataPreprocessor, change: DerainInputs
+) -> None:
+    """Derain what `host` gets during the next call of one of the model's steps, and only then.
+
+    The model is afterwards what it was, however the call ends: MMEngine tells hooks nothing of
+    an iteration that raises. Called again before that step, it does no more.
+
+    Args:
+        model: with or without wrappers.
+        step: its method: `train_step`, `val_step` or `test_step`.
+        host: its data preprocessor.
+        change: what to do.
+    """
+    if not isinstance(getattr(model, step), _DerainedStep):
+        setattr(model, step, _DerainedStep(model, step, host, change))
+
+
+class _DerainedStep:
+    """Stands before a step of a model for one call, and derains its batch."""
+
+    def __init__(
+        self, model: nn.Module, step: str, host: BaseDataPreprocessor, change: DerainInputs
+    ):
+        self._model, self._step = model, step
+        self._host, self._change = host, change
+        self._of_instance = vars(model).get(step)
+        self._method = getattr(model, step)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._of_instance is None:
+            delattr(self._model, self._step)  # the class's is there again
+        else:
+            setattr(self._model, self._step, self._of_instance)
+        handle = derain_inputs(self._host, self._change)
+        try:
+            return self._method(*args, **kwargs)
+        finally:
+            handle.remove()
 
 
 def derains_inputs(host: BaseDataPreprocessor) -> bool:

@@ -9,10 +9,9 @@ from typing import Any, Literal, get_args
 from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch.utils.hooks import RemovableHandle
 
 from jorder_preproc import transforms
-from jorder_preproc.openmmlab.batch import DerainInputs, derain_inputs, derains_inputs
+from jorder_preproc.openmmlab.batch import DerainInputs, derain_next_step, derains_inputs
 from jorder_preproc.openmmlab.pipelines import (
     Outcome,
     check_loaders,
@@ -84,7 +83,6 @@ class DerainHook(Hook):
         self._inputs = None
         if where == "batch":
             self._inputs = DerainInputs(model, weights, tile, True, deveil, deveil_weights)
-        self._attached: RemovableHandle | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Set up for training."""
@@ -102,33 +100,15 @@ class DerainHook(Hook):
     # iteration by iteration
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Derain the coming batch."""
-        self._attach(runner, "train", runner.train_loop)
+        self._derain_batch(runner, "train", runner.train_loop)
 
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Derain the coming batch."""
-        self._attach(runner, "val", runner.val_loop)
+        self._derain_batch(runner, "val", runner.val_loop)
 
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Derain the coming batch."""
-        self._attach(runner, "test", runner.test_loop)
-
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        """Let go of the model."""
-        self._detach()
-
-    def after_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        """Let go of the model."""
-        self._detach()
-
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        """Let go of the model."""
-        self._detach()
+        self._derain_batch(runner, "test", runner.test_loop)
 
     def _set_up(self, runner: Runner, stage: Stage, loop: Any) -> None:
         if stage not in self._stages:
@@ -147,17 +127,12 @@ class DerainHook(Hook):
             _restart_workers(loop)
         runner.logger.info(f"DerainHook: {stage} pictures are derained right behind their loader")
 
-    def _attach(self, runner: Runner, stage: Stage, loop: Any) -> None:
-        if self._inputs is None or stage not in self._stages:
+    def _derain_batch(self, runner: Runner, stage: Stage, loop: Any) -> None:
+        if self._inputs is None or stage not in self._stages or _derains(loop.dataloader.dataset):
             return
         host = _data_preprocessor(runner.model)
-        if not derains_inputs(host) and not _derains(loop.dataloader.dataset):
-            self._attached = derain_inputs(host, self._inputs)
-
-    def _detach(self) -> None:
-        if self._attached is not None:
-            self._attached.remove()
-            self._attached = None
+        if not derains_inputs(host):
+            derain_next_step(runner.model, f"{stage}_step", host, self._inputs)
 
 
 def _data_preprocessor(model: Any) -> Any:

@@ -15,6 +15,7 @@ from evaluation.results import (
     Derainer,
     Metric,
     Model,
+    Origin,
     PairedTest,
     Rain,
     Results,
@@ -64,12 +65,15 @@ def classification(classes=40):
         mcnemar=PairedTest(12000, 531, 3.2e-18),
         images_per_second={"clean": 61.2, "rainy": 31.0, "derained": 12.25, "clean_derained": 14.0},
         paper=paper_rows("classification"),
-        provenance={
-            "date": "2025-01-02",
-            "machine": {"cpu": "two cores", "gpu": None},
-            "versions": {"torch": "2.13.0", "timm": "1.0.31"},
-            "threads": [1, 2],
-        },
+        origins=(
+            Origin(
+                predictions=200_000,
+                first="2025-01-02T03:04:05+00:00",
+                last="2025-01-02T06:07:08+00:00",
+                versions={"torch": "2.13.0", "timm": "1.0.31"},
+                machine={"cpu": "two cores", "gpu": None, "threads": [1, 2]},
+            ),
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from skimage import data
 
 import jorder_preproc.models.weights
 from evaluation.cache import CachedJorderDerain
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import save_weights
 from jorder_preproc.openmmlab import JorderDerain
 from tests.networks import random_deveil_network, random_network
@@ -124,6 +125,6 @@ def test_processes_that_race(tmp_path, weights):
 
 @pytest.mark.parametrize("image", [IMAGE.astype(np.float32), IMAGE[..., :1], IMAGE[..., 0]])
 def test_pixels_that_a_png_would_not_keep(tmp_path, weights, image):
-    with pytest.raises(TypeError, match="without to_float32"):
+    with pytest.raises(UserError, match="without to_float32"):
         derain(tmp_path, weights, image)
     assert not list(tmp_path.iterdir())

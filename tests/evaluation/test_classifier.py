@@ -7,7 +7,8 @@ from mmengine.structures import BaseDataElement
 from PIL import Image
 from skimage import data
 
-from evaluation.classification import record
+from evaluation.checkpoints import state_sha256
+from evaluation.classification import make_subject, record
 from evaluation.classifier import (
     Classifier,
     LoadPillowImage,
@@ -17,6 +18,19 @@ from evaluation.classifier import (
 )
 
 TINY = "tests.evaluation.tiny:classifier"
+
+
+def test_weights_without_a_file_are_told_by_their_tensors():
+    def identity(seed):
+        torch.manual_seed(seed)
+        return make_subject("anywhere", "test_resnet", outputs=3).identity["weights_sha256"]
+
+    assert identity(0) == identity(0) != identity(1)
+    # one tensor by another name, shape or order of bits is another state
+    weights = torch.arange(4.0)
+    states = [{"a": weights}, {"b": weights}, {"a": weights.view(2, 2)}, {"a": weights.int()}, {}]
+    assert len({state_sha256(state) for state in states}) == 5
+    assert state_sha256({"a": weights, "b": weights}) == state_sha256({"b": weights, "a": weights})
 
 
 def test_settings_are_the_models_own_unless_they_are_given():

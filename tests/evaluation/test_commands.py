@@ -1,9 +1,11 @@
 """`python -m evaluation classification`, as a user runs it, on a tiny model and data set."""
 
 import hashlib
+import importlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,19 +18,26 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from rich.console import Console
 from sklearn.metrics import top_k_accuracy_score
 from typer.testing import CliRunner
 
-from evaluation import records, reference
+from evaluation import engine, records, reference
+from evaluation import run as run_module
 from evaluation.__main__ import app
+from evaluation.checkpoints import state_sha256
+from evaluation.classification import make_subject
+from evaluation.classifier import LoadPillowImage, ResizeAndPack
+from evaluation.conditions import Derain, Rain
 from evaluation.embedded import write_dataset
 from evaluation.records import RecordStore
 from evaluation.results import from_json
 from evaluation.scenes import OBJECTS
 from jorder_preproc import JorderDerain, SynthesizeRain
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import save_weights
 from jorder_preproc.rain import get_preset
-from tests.evaluation.tiny import classifier
+from tests.evaluation.tiny import SIZE, classifier
 from tests.networks import random_deveil_network, random_network
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +49,18 @@ import runpy, sys
 import evaluation.records
 evaluation.records._SHARD = 2
 sys.argv[0] = "evaluation"
+runpy.run_module("evaluation", run_name="__main__", alter_sys=True)
+"""
+
+# leaves a file for each process that scores
+COUNT_SCORES = """
+import os, pathlib, runpy, sys
+from evaluation.scores import SCORE
+score = SCORE["classification"]
+def counted(*arguments):
+    (pathlib.Path(__file__).parent / f"scored-by-{os.environ['RANK']}").touch()
+    return score(*arguments)
+SCORE["classification"] = counted
 runpy.run_module("evaluation", run_name="__main__", alter_sys=True)
 """
 
@@ -169,6 +190,58 @@ def test_records_are_not_shared_between_settings_of_deveil(data, deveil_weights,
     assert {path: path.stat().st_mtime_ns for path in out.glob("records/*/*.npz")} == before
 
 
+@pytest.mark.parametrize("changed", ["image", "function", "package", "library"])
+def test_records_are_not_used_for_what_has_changed_since(data, tmp_path, monkeypatch, changed):
+    """The names stay the same: only their content differs."""
+    root, module = tmp_path / "scenes", tmp_path / "own_model.py"
+    shutil.copytree(data, root)
+    module.write_text((ROOT / "tests/evaluation/tiny.py").read_text())
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def test_one_image() -> int:
+        subject = make_subject(str(root), "own_model:classifier")
+        digest = engine.data_digest(engine.build_dataset(subject.cfg))
+        rest = (Rain(), Derain(), digest, [0], tmp_path / "out", Console(quiet=True))
+        engine.run_condition(subject, "clean", *rest)
+        return len(list(tmp_path.glob("out/records/clean-*/*.npz")))
+
+    assert test_one_image() == 1
+    if changed == "image":
+        path = min(root.rglob("*.JPEG"))
+        Image.open(path).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(path, quality=95)
+    elif changed == "function":
+        module.write_text(module.read_text().replace("nn.ReLU()", "nn.Tanh()"))
+        monkeypatch.delitem(sys.modules, "own_model")
+        importlib.invalidate_caches()
+    elif changed == "package":
+        monkeypatch.setattr(engine, "package_sha256", lambda: "of other source")
+    else:
+        versions = {**engine.package_versions(), "torch": "0.1"}
+        monkeypatch.setattr(engine, "package_versions", lambda: versions)
+    assert test_one_image() == 2
+    assert test_one_image() == 2  # what has not changed is not done again
+
+
+def test_records_of_several_machines_are_told(data, tmp_path, monkeypatch):
+    """A table says where all of it was made, and not where it was put together."""
+    here = engine.provenance()
+    first = {**here, "machine": {**here["machine"], "device": "a GPU"}}
+    monkeypatch.setattr(engine, "provenance", lambda: first)
+    run(data, tmp_path, "--limit", "2")
+    monkeypatch.undo()
+    results = run(data, tmp_path, "--limit", "4")
+    assert [one.machine["device"] for one in results.origins] == ["a GPU", "CPU"]
+    # two of the four images are those of the first run: 0, 12 of 0, 6, 12, 18
+    assert [one.predictions for one in results.origins] == [8, 8]
+    assert all(one.first <= one.last for one in results.origins)
+    said = "Predictions of 2 environments are mixed here, which differ in device: a GPU, CPU."
+    assert said in (tmp_path / "report.html").read_text()
+    assert said in (tmp_path / "table.md").read_text()
+    again = run(data, tmp_path, "--limit", "2")
+    assert [one.machine["device"] for one in again.origins] == ["a GPU"]
+    assert "environments" not in (tmp_path / "report.html").read_text()
+
+
 def test_rain_and_deraining_change_what_the_model_says(whole):
     """Or the comparison above would compare nothing."""
     said = {}
@@ -205,8 +278,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(data, whole, tmp_path
 
 
 def test_two_processes_give_the_same_table_and_do_no_image_twice(data, whole, tmp_path):
+    script = tmp_path / "count_scores.py"
+    script.write_text(COUNT_SCORES)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += ["--standalone", "-m", "evaluation", *options(data, tmp_path)]
+    command += ["--standalone", str(script), *options(data, tmp_path)]
     command += ["--launcher", "pytorch"]
     result = subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
@@ -217,6 +292,21 @@ def test_two_processes_give_the_same_table_and_do_no_image_twice(data, whole, tm
         shards = [np.load(path)["indices"] for path in folder.glob("*.npz")]
         assert len(shards) == 2
         assert sorted(np.concatenate(shards).tolist()) == list(range(IMAGES))
+    scored = sorted(path.name for path in tmp_path.glob("scored-by-*"))
+    assert scored == ["scored-by-0"]  # the other process has nothing to score
+
+
+def test_what_the_first_process_raises_all_raise(monkeypatch):
+    """Or the others would wait for it until they are ended."""
+    error = UserError("a wrong clean score")
+
+    def receive(objects):
+        objects[0] = error
+
+    monkeypatch.setattr(run_module, "is_main_process", lambda: False)
+    monkeypatch.setattr(run_module, "broadcast_object_list", receive)
+    with pytest.raises(UserError, match="a wrong clean score"):
+        run_module._in_first_process(lambda: pytest.fail("not its work"))
 
 
 def test_a_warm_cache_gives_what_a_cold_one_gives(data, whole, tmp_path):
@@ -248,6 +338,23 @@ def test_batches_are_derained_after_the_resize(data, whole, tmp_path):
         assert np.allclose(*scores, atol=1e-6) is same
 
 
+def test_samples_of_batches_are_what_the_model_saw(data, tmp_path):
+    results = run(data, tmp_path, "--where", "batch", "--limit", "2", "--samples", "1")
+    network = classifier()
+    settings = timm.data.resolve_data_config(pretrained_cfg=network.pretrained_cfg)
+    transform = timm.data.create_transform(**settings, normalize=False)
+    (sample,) = results.samples
+    (path,) = data.rglob(sample.image)
+    clean = Image.open(path).convert("RGB")
+    rainy = transform(SynthesizeRain("heavy", 0)(clean))
+    expected = {"clean": transform(clean), "rainy": rainy, "derained": JorderDerain()(rainy)}
+    for condition, inputs in expected.items():
+        with Image.open(tmp_path / sample.pictures[condition]) as seen:
+            assert seen.size == (SIZE, SIZE)
+            np.testing.assert_array_equal(np.array(seen), inputs.permute(1, 2, 0).numpy())
+    assert not torch.equal(expected["rainy"], expected["derained"])
+
+
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_an_image_that_cannot_be_read(data, tmp_path, workers):
     copy = tmp_path / "data"
@@ -260,12 +367,45 @@ def test_an_image_that_cannot_be_read(data, tmp_path, workers):
     more = ("--classes", str(names), "--workers", workers)
     result = CliRunner().invoke(app, options(copy, tmp_path / "stop", *more))
     assert result.exit_code == 2
-    assert "broken.JPEG cannot be used" in result.output and "--skip-unreadable" in result.output
+    assert "broken.JPEG cannot be read" in result.output and "--skip-unreadable" in result.output
     assert "Traceback" not in result.output
 
     results = run(copy, tmp_path / "skip", *more, "--skip-unreadable")
     assert results.dataset.images == 2 and not results.dataset.whole
     assert [Path(path).name for path in results.dataset.unreadable] == ["broken.JPEG"]
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_pipeline_that_fails_is_not_blamed_on_the_image(data, tmp_path, monkeypatch, workers):
+    def fail(self, results):
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(ResizeAndPack, "__call__", fail)
+    more = ("--skip-unreadable", "--workers", workers)
+    result = CliRunner().invoke(app, options(data, tmp_path, *more))
+    assert isinstance(result.exception, RuntimeError)
+    assert not isinstance(result.exception, UserError)
+    message = str(result.exception)
+    assert re.search(r"fails on .*\.JPEG, which its loader can read: ValueError: a def", message)
+
+
+def test_what_the_loader_refuses_is_skipped(data, tmp_path, monkeypatch):
+    """Whatever Pillow makes of it."""
+    files = [path.name for path in sorted((data / OBJECTS[0]).glob("*.JPEG"))]
+    load = LoadPillowImage.__call__
+
+    def refuse(self, results):
+        if results["img_path"].endswith(files[0]):
+            raise AssertionError("16 bits")
+        return load(self, results)
+
+    monkeypatch.setattr(LoadPillowImage, "__call__", refuse)
+    result = CliRunner().invoke(app, options(data, tmp_path / "stop", "--limit", "4"))
+    assert result.exit_code == 2
+    assert f"{files[0]} cannot be read (AssertionError: 16 bits)" in " ".join(result.output.split())
+    results = run(data, tmp_path / "skip", "--limit", "4", "--skip-unreadable")
+    assert [Path(path).name for path in results.dataset.unreadable] == [files[0]]
+    assert results.dataset.images == 3
 
 
 def test_a_known_model_must_reach_its_published_score(data, tmp_path, monkeypatch):
@@ -305,11 +445,16 @@ def test_labels_that_were_mended_start_afresh(data, tmp_path):
     assert found == [set(OBJECTS[1:5]), set(OBJECTS[:4])]
 
 
+def test_the_weights_of_a_model_without_a_file_are_recorded(whole):
+    (results,) = from_json((whole / "results.json").read_text())
+    assert results.model.sha256 == state_sha256(classifier().state_dict())
+
+
 def test_the_cpu_where_there_is_a_gpu(data, tmp_path, monkeypatch):
     """MMEngine chooses the GPU as it is imported, before the command says anything."""
     monkeypatch.setattr(mmengine.device.utils, "DEVICE", "cuda")
     results = run(data, tmp_path, "--limit", "2", "--device", "cpu")
-    assert results.provenance["machine"]["device"] == "CPU"
+    assert [one.machine["device"] for one in results.origins] == ["CPU"]
 
 
 def test_tables_of_several_runs_in_one_report(data, whole, deveil_weights, tmp_path):
@@ -329,6 +474,57 @@ def test_tables_of_several_runs_in_one_report(data, whole, deveil_weights, tmp_p
     (tmp_path / "light/results.json").write_text("{}")
     result = CliRunner().invoke(app, ["report", *folders, "--out", str(tmp_path / "both")])
     assert result.exit_code == 2 and "light/results.json: results: the key" in result.output
+
+
+@pytest.mark.parametrize("kind", ["absolute", "parent", "link"])
+def test_report_reads_no_pictures_from_elsewhere(whole, tmp_path, kind):
+    """`results.json` may come from anyone, and the page with the pictures go to anyone."""
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (7, 7)).save(secret)
+    foreign = tmp_path / "foreign"
+    shutil.copytree(whole, foreign)
+    document = json.loads((foreign / "results.json").read_text())
+    names = {"absolute": str(secret), "parent": "samples/../../secret.png", "link": "samples/a.png"}
+    document["samples"][0]["pictures"]["clean"] = names[kind]
+    if kind == "link":
+        (foreign / "samples/a.png").symlink_to(secret)
+    (foreign / "results.json").write_text(json.dumps(document))
+    out = tmp_path / "both"
+    result = CliRunner().invoke(app, ["report", str(whole), str(foreign), "--out", str(out)])
+    assert result.exit_code == 2
+    message = " ".join(result.output.split())
+    assert f"name the picture {names[kind]}, which lies outside of that folder" in message
+    assert not (out / "report.html").exists()
+
+
+def test_a_report_stays_whole_without_the_folders_it_was_made_of(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "one")
+    command = ["report", str(tmp_path / "one"), "--out", str(tmp_path / "two")]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    shutil.rmtree(tmp_path / "one")
+    command = ["report", str(tmp_path / "two"), "--out", str(tmp_path / "three")]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    pages = [(folder / "report.html").read_text() for folder in (whole, tmp_path / "three")]
+    assert pages[0] == pages[1]
+
+
+def test_only_mistakes_of_the_user_are_told_in_a_line(data, tmp_path, monkeypatch):
+    arguments = options(data, tmp_path, "--preset", "drizzle")
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2 and "Traceback" not in result.output
+    result = CliRunner().invoke(app, [*arguments, "--debug"])
+    assert isinstance(result.exception, UserError) and "drizzle" in str(result.exception)
+
+    def fail(*_, **__):
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(run_module, "build_dataset", fail)
+    result = CliRunner().invoke(app, options(data, tmp_path))
+    assert type(result.exception) is ValueError and result.exit_code == 1
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    result = CliRunner().invoke(app, options(data, blocked))
+    assert result.exit_code == 2 and f"cannot write to {blocked}" in result.output
 
 
 @pytest.mark.parametrize(

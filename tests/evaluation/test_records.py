@@ -1,3 +1,5 @@
+from datetime import datetime, timedelta, timezone
+
 import numpy as np
 import pytest
 
@@ -60,9 +62,36 @@ def test_two_stores_share_a_folder(tmp_path):
     assert_records(first, list(range(10)))
 
 
+def test_records_know_where_they_come_from(tmp_path):
+    first = RecordStore(tmp_path, {"machine": "one"})
+    fill(first, [0, 1])
+    second = RecordStore(tmp_path, {"machine": "other"})
+    fill(second, [2])
+    found = RecordStore(tmp_path).origins([2, 1, 0])
+    assert [one["machine"] for one in found] == ["other", "one", "one"]
+    assert found == second.origins([2, 1, 0])
+    for one in found:
+        written = datetime.fromisoformat(one["date"])
+        assert abs(datetime.now(timezone.utc) - written) < timedelta(minutes=1)
+
+
+def test_seconds_are_those_of_all_processes_together(tmp_path, monkeypatch):
+    times = iter([0.0, 10.0, 10.0, 10.0])
+    monkeypatch.setattr(records.time, "monotonic", lambda: next(times, 14.0))
+    monkeypatch.setattr(records, "get_world_size", lambda: 4)
+    store = RecordStore(tmp_path)
+    store.start()
+    store.add(0, record(0))
+    store.add(1, record(1))
+    store.flush()
+    # a later run of one process reads what four wrote side by side: 2 images in 4 / 4 s
+    monkeypatch.setattr(records, "get_world_size", lambda: 1)
+    assert RecordStore(tmp_path).images_per_second == pytest.approx(2.0)
+
+
 def test_speed_is_that_of_all_shards(tmp_path):
-    np.savez(tmp_path / "a.npz", indices=[0, 1], seconds=1.0)
-    np.savez(tmp_path / "b.npz", indices=[2], seconds=0.5)
+    np.savez(tmp_path / "a.npz", indices=[0, 1], seconds=1.0, provenance="{}")
+    np.savez(tmp_path / "b.npz", indices=[2], seconds=0.5, provenance="{}")
     assert RecordStore(tmp_path).images_per_second == pytest.approx(2.0)
     assert RecordStore(tmp_path / "none").images_per_second is None
 

@@ -21,6 +21,8 @@ from evaluation.tables import (
     percent_interval,
     points,
     points_interval,
+    recovery_interval,
+    remarks,
     terminal_table,
 )
 from tests.evaluation.example import (
@@ -234,7 +236,7 @@ def test_page_has_the_tables(tmp_path):
     values = dict(page.tables[-1])
     assert values["Command"].startswith("python -m evaluation classification")
     assert values["Versions, timm"] == "1.0.31" and values["Machine, gpu"] == "none"
-    assert values["Derainer sha256"] == "ab" * 32 and values["Threads"] == "1, 2"
+    assert values["Derainer sha256"] == "ab" * 32 and values["Machine, threads"] == "1, 2"
 
 
 def test_page_of_several_has_an_overview_and_a_section_each(tmp_path):
@@ -262,7 +264,9 @@ def test_names_cannot_become_markup(tmp_path):
     rows = (ClassRow("<script>alert(1)</script>", 0.9, 0.5, 0.8, 0.9),)
     results = with_samples(classification(4), tmp_path, said={"rainy": '<b>bold</b> & "quoted"'})
     results = dataclasses.replace(
-        results, classes=dataclasses.replace(results.classes, rows=rows), provenance={"<i>": "<u>"}
+        results,
+        classes=dataclasses.replace(results.classes, rows=rows),
+        origins=[dataclasses.replace(results.origins[0], machine={"<i>": "<u>"})],
     )
     write_report([results], tmp_path)
     text = read(tmp_path)
@@ -370,6 +374,39 @@ def test_the_axis_of_recoveries_widens():
     over = dataclasses.replace(metric(0.7, 0.6, 0.72, 0.7), interval=(-0.3, 1.5))
     results = dataclasses.replace(detection(), metrics={"mAP": over})
     assert recovery_axis(results) == (-0.3, 1.5)
+
+
+def ceiling_and_unbounded():
+    top = metric(1.0, 0.65, 1.0, 1.0, spread=0.0)
+    top = dataclasses.replace(top, interval=(1.0, 1.0))
+    loose = dataclasses.replace(metric(0.8, 0.79, 0.8, 0.8), interval=UNDEFINED)
+    plain = dataclasses.replace(metric(0.8, 0.6, 0.7, 0.8), interval=UNDEFINED, intervals={})
+    none = metric(0.5, 0.5, 0.5, 0.5)
+    metrics = {"top-1": top, "top-5": loose, "COCO AP": plain, "top-10": none}
+    return dataclasses.replace(classification(), metrics=metrics)
+
+
+def test_ceilings_and_unbounded_intervals_are_marked(tmp_path):
+    results = ceiling_and_unbounded()
+    expected = ["100.0 to 100.0 (ceiling)", "unbounded", "", ""]
+    assert [recovery_interval(one) for one in results.metrics.values()] == expected
+    # not what is merely near to it
+    assert percent_interval((0.99, 1.0), 1) == "99.0 to 100.0"
+    row = next(line for line in markdown([results]).splitlines() if line.startswith("| 95 %"))
+    assert row.startswith("| 95 % interval | 100.0 to 100.0 (ceiling) | unbounded | - | - |")
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(terminal_table([results]))
+    lines = console.export_text().splitlines()
+    assert any("100.0 to 100.0" in line for line in lines)
+    assert any(line.strip() == "(ceiling)" for line in lines)
+    assert max(map(len, lines)) <= 80
+    write_report([results], tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    for text in (markdown([results]), page):
+        assert "Ceiling: in every resample" in text and "Unbounded: in more than" in text
+    assert "100.0 to 100.0 (ceiling)" in page
+    assert remarks(classification()) == []
+    assert "eiling" not in markdown([classification()])
 
 
 def test_provenance_is_complete():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.paper import paper_rows
-from evaluation.results import TASKS, Derainer, Sample, from_json, to_json
+from evaluation.results import TASKS, Derainer, Origin, Sample, from_json, to_json
 from tests.evaluation.example import classification, detection, segmentation, with_samples
 
 
@@ -152,8 +152,8 @@ def test_what_json_does_not_have_is_named():
     fast = dataclasses.replace(detection(), images_per_second={"clean": math.inf})
     with pytest.raises(ValueError, match=r"images_per_second\.clean must be finite"):
         to_json([fast])
-    odd = dataclasses.replace(detection(), provenance={"versions": {"torch": object}})
-    with pytest.raises(ValueError, match=r"provenance\.versions\.torch must be something"):
+    odd = dataclasses.replace(detection(), origins=[Origin(1, "", "", {}, {"gpu": object})])
+    with pytest.raises(ValueError, match=r"origins\[0\]\.machine\.gpu must be something"):
         to_json([odd])
     none = dataclasses.replace(detection().metrics["mAP"], recovery=None)
     with pytest.raises(ValueError, match=r"metrics\.mAP\.recovery must be a number"):

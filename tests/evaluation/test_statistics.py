@@ -74,6 +74,19 @@ def test_recovery_has_no_interval_where_the_loss_may_be_none():
     assert all(result.conditions.values())
 
 
+@pytest.mark.parametrize(
+    ("undefined", "expected"), [(0, (1.025, 39.975)), (1, (0.025, 39.975)), (2, None)]
+)
+def test_resamples_without_a_recovery_are_unbounded(undefined, expected):
+    """Of 42 values in order the ends are at 0.025 * 41 = 1.025 and 39.975, counted from 0."""
+    rainy = np.where(np.arange(42) >= 42 - undefined, 1.0, 0.0)  # as good as clean
+    arrays = {"clean": np.ones(42), "rainy": rainy, "derained": np.arange(42.0)}
+    arrays["clean_derained"] = arrays["clean"]
+    measures = {name: lambda _, values=values: values for name, values in arrays.items()}
+    found = bootstrap(measures, 1, repeats=42).recovery
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
 def test_intervals_cover_the_truth():
     """95 % of the intervals of a coin's bias hold it, up to chance."""
     rng = np.random.default_rng(0)

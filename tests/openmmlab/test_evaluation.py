@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from PIL import Image
 from typer.testing import CliRunner
 
 from evaluation.__main__ import app
@@ -113,6 +114,46 @@ def test_deveil_is_that_of_the_hook(case, deveil_weights, tmp_path):
         )
     if task == "segmentation":  # random detectors find too little to differ
         assert with_deveil != without
+
+
+def test_what_opencv_refuses_is_skipped(case, tmp_path):
+    """Though Pillow reads it."""
+    task, cfg, file, checkpoint = case
+    root = tmp_path / "data"
+    shutil.copytree(cfg.test_dataloader.dataset.data_root, root)
+    path = min(root.glob("images/validation/*.jpg" if task == "segmentation" else "**/*.jpg"))
+    with Image.open(path) as image:
+        image.convert("RGB").save(path, "PCX")
+    data = ("--data", str(root))
+    message = fail([task, str(file), str(checkpoint), *data, "--out", str(tmp_path / "stop")])
+    assert f"{path.name} cannot be read" in message and "--skip-unreadable" in message
+    results = evaluate(task, file, checkpoint, tmp_path / "out", *data, "--skip-unreadable")
+    assert [Path(one).name for one in results.dataset.unreadable] == [path.name]
+
+
+def test_samples_of_batches_are_what_the_model_saw(det, tmp_path):
+    """Resized by the pipeline, put back to the size in whose pixels the boxes are, not padded."""
+    steps = det.test_dataloader.dataset.pipeline
+    resize = next(i for i, step in enumerate(steps) if step.type == "Resize")
+    steps.insert(resize + 1, dict(type="Pad", size=(160, 160)))
+    runner, _ = build_runner(det)
+    checkpoint, file = tmp_path / "random.pth", tmp_path / "config.py"
+    torch.save(runner.model.state_dict(), checkpoint)
+    det.dump(file)
+    shown = {}
+    for where in ("pipeline", "batch"):
+        out = tmp_path / where
+        (sample,) = evaluate("detection", file, checkpoint, out, "--where", where).samples
+        for name, picture in sample.pictures.items():
+            with Image.open(out / picture) as image:
+                shown[where, name] = np.asarray(image.convert("RGB"), np.float64)
+    for name in ("clean", "rainy", "derained"):
+        native, seen = shown["pipeline", name], shown["batch", name]
+        assert seen.shape == native.shape
+        # the same image, but another one pixel by pixel; a cut amiss would shift it
+        correlation = np.corrcoef(seen.ravel(), native.ravel())[0, 1]
+        assert 0.8 < correlation < 1 - 1e-6
+    assert not np.array_equal(shown["batch", "rainy"], shown["batch", "derained"])
 
 
 def test_several_runs_give_one_table(case, tmp_path):

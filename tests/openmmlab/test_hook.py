@@ -1,6 +1,7 @@
 """Every way to switch deraining on in a Runner: the same pictures, each exactly once."""
 
 import copy
+import functools
 import os
 import pickle
 import random
@@ -305,6 +306,35 @@ def test_test_time_augmentation(seg, weights, count):
     assert len(kept.inputs) == 2 * pictures(seg)  # flipped and not
     run_test(use_hook(seg, weights=weights, where="batch"))
     assert count() == 2 * pictures(seg)
+
+
+@pytest.mark.parametrize("own_step", [False, True])
+@pytest.mark.parametrize("fails", ["preprocessor", "model"])
+def test_a_model_is_left_alone_after_an_iteration_that_raises(
+    det, weights, count, monkeypatch, fails, own_step
+):
+    runner, _ = build_runner(use_hook(det, weights=weights, where="batch"))
+    model = runner.model
+    if own_step:  # of the instance, as others may put there
+        model.test_step = functools.partial(type(model).test_step, model)
+    before = dict(vars(model.eval()))
+
+    def fail(*_, **__):
+        raise RuntimeError("out of memory")
+
+    target = model.data_preprocessor if fails == "preprocessor" else model
+    with monkeypatch.context() as patched:
+        patched.setattr(target, "forward", fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            runner.test()
+    assert not derains_inputs(model.data_preprocessor)
+    assert vars(model) == before
+    count()
+    model.test_step(next(iter(runner.test_dataloader)))
+    assert count() == 0
+    # the next run derains again, each picture once
+    runner.test()
+    assert count() == pictures(det)
 
 
 @pytest.mark.parametrize("where", ["pipeline", "batch"])

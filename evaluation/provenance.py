@@ -1,0 +1,95 @@
+"""Code, versions and machine that predictions come from."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.dist import get_world_size
+
+import jorder_preproc
+
+_PACKAGES = (
+    "jorder-preproc",
+    "torch",
+    "torchvision",
+    "numpy",
+    "pillow",
+    "opencv-python",
+    "opencv-python-headless",
+    "timm",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmdetection",
+    "onedl-mmsegmentation",
+    "mmengine",
+    "mmcv",
+    "mmdet",
+    "mmsegmentation",
+)
+# modules of `evaluation` that make predictions; the others work with them afterwards
+_PREDICTING = (
+    "cache",
+    "checkpoints",
+    "classification",
+    "classifier",
+    "conditions",
+    "detection",
+    "engine",
+    "host",
+    "records",
+    "segmentation",
+)
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the installed packages that predictions depend on."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def package_sha256() -> str:
+    """SHA-256 of the source of `jorder_preproc`: its version alone misses edits of a checkout."""
+    return _source_sha256(Path(jorder_preproc.__file__).parent.rglob("*.py"))
+
+
+@cache
+def prediction_sha256() -> str:
+    """SHA-256 of the source of the modules here that make predictions."""
+    folder = Path(__file__).parent
+    modules = [folder / f"{name}.py" for name in _PREDICTING]
+    return _source_sha256([*modules, *(folder / "layouts").glob("*.py")])
+
+
+def provenance() -> dict[str, Any]:
+    """Versions and machine of this process, for what it predicts."""
+    return {
+        "versions": {"python": platform.python_version(), **package_versions()},
+        "machine": {
+            "system": platform.platform(),
+            "device": torch.cuda.get_device_name() if get_device() == "cuda" else "CPU",
+            "threads": torch.get_num_threads(),
+            "processes": get_world_size(),
+        },
+    }
+
+
+def _source_sha256(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
