@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.photographs import find_photographs
+from evaluation.datasets.photos import find_photographs
 from jorder_preproc import deveil, load_deveil_model
 from jorder_preproc.errors import UserError
 from jorder_preproc.metrics import psnr, ssim

@@ -36,16 +36,16 @@ _PACKAGES = (
 )
 # modules of `evaluation` that make predictions; the others work with them afterwards
 _PREDICTING = (
-    "cache",
-    "checkpoints",
-    "classification",
-    "classifier",
-    "conditions",
-    "detection",
-    "engine",
-    "host",
-    "records",
-    "segmentation",
+    "downstream/cache",
+    "downstream/checkpoints",
+    "downstream/tasks/classification",
+    "downstream/tasks/timm_model",
+    "downstream/conditions",
+    "downstream/tasks/detection",
+    "downstream/runner",
+    "downstream/host_config",
+    "downstream/records",
+    "downstream/tasks/segmentation",
 )
 
 
@@ -71,7 +71,7 @@ def prediction_sha256() -> str:
     """SHA-256 of the source of the modules here that make predictions."""
     folder = Path(__file__).parent
     modules = [folder / f"{name}.py" for name in _PREDICTING]
-    return _source_sha256([*modules, *(folder / "layouts").glob("*.py")])
+    return _source_sha256([*modules, *(folder / "datasets/layouts").glob("*.py")])
 
 
 def provenance() -> dict[str, Any]:

@@ -16,8 +16,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from evaluation.photographs import built_in_photographs
-from evaluation.sheets import draw_sheet, to_thumbnail
+from evaluation.datasets.photos import built_in_photographs
+from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
 from jorder_preproc.derain import Derained, derain
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models import load_model

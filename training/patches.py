@@ -15,12 +15,12 @@ from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from evaluation.datasets.synthetic.camera import compress
 from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset
 from jorder_preproc.rain.synthesize import VISIBLE, StreakLayer
 from training.backgrounds import vary
 from training.bank import LayerBank
-from training.camera import compress
 from training.data import list_photos, read_photo
 
 COMPOSITIONS = ("preset", "add", "screen", "cover", "linear")

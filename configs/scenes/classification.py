@@ -1,8 +1,9 @@
 """The classifier of the built-in benchmark: timm's test_resnet, 12 classes.
 
-python -m training.scenes classification
+python -m evaluation.datasets.synthetic.train classification
 
-The card of the weights, evaluation/weights/scenes_classification.md, has cost and scores.
+The card of the weights has cost and scores:
+evaluation/datasets/synthetic/weights/scenes_classification.md
 """
 
 _base_ = "./_base_.py"

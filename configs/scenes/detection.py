@@ -1,8 +1,9 @@
 """The detector of the built-in benchmark: ATSS on a narrow ResNet-18, 12 classes.
 
-python -m training.scenes detection
+python -m evaluation.datasets.synthetic.train detection
 
-The card of the weights, evaluation/weights/scenes_detection.md, has cost and scores.
+The card of the weights has cost and scores:
+evaluation/datasets/synthetic/weights/scenes_detection.md
 """
 
 _base_ = "./_base_.py"

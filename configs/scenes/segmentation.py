@@ -1,8 +1,9 @@
 """The segmenter of the built-in benchmark: DeepLabV3+ on a narrow ResNet-18, 15 classes.
 
-python -m training.scenes segmentation
+python -m evaluation.datasets.synthetic.train segmentation
 
-The card of the weights, evaluation/weights/scenes_segmentation.md, has cost and scores.
+The card of the weights has cost and scores:
+evaluation/datasets/synthetic/weights/scenes_segmentation.md
 """
 
 _base_ = "./_base_.py"

@@ -1,4 +1,4 @@
-from tests.evaluation.built_in import check_promises, run_built_in
+from tests.evaluation.cli.built_in import check_promises, run_built_in
 
 
 def test_segmentation(tmp_path, monkeypatch):

@@ -16,9 +16,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from evaluation.__main__ import app
-from evaluation.host import read_config
-from evaluation.records import RecordStore
-from evaluation.results import Results, from_json
+from evaluation.downstream.host_config import read_config
+from evaluation.downstream.records import RecordStore
+from evaluation.report.schema import Results, from_json
 from jorder_preproc import SynthesizeRain
 from tests.openmmlab.stack import ADE_SIZES, build_runner, use_hook
 

@@ -6,10 +6,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from evaluation.checkpoints import read_state
-from evaluation.embedded import SIZES, write_dataset
-from evaluation.scenes import LABELS, OBJECTS, draw_scene
-from training import scenes as training
+from evaluation.datasets.synthetic import train as training
+from evaluation.datasets.synthetic.dataset import SIZES, write_dataset
+from evaluation.datasets.synthetic.scenes import LABELS, OBJECTS, draw_scene
+from evaluation.downstream.checkpoints import read_state
 
 COUNT = 6
 TASKS = ("segmentation", "detection")

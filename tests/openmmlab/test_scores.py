@@ -13,9 +13,9 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
 
-from evaluation.detection import check_with_host
-from evaluation.scores import detection, segmentation
-from tests.evaluation.records import random_detections
+from evaluation.downstream.tasks.detection import check_with_host
+from evaluation.metrics import detection, segmentation
+from tests.evaluation.metrics.records import random_detections
 
 
 def det_sample(record):

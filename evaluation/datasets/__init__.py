@@ -1,0 +1,1 @@
+"""Images to evaluate on: folders of data sets, drawn scenes, photos."""

@@ -1,0 +1,57 @@
+"""Annotations of boxes: classes, sizes, difficult flags."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from evaluation.datasets.checks.findings import Finding, Opener, count_images, picture_size
+from evaluation.datasets.layouts import LayoutError, Voc
+from evaluation.datasets.layouts.base import some
+from evaluation.datasets.layouts.voc import read_annotation
+
+
+def examine_detection(found: Voc, classes: Sequence[str], opener: Opener) -> Iterator[Finding]:
+    """Number of images, annotations, difficult boxes, damaged pictures."""
+    yield Finding(
+        "ok", "layout", f"each name in test.txt has a picture and an annotation in {found.root}"
+    )
+    yield count_images("detection", len(found.names))
+    faults = []
+    sizes = {}
+    boxes, difficult = Counter[str](), 0
+    for name in opener.track(found.names, "Reading annotations"):
+        try:
+            annotation = read_annotation(found.annotation(name), classes)
+        except LayoutError as error:
+            faults.append(str(error))
+            continue
+        sizes[name] = annotation.size
+        boxes.update(annotation.classes)
+        difficult += sum(annotation.difficult)
+    picked = opener.pick([name for name, size in sizes.items() if size is not None])
+    for name in picked:
+        if picture_size(found.picture(name)) not in (None, sizes[name]):
+            faults.append(f"{found.picture(name)} is not of the size that its annotation says")
+    if faults:
+        detail = f"{len(faults)} of {len(found.names):,} are wrong: {some(faults, 1)}"
+        yield Finding("error", "annotations", detail)
+    else:
+        yield Finding("ok", "annotations", f"all {len(found.names):,} opened")
+    yield _boxes(boxes, classes, difficult)
+    yield opener.pictures([found.picture(name) for name in found.names])
+
+
+def _boxes(boxes: Counter[str], classes: Sequence[str], difficult: int) -> Finding:
+    shown = f"{len(boxes)} of {len(classes)} classes"
+    detail = f"{boxes.total():,} boxes of {shown}, {difficult:,} difficult"
+    if not boxes:
+        return Finding("error", "boxes", f"{detail}: there is nothing to score")
+    missing = [name for name in classes if name not in boxes]
+    if missing:
+        advice = f"without a box, left out of the mean: {some(missing)}"
+        return Finding("warning", "boxes", f"{detail}; {advice}")
+    if not difficult:
+        advice = "if the flags were lost in a conversion, the scores come out too low"
+        return Finding("warning", "boxes", f"{detail}; {advice}")
+    return Finding("ok", "boxes", detail)

@@ -1,0 +1,325 @@
+"""The ImageNet validation set, or one like it, in the three layouts that are around."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from evaluation.datasets.layouts.base import (
+    LayoutError,
+    check_folder,
+    check_unique,
+    list_folders,
+    read_lines,
+    some,
+)
+from evaluation.datasets.layouts.classes import (
+    WNID,
+    ClassList,
+    check_outputs,
+    read_class_list,
+    sorted_classes,
+)
+from jorder_preproc.picture_files import list_pictures
+
+GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+
+_GROUND_TRUTH_FOLDERS = ("", "data", "ILSVRC2012_devkit_t12/data")
+_NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})")
+_BOX = r"(?:\s+\d+){4}"
+# Kaggle's LOC_val_solution.csv: a class and a box, once for each object
+_KAGGLE = re.compile(rf"(?P<name>\S+)\s+(?P<label>\S+){_BOX}(?:\s+(?P=label){_BOX})*")
+_PLAIN = re.compile(r"(?P<name>\S+)\s+(?P<label>\S+)")
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """Pictures with a class each.
+
+    Attributes:
+        root: the folder the paths start from.
+        paths: of the pictures, relative, with `/`, in the order of the data set.
+        targets: number of the class of each, in [0, C).
+        classes: of the model, all C, in the order of its outputs.
+        names: of the classes, for people; the same where nothing else is known.
+        layout: `folders`, `map` or `devkit`.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    targets: tuple[int, ...]
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    layout: str
+
+
+class _Found(NamedTuple):
+    paths: list[str]
+    targets: list[int]
+    class_list: ClassList
+    layout: str
+
+
+def list_imagenet(
+    root: str | Path,
+    labels: str | Path | None = None,
+    classes: str | Path | None = None,
+    outputs: int | None = None,
+) -> ImageList:
+    """Find pictures and their classes in one of three layouts.
+
+    - `folders`: ROOT/<class>/*.JPEG.
+    - `map`: pictures right in ROOT, and `labels` with lines `name class`, split by blanks or
+      a comma; the class is a wnid, a name of the class list, or its number from 0. Kaggle's
+      LOC_val_solution.csv is such a map.
+    - `devkit`: ROOT/ILSVRC2012_val_*.JPEG, and the ground truth of the development kit, one
+      number per line, with `meta.mat` beside it. Its numbers are not in the order of the
+      wnids. It is looked for in ROOT, ROOT/data and ROOT/ILSVRC2012_devkit_t12/data, or is
+      what `labels` points to.
+
+    ROOT may also be the folder that holds `val`. Classes are numbered in sorted order; a
+    class list, which is `classes` or a file `classes.txt` in ROOT or beside `val`, numbers
+    them by its lines and may name more than the pictures have.
+
+    Args:
+        root: ROOT.
+        labels: a map file, or the ground truth of the development kit.
+        classes: a class list: one wnid or name per line, then perhaps a description.
+        outputs: number of classes the model knows.
+
+    Raises:
+        LayoutError: no pictures, unknown or missing classes, a picture or a label without
+            its partner, duplicates, numbers out of range, more or fewer classes than outputs.
+    """
+    root = picture_folder(root)
+    home = root.parent if root.name == "val" else root
+    class_list = _find_class_list(root, home, classes)
+    folders, pictures = list_folders(root), list_pictures(root)
+    if labels is None and pictures:
+        labels = _find_ground_truth(root, home)
+    if labels is not None:
+        found = _list_flat(root, pictures, Path(labels), class_list, outputs)
+    else:
+        found = _list_class_folders(root, folders, pictures, class_list)
+    check_outputs(found.class_list, outputs)
+    return ImageList(
+        root,
+        tuple(found.paths),
+        tuple(found.targets),
+        found.class_list.classes,
+        found.class_list.names,
+        found.layout,
+    )
+
+
+def picture_folder(root: str | Path) -> Path:
+    """The folder of the pictures: ROOT, or `val` in it.
+
+    Raises:
+        LayoutError: no such folder.
+    """
+    root = Path(root)
+    check_folder(root, "the pictures of ImageNet's validation set")
+    return root / "val" if (root / "val").is_dir() else root
+
+
+def _find_class_list(root: Path, home: Path, given: str | Path | None) -> ClassList | None:
+    if given is not None:
+        return read_class_list(Path(given))
+    for folder in (root, home):
+        if (folder / "classes.txt").is_file():
+            return read_class_list(folder / "classes.txt")
+    return None
+
+
+def _find_ground_truth(root: Path, home: Path) -> Path | None:
+    for base in (root, home):
+        for folder in _GROUND_TRUTH_FOLDERS:
+            if (base / folder / GROUND_TRUTH).is_file():
+                return base / folder / GROUND_TRUTH
+    return None
+
+
+def _list_class_folders(
+    root: Path, folders: list[Path], loose: list[Path], class_list: ClassList | None
+) -> _Found:
+    if loose:
+        raise LayoutError(
+            f"{root} holds pictures right in it ({some(path.name for path in loose)}), but "
+            "nothing says of which class; pass a file with lines `name class` (--labels), put "
+            f"{GROUND_TRUTH} beside them, or sort them into one folder for each class"
+        )
+    content = [(folder, list_pictures(folder)) for folder in folders]
+    if not any(pictures for _, pictures in content):
+        raise LayoutError(
+            f"no pictures in {root}; expected ROOT/<class>/*.JPEG, or ROOT/*.JPEG with a map"
+        )
+    if class_list is None:
+        class_list = sorted_classes([folder.name for folder in folders], root)
+    paths, targets = [], []
+    for folder, pictures in content:
+        target = class_list.index(folder.name, f"the folder {folder}")
+        paths += [f"{folder.name}/{path.name}" for path in pictures]
+        targets += [target] * len(pictures)
+    return _Found(paths, targets, class_list, "folders")
+
+
+def _list_flat(
+    root: Path,
+    pictures: list[Path],
+    labels: Path,
+    class_list: ClassList | None,
+    outputs: int | None,
+) -> _Found:
+    if not pictures:
+        raise LayoutError(
+            f"no pictures right in {root}, where {labels} says of which class they are; "
+            "without --labels, folders are taken as classes"
+        )
+    paths = [path.name for path in pictures]
+    lines = read_lines(labels)
+    if all(line.isdecimal() for line in lines):
+        wnids = _devkit_wnids(paths, [int(line) for line in lines], labels)
+        if class_list is None:
+            class_list = sorted_classes(list(_read_meta(labels).values()), labels)
+        targets = [class_list.index(wnid, str(labels)) for wnid in wnids]
+        return _Found(paths, targets, class_list, "devkit")
+    said = _read_map(labels, lines, paths, class_list)
+    class_list, targets = _number(said, labels, class_list, outputs)
+    return _Found(paths, targets, class_list, "map")
+
+
+def _read_map(
+    labels: Path, lines: list[str], paths: list[str], class_list: ClassList | None
+) -> list[str]:
+    """What a map calls the class of each picture."""
+    check_unique((Path(path).stem for path in paths), "the folder of the pictures")
+    stems = {Path(path).stem: path for path in paths}
+    by_name = stems | {path: path for path in paths}
+    said: dict[str, str] = {}
+    without_picture = []
+    for number, line in enumerate(lines, 1):
+        text = line.replace(",", " ")
+        match = _PLAIN.fullmatch(text) or _KAGGLE.fullmatch(text)
+        if match is None:
+            raise LayoutError(f"{labels}, line {number}: expected `name class`, got {line!r}")
+        name, label = match["name"], match["label"]
+        if number == 1 and name not in by_name and not _is_class(label, class_list):
+            continue  # a heading
+        path = by_name.get(name)
+        if path is None:
+            without_picture.append(name)
+        elif path in said:
+            raise LayoutError(f"{labels}, line {number}: {name} has a class already")
+        else:
+            said[path] = label
+    if without_picture:
+        raise LayoutError(
+            f"{labels} names {len(without_picture)} pictures that are not there: "
+            f"{some(without_picture)}; add the pictures, or remove the lines"
+        )
+    unlabelled = [path for path in paths if path not in said]
+    if unlabelled:
+        raise LayoutError(
+            f"{labels} has no class for {len(unlabelled)} pictures: {some(unlabelled)}"
+        )
+    return [said[path] for path in paths]
+
+
+def _is_class(label: str, class_list: ClassList | None) -> bool:
+    known = class_list is not None and label in class_list.classes
+    return known or label.isdecimal() or WNID.fullmatch(label) is not None
+
+
+def _number(
+    said: list[str], labels: Path, class_list: ClassList | None, outputs: int | None
+) -> tuple[ClassList, list[int]]:
+    """The classes, and the number of each that a map says."""
+    named = class_list is not None and set(said) <= set(class_list.classes)
+    if named or not all(label.isdecimal() for label in said):
+        if class_list is None:
+            odd = {label for label in said if not WNID.fullmatch(label)}
+            if odd:
+                raise LayoutError(
+                    f"{labels} names the classes {some(odd)}, which are no wnids; pass a file "
+                    "with all classes in the order of the model's outputs (--classes)"
+                )
+            class_list = sorted_classes(said, labels)
+        return class_list, [class_list.index(label, str(labels)) for label in said]
+    targets = [int(label) for label in said]
+    if class_list is None:
+        if outputs is None:
+            raise LayoutError(
+                f"{labels} numbers the classes, but nothing says how many there are; pass a "
+                "file with all classes in the order of the model's outputs (--classes)"
+            )
+        numbers = tuple(str(index) for index in range(outputs))
+        class_list = ClassList(numbers, numbers, "the model")
+    count = len(class_list.classes)
+    if max(targets) >= count:
+        hint = ""
+        if max(targets) == count and min(targets) > 0:
+            hint = (
+                "; they seem to start from 1. Are they the development kit's? Its order is not "
+                "that of the wnids: use the kit itself, or a map of wnids"
+            )
+        raise LayoutError(
+            f"{labels} has class number {max(targets)}, but there are {count} classes, "
+            f"numbered from 0{hint}"
+        )
+    return class_list, targets
+
+
+def _devkit_wnids(paths: list[str], numbers: list[int], ground_truth: Path) -> list[str]:
+    """Wnids of pictures whose names hold their line in the ground truth."""
+    lines = []
+    for path in paths:
+        match = _NUMBERED.fullmatch(Path(path).stem)
+        if match is None:
+            raise LayoutError(
+                f"{path} is not named ILSVRC2012_val_<number>, so that {ground_truth} does not "
+                "say of which class it is"
+            )
+        lines.append(int(match[1]))
+    if lines != list(range(1, len(numbers) + 1)):
+        missing = set(range(1, len(numbers) + 1)).symmetric_difference(lines)
+        stems = [f"ILSVRC2012_val_{line:08}" for line in missing]
+        raise LayoutError(
+            f"{ground_truth} has {len(numbers)} lines, and there are {len(lines)} pictures; "
+            f"without partner, or twice: {some(stems) or 'pictures with two suffixes'}. For a "
+            "part of the set pass a map with lines `name wnid` (--labels)"
+        )
+    wnids = _read_meta(ground_truth)
+    unknown = {str(number) for number in numbers if number not in wnids}
+    if unknown:
+        raise LayoutError(
+            f"{ground_truth} has the numbers {some(unknown)}, which meta.mat gives no class; "
+            "the two are not of the same development kit"
+        )
+    return [wnids[number] for number in numbers]
+
+
+def _read_meta(ground_truth: Path) -> dict[int, str]:
+    """Wnids of the development kit's numbers, from the meta.mat beside the ground truth."""
+    path = ground_truth.with_name("meta.mat")
+    instead = "or pass a map with lines `name wnid` (--labels)"
+    if not path.is_file():
+        raise LayoutError(
+            f"no {path}, which says what the numbers of {ground_truth.name} mean; put the "
+            f"development kit's there, {instead}"
+        )
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise LayoutError(
+            f"{path} can only be read with SciPy: pip install scipy, {instead}"
+        ) from error
+    try:
+        synsets = loadmat(path, squeeze_me=True)["synsets"]
+        rows = zip(synsets["ILSVRC2012_ID"], synsets["WNID"], synsets["num_children"], strict=True)
+        # inner nodes of the hierarchy are listed too
+        return {int(number): str(wnid) for number, wnid, children in rows if not children}
+    except Exception as error:  # SciPy raises many kinds on files that are something else
+        raise LayoutError(f"{path} is not the development kit's ({error!r}); {instead}") from error

@@ -1,0 +1,170 @@
+"""The built-in benchmark: scenes drawn into the layouts that real data sets have.
+
+So the same code reads them as reads ImageNet, ADE20K and VOC 2007. A picture is a function of
+the seed, the task, the split and its number alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from PIL import Image
+
+from evaluation.datasets.synthetic.scenes import (
+    OBJECTS,
+    PORTRAIT_SIZE,
+    SCENE_SIZE,
+    Scene,
+    draw_portrait,
+    draw_scene,
+)
+from jorder_preproc.errors import UserError
+
+SIZES = {"classification": 240, "segmentation": 100, "detection": 100}
+"""Pictures of the test sets, by task."""
+
+_SPLITS = ("validation", "training", "tuning")  # tuning picks the weights in training
+_LAYOUT = 2
+_ABOUT = "scenes.json"
+
+
+def write_dataset(
+    task: str,
+    root: Path,
+    count: int | None = None,
+    seed: int = 0,
+    split: str = "validation",
+    scale: float = 1.0,
+    processes: int = 1,
+    advance: Callable[[], None] | None = None,
+) -> Path:
+    """Draw a data set, unless it is there already.
+
+    Args:
+        task: `classification` (layout of ImageNet's validation set), `segmentation`
+            (ADE20K) or `detection` (VOC 2007).
+        root: folder to make; there only when all of it is.
+        count: pictures; None takes `SIZES`.
+        seed: of all pictures.
+        split: `validation`, `training` or `tuning`; they have no picture in common.
+        scale: size of the pictures, as a part of the usual one; models that shrink their
+            pictures learn as well from smaller ones, which are drawn faster.
+        processes: to draw with.
+        advance: called after each picture.
+
+    Returns:
+        The root.
+
+    Raises:
+        ValueError: unknown task or split, or the folder holds something else.
+    """
+    if task not in SIZES:
+        raise ValueError(f"task must be one of {', '.join(SIZES)}, got {task!r}")
+    if split not in _SPLITS:
+        raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
+    count = SIZES[task] if count is None else count
+    about: dict[str, object] = {"task": task, "count": count, "seed": seed, "split": split}
+    about |= {"scale": scale, "layout": _LAYOUT}
+    if root.exists():
+        _check(root, about)
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    partial_root = root.with_name(f".{root.name}-{uuid.uuid4().hex}")
+    try:
+        _make_folders(task, partial_root, count)
+        draw = partial(_draw, task, partial_root, seed, split, scale)
+        if processes > 1:
+            with ProcessPoolExecutor(processes) as pool:
+                for _ in pool.map(draw, range(count), chunksize=16):
+                    if advance is not None:
+                        advance()
+        else:
+            for number in range(count):
+                draw(number)
+                if advance is not None:
+                    advance()
+        (partial_root / _ABOUT).write_text(json.dumps(about) + "\n")
+        os.replace(partial_root, root)
+    finally:
+        shutil.rmtree(partial_root, ignore_errors=True)
+    return root
+
+
+def _check(root: Path, about: dict[str, object]) -> None:
+    try:
+        found = json.loads((root / _ABOUT).read_text())
+    except (OSError, ValueError):
+        found = None
+    if found != about:
+        raise UserError(
+            f"{root} should hold the scenes {about}, but holds {found or 'something else'}; "
+            "remove it, or choose another folder"
+        )
+
+
+def _make_folders(task: str, root: Path, count: int) -> None:
+    if task == "classification":
+        folders = list(OBJECTS)
+    elif task == "segmentation":
+        folders = ["images/validation", "annotations/validation"]
+    else:
+        folders = [f"VOC2007/{name}" for name in ("JPEGImages", "Annotations", "ImageSets/Main")]
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+    if task == "detection":
+        names = "".join(f"{number:06}\n" for number in range(count))
+        (root / "VOC2007/ImageSets/Main/test.txt").write_text(names)
+
+
+def _draw(task: str, root: Path, seed: int, split: str, scale: float, number: int) -> None:
+    stream = [seed, list(SIZES).index(task), _SPLITS.index(split), number]
+    rng = np.random.default_rng(stream)
+    if task == "classification":
+        kind = number % len(OBJECTS)
+        scene = draw_portrait(rng, kind, _scaled(PORTRAIT_SIZE, scale))
+        _write_jpeg(root / OBJECTS[kind] / f"{number:06}.JPEG", scene)
+        return
+    scene = draw_scene(rng, _scaled(SCENE_SIZE, scale))
+    if task == "segmentation":
+        _write_jpeg(root / f"images/validation/{number:06}.jpg", scene)
+        labels = Image.fromarray(scene.labels)
+        labels.save(root / f"annotations/validation/{number:06}.png")
+        return
+    _write_jpeg(root / f"VOC2007/JPEGImages/{number:06}.jpg", scene)
+    tree = ElementTree.ElementTree(_annotation(scene))
+    ElementTree.indent(tree)
+    tree.write(root / f"VOC2007/Annotations/{number:06}.xml")
+
+
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    return round(size[0] * scale), round(size[1] * scale)
+
+
+def _write_jpeg(path: Path, scene: Scene) -> None:
+    Image.fromarray(scene.image).save(path, "JPEG", quality=95, subsampling="4:4:4")
+
+
+def _annotation(scene: Scene) -> ElementTree.Element:
+    """As VOC writes it: pixels are counted from 1."""
+    root = ElementTree.Element("annotation")
+    height, width = scene.image.shape[:2]
+    size = ElementTree.SubElement(root, "size")
+    for name, value in (("width", width), ("height", height), ("depth", 3)):
+        ElementTree.SubElement(size, name).text = str(value)
+    for box, kind, hard in zip(scene.boxes, scene.classes, scene.difficult, strict=True):
+        item = ElementTree.SubElement(root, "object")
+        ElementTree.SubElement(item, "name").text = OBJECTS[kind]
+        ElementTree.SubElement(item, "difficult").text = str(int(hard))
+        corners = ElementTree.SubElement(item, "bndbox")
+        for name, value in zip(("xmin", "ymin", "xmax", "ymax"), box + 1, strict=True):
+            ElementTree.SubElement(corners, name).text = str(value)
+    return root

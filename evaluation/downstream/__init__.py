@@ -1,0 +1,1 @@
+"""Tests of vision models without rain, in rain, and with it removed."""

@@ -1,0 +1,379 @@
+"""Tests a model under one condition with MMEngine's Runner, and keeps what it says.
+
+Images whose records are on disk already are left out, so that a run that was killed goes on
+where it stopped; and each process of several does its own share of the rest.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
+from mmengine.registry import DATASETS, init_default_scope
+from mmengine.runner import BaseLoop, Runner
+from numpy.typing import NDArray
+from rich.console import Console
+from torch.utils.data import Dataset, Sampler
+
+from evaluation.downstream.checkpoints import file_sha256, read_state
+from evaluation.downstream.conditions import CONDITIONS, Derain, Rain, apply_condition
+from evaluation.downstream.records import Record, RecordStore
+from evaluation.provenance import package_sha256, package_versions, prediction_sha256, provenance
+from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import MissingFileError, UserError
+from jorder_preproc.openmmlab.pipelines import type_names
+from jorder_preproc.progress import progress_bar
+from jorder_preproc.rain import get_preset
+
+Recorder = Callable[[Any, Sequence[str]], Record]
+"""Makes a record of one data sample, given the names of the classes."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and a data set to test it on.
+
+    Attributes:
+        cfg: MMEngine config with `model`, `test_dataloader` and `default_scope`.
+        checkpoint: file of the model's weights; None where there is none.
+        record: see `Recorder`.
+        loads_itself: the model reads the checkpoint as it is built.
+        identity: what the model is besides config and checkpoint: digests by name.
+    """
+
+    cfg: Config
+    checkpoint: str | None
+    record: Recorder
+    loads_itself: bool = False
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.checkpoint is not None and not Path(self.checkpoint).is_file():
+            raise MissingFileError(f"no checkpoint {self.checkpoint}")
+
+
+class UnreadableImage(UserError):
+    """The loader of a pipeline cannot read an image; the message names it."""
+
+
+def build_dataset(cfg: Config) -> Any:
+    """The data set of the test."""
+    init_default_scope(cfg.get("default_scope", "mmengine"))
+    dataset = DATASETS.build(cfg.test_dataloader["dataset"])
+    dataset.full_init()
+    return dataset
+
+
+def data_digest(dataset: Any) -> str:
+    """SHA-256 of the entries of a data set: its images and their truth.
+
+    Files, of images and of annotations, count with their path, size and time of change, so
+    that none of this takes long.
+    """
+    digest = hashlib.sha256()
+    for index in range(len(dataset)):
+        entry = dict(dataset.get_data_info(index))
+        for key, value in list(entry.items()):
+            if key.endswith("_path") and Path(str(value)).is_file():
+                status = Path(value).stat()
+                entry[key] = [value, status.st_size, status.st_mtime_ns]
+        digest.update(json.dumps(entry, sort_keys=True, default=repr).encode())
+    return digest.hexdigest()
+
+
+def condition_config(subject: Subject, condition: str, rain: Rain, derain: Derain) -> Config:
+    """A copy of the subject's config with the rain and the deraining of a condition.
+
+    Raises:
+        ValueError: see `apply_condition`.
+    """
+    cfg = copy.deepcopy(subject.cfg)
+    apply_condition(cfg, CONDITIONS[condition], rain, derain)
+    return cfg
+
+
+def run_condition(
+    subject: Subject,
+    condition: str,
+    rain: Rain,
+    derain: Derain,
+    data: str,
+    indices: Sequence[int],
+    out: Path,
+    console: Console,
+) -> RecordStore:
+    """Test under one condition, as far as the records are not there yet.
+
+    Args:
+        subject: what to test.
+        condition: a key of `CONDITIONS`.
+        rain, derain: what the conditions put in.
+        data: `data_digest` of the data set; records of other entries are not used.
+        indices: images of the data set to do.
+        out: folder for records and logs, of all conditions.
+        console: for the bar.
+
+    Returns:
+        The records of all images.
+
+    Raises:
+        UnreadableImage: one cannot be loaded.
+        ValueError: the checkpoint does not fit, or the config rains or derains by itself.
+    """
+    cfg = condition_config(subject, condition, rain, derain)
+    settings = {"entries": data, **_settings(subject, condition, rain, derain)}
+    text = json.dumps(settings, sort_keys=True, default=repr)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    store = RecordStore(out / "records" / f"{condition}-{digest[:12]}", provenance())
+    barrier()  # all look for records before any adds to them
+    todo = sorted(set(indices) - store.done)
+    if todo:
+        if is_main_process():
+            with atomic_path(store.folder / "settings.json") as temporary:
+                temporary.write_text(json.dumps(settings, indent=2, default=repr) + "\n")
+        cfg.work_dir = str(out / "logs" / condition)
+        runner = _build_runner(cfg)
+        loop = _RecordingLoop(runner, cfg.test_dataloader, subject, store, todo)
+        loop.title, loop.console = condition, console
+        runner._test_loop = loop  # `runner.test()` takes a loop that is built already
+        runner.test()
+        logging.getLogger("mmengine").setLevel(logging.WARNING)
+    barrier()
+    store.refresh()
+    return store
+
+
+class _RecordingLoop(BaseLoop):
+    """MMEngine's TestLoop with records in place of an evaluator."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: dict[str, Any],
+        subject: Subject,
+        store: RecordStore,
+        todo: Sequence[int],
+    ):
+        rank, processes = get_dist_info()
+        self.total = len(todo)
+        self.processes = processes
+        self.mine = list(todo)[rank::processes]
+        self.subject = subject
+        self.store = store
+        self.title = ""
+        self.console = Console(stderr=True)
+        dataset = _Named(build_dataset(runner.cfg))
+        settings = {key: dataloader[key] for key in dataloader if key not in ("dataset", "sampler")}
+        super().__init__(runner, {**settings, "dataset": dataset, "sampler": _Listed(self.mine)})
+        self.classes = dataset.metainfo["classes"]
+
+    @torch.no_grad()
+    def run(self) -> dict[str, float]:
+        """Test on all that is left; the metrics are computed from the records later."""
+        if self.subject.checkpoint is not None and not self.subject.loads_itself:
+            _load(self.runner, self.subject.checkpoint)  # hooks are ready for it now
+        self.runner.call_hook("before_test")
+        self.runner.call_hook("before_test_epoch")
+        self.runner.model.eval()
+        left, done = iter(self.mine), 0
+        self.store.start()
+        with progress_bar(self.console, disable=not is_main_process()) as progress:
+            task = progress.add_task(self.title, total=self.total)
+            for number, batch in enumerate(self.dataloader):
+                self.runner.call_hook("before_test_iter", batch_idx=number, data_batch=batch)
+                outputs = self.runner.model.test_step(batch)
+                self.runner.call_hook(
+                    "after_test_iter", batch_idx=number, data_batch=batch, outputs=outputs
+                )
+                for output in outputs:
+                    self.store.add(next(left), self.subject.record(output, self.classes))
+                done += len(outputs) * self.processes
+                progress.update(task, completed=min(done, self.total))
+        self.store.flush()
+        self.runner.call_hook("after_test_epoch", metrics={})
+        self.runner.call_hook("after_test")
+        return {}
+
+
+class _Listed(Sampler[int]):
+    """These indices, in this order, and none twice."""
+
+    def __init__(self, indices: Sequence[int]):
+        self.indices = indices
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class _Named(Dataset):
+    """A data set whose errors name the image, and tell whether it can be read."""
+
+    def __init__(self, dataset: Any):
+        self.dataset = dataset
+        self.metainfo = dataset.metainfo
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.dataset[index]
+        except UserError:
+            raise
+        except Exception as error:
+            load_image(self.dataset, index)  # is it the image?
+            raise RuntimeError(
+                f"the test pipeline fails on {image_path(self.dataset, index)}, which its loader "
+                f"can read: {type(error).__name__}: {error}"
+            ) from error
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+def find_unreadable(dataset: Any, indices: Sequence[int], console: Console) -> dict[int, str]:
+    """Images that the loader of the pipeline cannot read, and why; each is read once.
+
+    The shares of the processes of a launcher are put together.
+    """
+    rank, processes = get_dist_info()
+    mine = list(indices)[rank::processes]
+    found: dict[int, str] = {}
+    with progress_bar(console, disable=not is_main_process()) as progress:
+        for index in progress.track(mine, description="reading"):
+            try:
+                load_image(dataset, index)
+            except UnreadableImage as error:
+                found[index] = str(error)
+    shares = all_gather_object(found)
+    return {index: reason for share in shares for index, reason in share.items()}
+
+
+def load_image(dataset: Any, index: int, then: Collection[str] = ()) -> NDArray[Any]:
+    """What the image loader of a data set's pipeline gives.
+
+    Args:
+        dataset: built, with or without wrappers.
+        index: of the image.
+        then: names of transforms to apply to it, too, as far as they follow the loader.
+
+    Returns:
+        BGR (H, W, 3), or another array that the loader makes.
+
+    Raises:
+        UnreadableImage: the loader fails.
+        UserError: the pipeline loads no image.
+    """
+    results = dataset.get_data_info(index)
+    steps = iter(find_source(dataset, index).pipeline.transforms)
+    path = results["img_path"]
+    try:
+        while "img" not in results:
+            results = next(steps)(results)
+    except StopIteration:
+        raise UserError("the test pipeline loads no image: give one with an image loader") from None
+    except Exception as error:  # damaged files fail in any way in their decoders
+        raise UnreadableImage(
+            f"{path} cannot be read ({type(error).__name__}: {error}); replace it, or count such "
+            "images and go on with --skip-unreadable"
+        ) from error
+    for step in steps:
+        if not type_names(step) & set(then):
+            break
+        results = step(results)
+    image: NDArray[Any] = results["img"]
+    return image
+
+
+def image_path(dataset: Any, index: int) -> str:
+    """The file of an image of a data set."""
+    return str(dataset.get_data_info(index)["img_path"])
+
+
+def find_source(dataset: Any, index: int) -> Any:
+    """The data set with the pipeline that an image goes through, within wrappers."""
+    while not hasattr(dataset, "pipeline"):
+        if hasattr(dataset, "datasets"):  # one behind the other
+            number = bisect_right(dataset.cumulative_sizes, index)
+            index -= dataset.cumulative_sizes[number - 1] if number else 0
+            dataset = dataset.datasets[number]
+        else:
+            dataset = dataset.dataset
+    return dataset
+
+
+def _build_runner(cfg: Config) -> Runner:
+    """A runner that only tests: silent, and with the model unwrapped, as nothing is trained."""
+    stages = ("train", "val", "test")
+    for key in [f"{stage}_{part}" for stage in stages for part in ("dataloader", "cfg")]:
+        if not key.startswith("test_d"):
+            cfg[key] = None
+    loader = cfg.pop("test_dataloader")
+    for key in ("optim_wrapper", "val_evaluator", "test_evaluator", "load_from"):
+        cfg[key] = None
+    cfg.param_scheduler = None
+    cfg.resume = False
+    cfg.launcher = "none"  # the processes know each other already
+    cfg.log_level = "WARNING"
+    hooks = cfg.get("default_hooks") or {}
+    cfg.default_hooks = {**hooks, "logger": None, "checkpoint": None, "timer": None}
+    cfg.experiment_name = hashlib.sha256(repr(cfg.work_dir).encode()).hexdigest()
+    runner = Runner.from_cfg(cfg)
+    runner.cfg.test_dataloader = loader
+    cfg.test_dataloader = loader
+    return runner
+
+
+def _load(runner: Runner, checkpoint: str) -> None:
+    state = read_state(checkpoint)
+    # hooks with a copy of the model, such as EMAHook, take their share
+    runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": state})
+    try:
+        missing = runner.model.load_state_dict(state, strict=False).missing_keys
+    except RuntimeError as error:
+        raise UserError(f"{checkpoint} does not fit the config: {error}") from error
+    if missing:
+        raise UserError(
+            f"{checkpoint} does not fit the config: {len(missing)} weights are missing in it, "
+            f"such as {missing[0]}; give the checkpoint of this very config"
+        )
+
+
+def _settings(subject: Subject, condition: str, rain: Rain, derain: Derain) -> dict[str, Any]:
+    """All that the records depend on, besides the entries of the data set."""
+    chosen = CONDITIONS[condition]
+    settings: dict[str, Any] = {
+        "condition": condition,
+        "model": subject.cfg.model.to_dict(),
+        "dataset": subject.cfg.test_dataloader["dataset"].to_dict(),
+        "batch_size": subject.cfg.test_dataloader["batch_size"],
+        "checkpoint": None if subject.checkpoint is None else file_sha256(subject.checkpoint),
+        "identity": dict(subject.identity),
+        "versions": package_versions(),
+        "source": {"jorder_preproc": package_sha256(), "evaluation": prediction_sha256()},
+    }
+    if chosen.rain:
+        # a preset that changes makes the records of old rain stale
+        settings["rain"] = {**asdict(rain), "drawn": asdict(get_preset(rain.preset))}
+    if chosen.derain:
+        settings["derain"] = {
+            "model": derain.model,
+            "sha256": derain.sha256,
+            "where": derain.where,
+        }
+        if derain.deveil:
+            settings["derain"] |= {
+                "deveil": derain.deveil,
+                "deveil_sha256": derain.deveil_sha256,
+            }
+    return settings

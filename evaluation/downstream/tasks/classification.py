@@ -1,0 +1,136 @@
+"""Image classification (Table 4): any timm model on ImageNet's validation set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+
+import evaluation.downstream.tasks.timm_model  # noqa: F401  (registers its classes)
+from evaluation.datasets.layouts.imagenet import list_imagenet, picture_folder
+from evaluation.downstream.records import Record
+from evaluation.downstream.runner import Subject
+from evaluation.downstream.tasks.timm_model import input_settings, source_sha256, weights_sha256
+from jorder_preproc.errors import UserError
+
+_KEPT = 10  # labels of a record: top-10 is the widest that the paper has
+
+
+@DATASETS.register_module()
+class ImageNetValidation(BaseDataset):
+    """Pictures with their class indices; see `list_imagenet` for the layouts.
+
+    Args:
+        data_root: folder.
+        labels: file of labels, for a flat folder.
+        classes: file that names all classes in the order of the model's outputs.
+        outputs: of the model.
+        **options: of MMEngine's BaseDataset.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        labels: str | None = None,
+        classes: str | None = None,
+        outputs: int | None = None,
+        **options: Any,
+    ):
+        self._images = list_imagenet(data_root, labels, classes, outputs)
+        super().__init__(metainfo={"classes": self._images.names}, data_root=data_root, **options)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """One dict for each picture: `img_path` and `target`."""
+        images = self._images
+        return [
+            {"img_path": str(images.root / path), "target": target}
+            for path, target in zip(images.paths, images.targets, strict=True)
+        ]
+
+
+def make_subject(
+    data: str,
+    model: str,
+    checkpoint: str | None = None,
+    *,
+    outputs: int | None = None,
+    labels: str | None = None,
+    classes: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    batch_size: int = 16,
+) -> Subject:
+    """A classifier on pictures with labels.
+
+    Args:
+        data, labels, classes: see `list_imagenet`.
+        model, checkpoint: see `build_network`.
+        outputs: number of classes of the model, where it is not the model's own.
+        overrides: see `input_settings`.
+        batch_size: pictures at once.
+
+    Raises:
+        ValueError: unknown model, or a data set in none of the layouts.
+    """
+    settings = input_settings(model, overrides)
+    arguments = dict(name=model, settings=settings, classes=outputs, checkpoint=checkpoint)
+    pipeline = [dict(type="LoadPillowImage"), dict(type="ResizeAndPack", settings=settings)]
+    cfg = Config(
+        dict(
+            default_scope="mmengine",
+            model=dict(type="Classifier", **arguments),
+            test_dataloader=dict(
+                batch_size=batch_size,
+                num_workers=0,
+                dataset=dict(
+                    type="ImageNetValidation",
+                    # pictures are named from here, whether `val` was given or what holds it
+                    data_root=str(picture_folder(data)),
+                    labels=labels,
+                    classes=classes,
+                    pipeline=pipeline,
+                    test_mode=True,
+                ),
+            ),
+        )
+    )
+    identity = {}
+    if checkpoint is None:  # timm's weights may change behind a name, a function's anywhere
+        identity["weights_sha256"] = weights_sha256(model, outputs)
+    if ":" in model:
+        identity["source_sha256"] = source_sha256(model)
+    return Subject(cfg, checkpoint, record, loads_itself=True, identity=identity)
+
+
+def record(sample: Any, classes: Sequence[str]) -> Record:
+    """The likeliest labels of one picture, and the right one."""
+    if len(sample.scores) != len(classes):
+        raise UserError(
+            f"the model has {len(sample.scores)} outputs, the data set {len(classes)} classes; "
+            "give --classes a file with one line for each output of the model, in their order"
+        )
+    scores, labels = torch.topk(sample.scores, min(_KEPT, len(sample.scores)))
+    return {
+        "target": np.array(sample.target, np.int64),
+        "labels": labels.cpu().numpy().astype(np.int64),
+        "scores": scores.cpu().numpy().astype(np.float32),
+    }
+
+
+def truth(record: Record, classes: Sequence[str]) -> str:
+    """The right class, in words."""
+    return classes[int(record["target"])]
+
+
+def said(record: Record, classes: Sequence[str]) -> str:
+    """The likeliest class, in words."""
+    return classes[int(record["labels"][0])]
+
+
+def draw(image: np.ndarray, record: Record, classes: Sequence[str]) -> np.ndarray:
+    """The picture as it is: all that the model says is one word."""
+    return image

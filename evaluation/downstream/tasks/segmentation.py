@@ -1,0 +1,71 @@
+"""Semantic segmentation (Table 5): any mmseg config, ADE20K for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from evaluation.downstream.host_config import read_config
+from evaluation.downstream.records import Record
+from evaluation.downstream.runner import Subject
+from evaluation.report.overlays import draw_labels
+
+_IGNORED = 255
+
+
+def make_subject(config: str, checkpoint: str, data: str | None = None) -> Subject:
+    """A segmenter of mmseg on the test set of its config.
+
+    Args:
+        config: file.
+        checkpoint: its weights.
+        data: folder to use in place of the config's `data_root`.
+
+    Raises:
+        FileNotFoundError: a file or folder is missing.
+        ValueError: see `read_config`.
+    """
+    return Subject(read_config(config, data), checkpoint, record)
+
+
+def record(sample: Any, classes: Sequence[str]) -> Record:
+    """Areas of one picture as mmseg's IoUMetric counts them, and the predicted labels."""
+    from mmseg.evaluation import IoUMetric
+
+    label = sample.gt_sem_seg.data.squeeze(0).cpu()
+    predicted = sample.pred_sem_seg.data.squeeze(0).cpu()
+    areas = IoUMetric.intersect_and_union(predicted, label.to(predicted), len(classes), _IGNORED)
+    kept = predicted.numpy().astype(np.uint8 if len(classes) < 256 else np.uint16)
+    return {
+        "areas": np.stack([area.numpy() for area in areas]).astype(np.int64),
+        "map": cv2.imencode(".png", kept)[1].reshape(-1),
+    }
+
+
+def truth(record: Record, classes: Sequence[str]) -> str:
+    """What is in the picture, in words, from the largest on."""
+    return _largest(record["areas"][3], classes)
+
+
+def said(record: Record, classes: Sequence[str]) -> str:
+    """What was seen in the picture, in words, from the largest on."""
+    return _largest(record["areas"][2], classes)
+
+
+def draw(image: np.ndarray, record: Record, classes: Sequence[str]) -> np.ndarray:
+    """The labels over an RGB picture."""
+    labels = cv2.imdecode(record["map"], cv2.IMREAD_UNCHANGED)
+    # one fixed hue for each class, far from those of its neighbours
+    hues = (np.arange(len(classes)) * 0.618034 * 180 % 180).astype(np.uint8)
+    levels = np.full_like(hues, 200)
+    palette = cv2.cvtColor(np.stack([hues, levels, levels], 1)[None], cv2.COLOR_HSV2RGB)[0]
+    return draw_labels(image, labels, palette)
+
+
+def _largest(areas: np.ndarray, classes: Sequence[str]) -> str:
+    shares = areas / max(areas.sum(), 1)
+    order = np.argsort(-shares, kind="stable")[:4]
+    return ", ".join(f"{classes[k]} {100 * shares[k]:.0f} %" for k in order if shares[k] >= 0.01)

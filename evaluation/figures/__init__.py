@@ -1,0 +1,1 @@
+"""Tables and figures about one derainer, as in the paper."""

@@ -1,0 +1,160 @@
+"""Four types of rain, synthesized and taken off: Fig. 14."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+from torch import Tensor
+
+from evaluation.datasets.photos import Loader
+from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
+from evaluation.figures.rainy_photos import Grid, mean_scores, put_rain_on, score, to_8_bits
+from evaluation.restoration.methods import INPUT
+from jorder_preproc.derain import derain
+from jorder_preproc.models import DeveilNetwork, Jorder
+from jorder_preproc.rain import RainPreset
+from jorder_preproc.rain.presets import AccumulationPreset
+
+DERAINED, DEVEILED = "derained", "derained+deveil"
+_WIDTH_PX = 300
+
+
+@dataclass(frozen=True)
+class RainType:
+    """One of the four.
+
+    Attributes:
+        preset: how it is drawn.
+        veiled: whether it has a veil to take off.
+    """
+
+    preset: RainPreset
+    veiled: bool
+
+
+TYPES: dict[str, RainType] = {
+    # near drops, sharp and broad: each covers what is behind it
+    "occluding": RainType(
+        RainPreset(
+            layers=(1, 2),
+            density=(2e-4, 5e-4),
+            length_px=(30.0, 60.0),
+            width_px=(1.6, 2.6),
+            brightness=(0.7, 0.95),
+            blur_px=(0.0, 0.2),
+            blend_probability=1.0,
+        ),
+        veiled=False,
+    ),
+    # drops too far away to be seen one by one
+    "accumulated": RainType(
+        RainPreset(
+            layers=(0, 0),
+            accumulation=AccumulationPreset(transmission=(0.5, 0.7), depth_probability=1.0),
+        ),
+        veiled=True,
+    ),
+    # in between: many fine, faint streaks out of focus, behind them a thin veil
+    "veiling": RainType(
+        RainPreset(
+            layers=(3, 4),
+            angle_deg=(-15.0, 15.0),
+            layer_angle_deg=10.0,
+            density=(2.5e-3, 4e-3),
+            length_px=(15.0, 30.0),
+            width_px=(0.5, 0.9),
+            brightness=(0.15, 0.3),
+            blur_px=(0.5, 0.9),
+            blend_probability=0.0,
+            accumulation=AccumulationPreset(transmission=(0.75, 0.9), depth_probability=1.0),
+        ),
+        veiled=True,
+    ),
+    # drops that catch the light: short, bright and few
+    "sparkling": RainType(
+        RainPreset(
+            layers=(1, 1),
+            density=(3e-4, 6e-4),
+            length_px=(2.0, 5.0),
+            width_px=(1.0, 1.8),
+            brightness=(0.9, 1.0),
+            blur_px=(0.0, 0.2),
+            blend_probability=0.0,
+        ),
+        veiled=False,
+    ),
+}
+"""In the order of the figure."""
+
+
+def study_types(
+    network: Jorder,
+    deveil: DeveilNetwork,
+    photographs: Mapping[str, Loader],
+    *,
+    seed: int = 1,
+    advance: Callable[[], object] | None = None,
+) -> tuple[Grid, Image.Image]:
+    """Derain the four types, and take the veil off those that have one.
+
+    Args:
+        network: the derainer.
+        deveil: on the same device.
+        photographs: their names, which the rain depends on, and how to load them.
+        seed: of the rain.
+        advance: called after each photograph of each type.
+
+    Returns:
+        Mean PSNR and SSIM of each type, and a sheet with a photograph of each.
+
+    Raises:
+        ValueError: a photograph that cannot be used.
+    """
+    table: list[list[str | float | None]] = []
+    rows = []
+    names = [INPUT, DERAINED, DEVEILED]
+    for number, (kind, each) in enumerate(TYPES.items()):
+        scores: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+        # another photograph for every type
+        shown = number % len(photographs)
+        for at, photograph in enumerate(put_rain_on(photographs, each.preset, seed)):
+            restored = {
+                INPUT: photograph.rainy,
+                DERAINED: to_8_bits(derain(network, photograph.rainy).background),
+            }
+            if each.veiled:
+                both = derain(network, photograph.rainy, deveil=deveil)
+                restored[DEVEILED] = to_8_bits(both.background)
+            for name, picture in restored.items():
+                scores[name].append(score(photograph.name, picture, photograph.clean))
+            if at == shown:
+                rows.append(_row(kind, restored, photograph.clean, names))
+            if advance is not None:
+                advance()
+        means = [mean_scores(scores[name]) if scores[name] else (None, None) for name in names]
+        table.append([kind, *(db for db, _ in means), *(share for _, share in means)])
+    columns = [f"{metric} {name}" for metric in ("PSNR", "SSIM") for name in names]
+    grid = Grid(
+        ["rain", *columns],
+        table,
+        {column: 2 if column.startswith("PSNR") else 4 for column in columns},
+        f"Means over {len(photographs)} photographs, on luminance; PSNR in dB.",
+    )
+    return grid, draw_sheet([*names, "clean"], rows)
+
+
+def _row(
+    kind: str, restored: Mapping[str, Tensor], clean: Tensor, names: Sequence[str]
+) -> list[tuple[Image.Image, str]]:
+    """Thumbnails of one type; white where there is none."""
+    row = []
+    for name in names:
+        if name in restored:
+            db, _ = score(kind, restored[name], clean)
+            caption = f"{kind}, {db:.2f} dB" if name == INPUT else f"{db:.2f} dB"
+            row.append((to_thumbnail(restored[name], _WIDTH_PX), caption))
+        else:
+            row.append((Image.new("RGB", row[0][0].size, "white"), ""))
+    return [*row, (to_thumbnail(clean, _WIDTH_PX), "")]

@@ -1,0 +1,125 @@
+"""What recurrences bring: blocks K, Figs. 21 and 22, and stages of one network, Sec. 5.1."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluation.datasets.photos import Loader
+from evaluation.figures.rainy_photos import (
+    Cell,
+    Grid,
+    mean_scores,
+    new_figure,
+    put_rain_on,
+    score,
+    to_8_bits,
+)
+from evaluation.restoration.methods import INPUT
+from jorder_preproc.derain import derain
+from jorder_preproc.errors import UserError
+from jorder_preproc.models import Jorder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_TABLE = "table_21.json"
+_DIGITS = {"PSNR": 2, "SSIM": 4}
+
+
+def keep_stages(network: Jorder, stages: int) -> Jorder:
+    """A copy of the network that stops after its first stages.
+
+    Raises:
+        ValueError: more than it has, or none.
+    """
+    if not 1 <= stages <= len(network.stages):
+        raise UserError(f"{network.name} has {len(network.stages)} stages, got {stages}")
+    shorter = copy.deepcopy(network)
+    shorter.stages = shorter.stages[:stages]
+    return shorter
+
+
+def study_stages(
+    network: Jorder,
+    photographs: Mapping[str, Loader],
+    *,
+    preset: str = "heavy",
+    seed: int = 1,
+    advance: Callable[[], object] | None = None,
+) -> Grid:
+    """PSNR and SSIM after each stage of one network.
+
+    Args:
+        network: the derainer.
+        photographs: their names, which the rain depends on, and how to load them.
+        preset: kind of rain.
+        seed: of the rain.
+        advance: called after each photograph.
+
+    Raises:
+        ValueError: unknown preset, or a photograph that cannot be used.
+    """
+    cut = [keep_stages(network, stages + 1) for stages in range(len(network.stages))]
+    scores: list[list[tuple[float, float]]] = [[] for _ in range(len(cut) + 1)]
+    for each in put_rain_on(photographs, preset, seed):
+        pictures = [each.rainy, *(to_8_bits(derain(one, each.rainy).background) for one in cut)]
+        for own, picture in zip(scores, pictures, strict=True):
+            own.append(score(each.name, picture, each.clean))
+        if advance is not None:
+            advance()
+    rows: list[list[Cell]] = [
+        [str(stages) if stages else INPUT, *mean_scores(own)] for stages, own in enumerate(scores)
+    ]
+    note = (
+        f"{network.name} on {len(photographs)} photographs with rain `{preset}`, on luminance; "
+        "PSNR in dB."
+    )
+    return Grid(["stages", "PSNR", "SSIM"], rows, _DIGITS, note)
+
+
+def read_blocks(runs: Path) -> Grid:
+    """PSNR and SSIM by K, from a folder of `python -m training.ablation --table 21`.
+
+    Raises:
+        ValueError: no such folder, or it holds something else.
+    """
+    path = runs / _TABLE
+    advice = f"make it: python -m training.ablation --table 21 --out {runs}"
+    try:
+        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        settings = table["settings"]
+        rows: list[list[Cell]] = [[INPUT, table["input"]["psnr"], table["input"]["ssim"]]]
+        for row in table["rows"]:
+            rows.append([str(int(row["row"].removeprefix("K = "))), row["psnr"], row["ssim"]])
+        note = (
+            f"Trained and scored alike but for K: C = {settings['channels']}, "
+            f"{settings['iterations']} iterations, {table['images']} photographs with rain "
+            f"`{settings['rain']}`, on luminance; PSNR in dB."
+        )
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}); {advice}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{path} is no table of recurrences ({error!r}); {advice}") from error
+    return Grid(["K", "PSNR", "SSIM"], rows, _DIGITS, note)
+
+
+def draw_recurrence(grids: Mapping[str, Grid]) -> Figure:
+    """PSNR, and SSIM beside it, over the recurrences; without the rainy input.
+
+    Args:
+        grids: what `study_stages` and `read_blocks` give, by the label of their axis.
+    """
+    figure = new_figure(7.0, 2.9 * len(grids))
+    for number, (label, grid) in enumerate(grids.items()):
+        rows = [row for row in grid.rows if row[0] != INPUT]
+        for column, metric in enumerate(("PSNR", "SSIM"), 1):
+            axes = figure.add_subplot(len(grids), 2, 2 * number + column)
+            axes.plot([int(row[0] or 0) for row in rows], [row[column] for row in rows], "o-")  # type: ignore[arg-type]
+            axes.set_xticks([int(row[0] or 0) for row in rows])
+            axes.set_xlabel(label)
+            axes.set_ylabel(f"{metric}, dB" if metric == "PSNR" else metric)
+    return figure

@@ -1,0 +1,88 @@
+"""COCO-style average precision, through pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.metrics.base import Record, check_records
+from evaluation.metrics.detection import KEYS, check_boxes
+
+
+def coco_ap(records: Sequence[Record], classes: int) -> dict[str, float]:
+    """COCO AP (mean over IoU 0.50 to 0.95) and AP at IoU 0.50, at most 100 boxes per image.
+
+    Ignored boxes are COCO's crowds: any number of detections on one is neither right nor
+    wrong.
+
+    Args:
+        records, classes: as `evaluation.metrics.detection.score` takes them.
+
+    Returns:
+        `COCO AP` and `COCO AP50`; NaN where no box counts.
+
+    Raises:
+        ImportError: no pycocotools.
+        ValueError: as `evaluation.metrics.detection.score`.
+    """
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise ImportError(
+            "COCO-style AP needs pycocotools, which comes with mmdet: pip install pycocotools"
+        ) from error
+    check_records(records, "detection", KEYS)
+    check_boxes(records, classes)
+    truth: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    for image, record in enumerate(records):
+        boxes = _boxes(image, record["true_boxes"], record["true_labels"], len(truth))
+        for box, ignored in zip(boxes, record["true_ignored"], strict=True):
+            truth.append({**box, "iscrowd": int(ignored)})
+        boxes = _boxes(image, record["boxes"], record["labels"], len(found))
+        for box, confidence in zip(boxes, record["scores"], strict=True):
+            found.append({**box, "iscrowd": 0, "score": float(confidence)})
+    with contextlib.redirect_stdout(io.StringIO()):
+        data_sets = []
+        for annotations in (truth, found):
+            data_set = COCO()
+            data_set.dataset = {
+                "images": [{"id": image} for image in range(len(records))],
+                "categories": [{"id": label} for label in range(classes)],
+                "annotations": annotations,
+            }
+            data_set.createIndex()
+            data_sets.append(data_set)
+        evaluator = COCOeval(*data_sets, "bbox")
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    # -1 stands for undefined
+    average, at_half = (float(value) if value >= 0 else np.nan for value in evaluator.stats[:2])
+    return {"COCO AP": average, "COCO AP50": at_half}
+
+
+def _boxes(
+    image: int, corners: NDArray[Any], labels: NDArray[Any], before: int
+) -> list[dict[str, Any]]:
+    """Boxes as COCO has them: x, y, width, height; numbered from 1, as 0 means no match."""
+    boxes = []
+    for number, (corner, label) in enumerate(zip(corners, labels, strict=True), before + 1):
+        x1, y1, x2, y2 = (float(value) for value in corner)
+        box = [x1, y1, x2 - x1, y2 - y1]
+        boxes.append(
+            {
+                "id": number,
+                "image_id": image,
+                "category_id": int(label),
+                "bbox": box,
+                "area": box[2] * box[3],
+            }
+        )
+    return boxes

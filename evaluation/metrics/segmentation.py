@@ -1,0 +1,61 @@
+"""Intersection over union and accuracy of pixels, as mmseg's IoUMetric counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.metrics.base import Record, Scores, check_records, mean_of_defined, ratio
+from evaluation.metrics.statistics import Measure
+from jorder_preproc.errors import UserError
+
+
+def score(records: Sequence[Record], classes: int) -> Scores:
+    """mIoU, aAcc and mAcc over the pixels of all images together.
+
+    The IoU of a class is its intersection over its union, summed over the images first; a
+    class in neither labels nor predictions has none, and a class without labelled pixels
+    has no accuracy. Both are left out of the means.
+
+    Args:
+        records: `areas`, integers (4, C): pixels of intersection, union, prediction and
+            label of each class.
+        classes: C.
+
+    Returns:
+        `mIoU`, `aAcc` (share of labelled pixels that are right), `mAcc` (mean over classes
+        of that); per class `IoU`.
+
+    Raises:
+        ValueError: no records, or areas of another shape.
+    """
+    check_records(records, "segmentation", ("areas",))
+    for index, record in enumerate(records):
+        if record["areas"].shape != (4, classes):
+            raise UserError(
+                f"areas of record {index} must be (4, {classes}), got {record['areas'].shape}; "
+                "the model has another number of classes than the data set"
+            )
+    # float64 for the matrix product; exact up to 2^53 pixels
+    areas = np.stack([record["areas"] for record in records]).astype(np.float64)
+    intersection, union, label = areas[:, 0], areas[:, 1], areas[:, 3]
+    measures: dict[str, Measure] = {
+        "mIoU": _mean_share(intersection, union),
+        "aAcc": _mean_share(intersection.sum(1, keepdims=True), label.sum(1, keepdims=True)),
+        "mAcc": _mean_share(intersection, label),
+    }
+    class_values = ratio(intersection.sum(0), union.sum(0))
+    return Scores.of(measures, len(records), "IoU", class_values)
+
+
+def _mean_share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Measure:
+    """The mean over columns of summed part over summed whole; both (N, columns)."""
+
+    def measure(counts: NDArray[Any]) -> NDArray[np.float64]:
+        weights = counts.astype(np.float64)
+        return mean_of_defined(ratio(weights @ part, weights @ whole))
+
+    return measure

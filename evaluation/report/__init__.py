@@ -1,0 +1,1 @@
+"""Results as files: JSON, tables, one HTML page."""

@@ -1,0 +1,253 @@
+"""Write the report: `results.json`, `table.md`, `table.csv`, and `report.html`, one page alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from PIL import Image
+
+from evaluation.report import tables
+from evaluation.report.paper_numbers import NOTE
+from evaluation.report.schema import CONDITIONS, ClassRow, Results, to_json
+from evaluation.report.tables import terminal_table
+from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
+
+__all__ = ["terminal_table", "write_report"]
+
+PICTURE_WIDTH_PX = 640
+"""Pictures of the page are at most this wide."""
+
+JPEG_QUALITY = 88
+
+CLASSES_SHOWN = 30
+"""Classes of the page's table; the others are folded."""
+
+
+def write_report(results: Sequence[Results], out: Path) -> None:
+    """Write the four files of the report into a folder, each whole or not at all.
+
+    The page needs nothing beside it and no network; pictures are inside it. It is written
+    last, so that the numbers are safe if a picture is missing.
+
+    Args:
+        results: one or several tables, in the order of the page.
+        out: the folder; made where it is missing. The samples' pictures lie in it.
+
+    Raises:
+        ValueError: no results, or a picture that cannot be read.
+    """
+    out = Path(out)
+    document = to_json(results)
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / "results.json", document)
+    _write(out / "table.md", tables.markdown(results))
+    _write(out / "table.csv", tables.comma_separated(results))
+    _write(out / "report.html", render_page(results, out))
+
+
+def render_page(results: Sequence[Results], folder: Path) -> str:
+    """The text of `report.html`; the samples' pictures are read from `folder`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (
+        tables.percent,
+        tables.points,
+        tables.percent_interval,
+        tables.points_interval,
+        tables.recovery_interval,
+    ):
+        environment.filters[function.__name__] = _typeset(function)
+    return environment.get_template("report.html.j2").render(
+        results=results,
+        conditions=CONDITIONS,
+        titles=tables.TITLES,
+        note=NOTE,
+        shown=CLASSES_SHOWN,
+        paper_of=tables.paper_of,
+        describe_derainer=tables.describe_derainer,
+        describe_rain=tables.describe_rain,
+        remarks=tables.remarks,
+        describe_test=tables.describe_test,
+        rows_by_loss=rows_by_loss,
+        axis=recovery_axis,
+        mark=mark,
+        provenance=provenance,
+        picture=lambda path: _data_uri(sample_file(folder, path)),
+        isnan=math.isnan,
+    )
+
+
+def sample_file(folder: Path, path: str) -> Path:
+    """The file of a sample's picture.
+
+    Raises:
+        UserError: it lies outside of the folder of the results, by its path or by a link: a
+            file of results from elsewhere must not put pictures of this machine on the page.
+    """
+    file = folder / path
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"the results in {folder} name the picture {path}, which lies outside of that "
+            "folder, and it was not read; evaluate again to write the samples beside them"
+        )
+    return file
+
+
+def gather_samples(results: Sequence[Results], folder: Path, out: Path) -> list[Results]:
+    """Copy the samples' pictures of a folder of results into another, for a report of several.
+
+    Args:
+        results: of `folder`.
+        folder: holds their pictures.
+        out: folder to write to; pictures go to `samples/` with a digest in their names.
+
+    Returns:
+        The results, with the pictures in `out`.
+
+    Raises:
+        UserError: see `sample_file`, or a picture that is not there.
+    """
+
+    def copy(path: str) -> str:
+        source = sample_file(folder, path)
+        try:
+            content = source.read_bytes()
+        except OSError as error:
+            raise UserError(_no_sample(source, error)) from error
+        name = f"samples/{hashlib.sha256(content).hexdigest()[:16]}{source.suffix}"
+        (out / "samples").mkdir(parents=True, exist_ok=True)
+        with atomic_path(out / name) as temporary:
+            temporary.write_bytes(content)
+        return name
+
+    return [
+        replace(
+            result,
+            samples=[
+                replace(s, pictures={key: copy(path) for key, path in s.pictures.items()})
+                for s in result.samples
+            ],
+        )
+        for result in results
+    ]
+
+
+def rows_by_loss(rows: Sequence[ClassRow]) -> list[ClassRow]:
+    """The classes by what rain took, most first; those without a value last."""
+
+    def loss(row: ClassRow) -> float:
+        lost = row.clean - row.rainy
+        return math.inf if math.isnan(lost) else -lost
+
+    return sorted(rows, key=loss)
+
+
+def recovery_axis(results: Results) -> tuple[float, float]:
+    """Ends of an axis on which each recovery fits with its interval: 0 to 1 or wider."""
+    values = [0.0, 1.0]
+    for name, metric in results.metrics.items():
+        paper = tables.paper_of(results, name)
+        values += [metric.recovery, *metric.interval, paper.recovery if paper else math.nan]
+    defined = [value for value in values if not math.isnan(value)]
+    return min(defined), max(defined)
+
+
+def mark(task: str, said: str, truth: str) -> str:
+    """`right` or `wrong`, or nothing where words alone do not tell.
+
+    A classifier that does not say the truth is wrong; for the other tasks what was said is a
+    summary, which is right where it is the truth and open where it is not.
+    """
+    if said == truth:
+        return "right"
+    return "wrong" if task == "classification" else ""
+
+
+def provenance(results: Results) -> Iterator[tuple[str, str]]:
+    """All that is needed to do it again, as names and values."""
+    yield "Command", results.command
+    data, model, rain, derainer = results.dataset, results.model, results.rain, results.derain
+    yield "Data", f"{data.name}, {data.images:,} images" + ("" if data.whole else ", not the whole")
+    yield "Data folder", data.root
+    if data.unreadable:
+        yield "Images that could not be read", ", ".join(data.unreadable)
+    yield "Model", model.name
+    yield "Model checkpoint", model.checkpoint or "the library's own"
+    yield "Model sha256", model.sha256 or "not recorded"
+    yield "Rain preset", rain.preset
+    yield "Rain seed", str(rain.seed)
+    yield "Derainer", tables.describe_derainer(results)
+    yield "Derainer weights", derainer.weights or "shipped with the package"
+    yield "Derainer sha256", derainer.sha256
+    if derainer.deveil_sha256 is not None:
+        yield "Deveil weights", derainer.deveil_weights or "shipped with the package"
+        yield "Deveil sha256", derainer.deveil_sha256
+    yield "Where it derains", derainer.where
+    for condition, speed in results.images_per_second.items():
+        yield f"Images per second, {tables.TITLES[condition].lower()}", f"{speed:.4g}"
+    for number, origin in enumerate(results.origins, 1):
+        head = f"Environment {number}, " if len(results.origins) > 1 else ""
+        yield f"{head}predictions".capitalize(), f"{origin.predictions:,}"
+        yield f"{head}made".capitalize(), " to ".join(dict.fromkeys([origin.first, origin.last]))
+        yield from _flatten({"versions": origin.versions, "machine": origin.machine}, head)
+
+
+def _flatten(values: Mapping[str, Any], head: str) -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        name = head + key if head else key[:1].upper() + key[1:]
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{name}, ")
+        elif isinstance(value, list | tuple):
+            yield name, ", ".join(map(str, value))
+        else:
+            yield name, "none" if value is None else str(value)
+
+
+def _typeset(show: Callable[..., str]) -> Callable[..., str]:
+    """With a true minus sign, and a dash where there is no value."""
+
+    def typeset(*arguments: Any) -> str:
+        text = show(*arguments)
+        return "\u2013" if text == tables.MISSING else text.replace("-", "\u2212")
+
+    return typeset
+
+
+def _data_uri(path: Path) -> str:
+    try:
+        with Image.open(path) as file:
+            picture = file.convert("RGB")
+    except (OSError, Image.DecompressionBombError) as error:
+        raise UserError(_no_sample(path, error)) from error
+    if picture.width > PICTURE_WIDTH_PX:
+        height = max(1, round(picture.height * PICTURE_WIDTH_PX / picture.width))
+        picture = picture.resize((PICTURE_WIDTH_PX, height), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _no_sample(path: Path, error: Exception) -> str:
+    return (
+        f"the page needs the sample {path}, which cannot be read ({error}); "
+        "run the evaluation again to write it"
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")

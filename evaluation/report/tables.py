@@ -1,0 +1,264 @@
+"""The tables of the report as text: numbers in words, Markdown, CSV, and the terminal's."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.report.paper_numbers import NOTE
+from evaluation.report.schema import CONDITIONS, Interval, Metric, PairedTest, PaperRow, Results
+
+TITLES = {
+    "clean": "Clean",
+    "rainy": "Rain",
+    "derained": "Rain removed",
+    "clean_derained": "Clean, through the derainer",
+}
+"""What the tables call a condition."""
+
+CEILING = " (ceiling)"
+"""Behind an interval that is 100 % from end to end."""
+
+MISSING = "-"
+"""What the tables show where there is no value."""
+
+_UNBOUNDED = "unbounded"
+
+
+def percent(value: float, digits: int = 2) -> str:
+    """0.724 as `72.40`."""
+    return MISSING if math.isnan(value) else f"{100 * value:.{digits}f}"
+
+
+def points(value: float, digits: int = 2) -> str:
+    """A change of 0.012 as `+1.20`, in points of percent."""
+    if math.isnan(value):
+        return MISSING
+    text = f"{100 * value:+.{digits}f}"
+    return text if float(text) else text.replace("-", "+")  # no negative zero
+
+
+def percent_interval(interval: Interval, digits: int = 2) -> str:
+    """(0.71, 0.73) as `71.00 to 73.00`, with `CEILING` if need be; empty where not defined."""
+    text = _between(interval, percent, digits)
+    full = percent(1.0, digits)
+    return text + CEILING if text == f"{full} to {full}" else text
+
+
+def recovery_interval(metric: Metric) -> str:
+    """The interval of a recovery; empty where the recovery has none or is not defined itself."""
+    if math.isnan(metric.recovery) or not metric.intervals:
+        return ""
+    return percent_interval(metric.interval, 1) or _UNBOUNDED
+
+
+def points_interval(interval: Interval, digits: int = 2) -> str:
+    """(-0.001, 0.002) as `-0.10 to +0.20`; empty where it is not defined."""
+    return _between(interval, points, digits)
+
+
+def p_value(test: PairedTest) -> str:
+    """The p-value as `p = 0.012`, or what it is below."""
+    return "p < 0.000001" if test.p_value < 1e-6 else f"p = {test.p_value:.2g}"
+
+
+def paper_of(results: Results, metric: str) -> PaperRow | None:
+    """The paper's row for a metric of these results."""
+    return next((row for row in results.paper if row.metric == metric), None)
+
+
+def describe_derainer(results: Results) -> str:
+    """What took the rain off, such as `jorder_e_lite + deveil (auto)`."""
+    also = {"off": "", "on": " + deveil", "auto": " + deveil (auto)"}
+    return results.derain.model + also[results.derain.deveil]
+
+
+def describe_rain(results: Results) -> str:
+    """What was put on the pictures and what took it off, in one line."""
+    unreadable = results.dataset.unreadable
+    return (
+        f"Rain: {results.rain.preset}, seed {results.rain.seed}. Derainer: "
+        f"{describe_derainer(results)}, in the {results.derain.where}. "
+        f"{results.dataset.images:,} images of {results.dataset.name}"
+        + ("" if results.dataset.whole else ", not the whole set")
+        + (f"; {len(unreadable)} more could not be read." if unreadable else ".")
+    )
+
+
+def remarks(results: Results) -> list[str]:
+    """What a reader must know of these tables: ceilings, unbounded intervals, mixed machines."""
+    intervals = [recovery_interval(metric) for metric in results.metrics.values()]
+    found = []
+    if any(text.endswith(CEILING) for text in intervals):
+        found.append(
+            "Ceiling: in every resample all that rain took came back. These images cannot tell "
+            "how near to 100 % recovery is."
+        )
+    if _UNBOUNDED in intervals:
+        found.append(
+            "Unbounded: in more than 2.5 % of the resamples rain took nothing, and recovery, a "
+            "share of what it took, can be anything."
+        )
+    if len(results.origins) > 1:
+        found.append(_describe_origins(results))
+    return found
+
+
+def _describe_origins(results: Results) -> str:
+    """What differs between the machines that made the predictions."""
+    rows = [
+        {**{f"version of {k}": v for k, v in one.versions.items()}, **one.machine}
+        for one in results.origins
+    ]
+    differing = {
+        name: dict.fromkeys(str(row.get(name, "none")) for row in rows)
+        for name in dict.fromkeys(name for row in rows for name in row)
+        if len({str(row.get(name, "none")) for row in rows}) > 1
+    }
+    said = "; ".join(f"{name}: {', '.join(values)}" for name, values in differing.items())
+    return f"Predictions of {len(rows)} environments are mixed here, which differ in {said}."
+
+
+def describe_test(test: PairedTest) -> str:
+    """McNemar's test in a sentence."""
+    return (
+        f"{test.only_derained:,} images are right only with the rain removed, "
+        f"{test.only_rainy:,} only with the rain (McNemar's exact test, {p_value(test)})."
+    )
+
+
+def markdown(results: Sequence[Results]) -> str:
+    """A section with a table for each result, in the paper's form, the paper's beside it."""
+    return "\n\n".join(_markdown_section(result) for result in results) + "\n"
+
+
+def comma_separated(results: Sequence[Results]) -> str:
+    """One row per metric of ours and of the paper's, fractions in full precision, for programs.
+
+    Cells are empty where there is no value.
+    """
+    file = io.StringIO()
+    ends = [f"{name}_{end}" for name in CONDITIONS for end in ("low", "high")]
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        [
+            *("task", "title", "rain", "derainer", "source", "metric", *CONDITIONS),
+            *("recovery", "recovery_low", "recovery_high"),
+            *("harm", "harm_low", "harm_high", *ends),
+        ]
+    )
+    for result in results:
+        head = [result.task, result.title, result.rain.preset, describe_derainer(result)]
+        for name, metric in result.metrics.items():
+            values = [getattr(metric, condition) for condition in CONDITIONS]
+            values += [metric.recovery, *metric.interval, metric.harm, *metric.harm_interval]
+            for condition in CONDITIONS:
+                values += metric.intervals.get(condition, (math.nan, math.nan))
+            writer.writerow([*head, "measured", name, *map(_cell, values)])
+        for row in result.paper:
+            values = [row.clean, row.rainy, row.derained, math.nan, row.recovery]
+            cells = [*map(_cell, values), *[""] * (5 + len(ends))]
+            # the paper's rain is not the preset, and its derainer not this one
+            writer.writerow([result.task, row.row, "", "", "paper", row.metric, *cells])
+    return file.getvalue()
+
+
+def terminal_table(results: Sequence[Results]) -> Table:
+    """A table for the terminal: a row per metric, in percent, the paper's recovery last."""
+    one = len(results) == 1
+    # fits a terminal of 80 columns
+    table = Table(
+        title=Text(results[0].title) if one else None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("%", no_wrap=True)
+    for title in ("Clean", "Rain", "Rain\nremoved", "Recovery", "Harm", "Paper's\nrecovery"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for result in results:
+        if not one:
+            table.add_section()
+            derainer = describe_derainer(result).replace(" + ", "\n+ ")
+            table.add_row(Text(f"{result.task}\n{result.rain.preset}\n{derainer}", "bold"))
+        for name, metric in result.metrics.items():
+            paper = paper_of(result, name)
+            values = [percent(getattr(metric, condition)) for condition in CONDITIONS[:3]]
+            table.add_row(
+                Text(name),
+                *values,
+                _with_interval(
+                    percent(metric.recovery, 1),
+                    recovery_interval(metric).replace(CEILING, f"\n{CEILING.strip()}"),
+                ),
+                _with_interval(points(metric.harm), points_interval(metric.harm_interval)),
+                percent(paper.recovery, 1) if paper else MISSING,
+            )
+    tests = [describe_test(r.mcnemar) for r in results if r.mcnemar is not None]
+    table.caption = Text("\n".join(tests)) if tests else None
+    return table
+
+
+def _markdown_section(result: Results) -> str:
+    paper = [row for row in result.paper if row.metric in result.metrics]
+    header = ["%", *result.metrics, *(f"{row.metric}, paper" for row in paper)]
+    ours = list(result.metrics.values())
+
+    def row(title: str, values: list[str], papers: list[str]) -> list[str]:
+        return [title, *values, *(papers or [MISSING] * len(paper))]
+
+    body = [
+        row(
+            TITLES[condition],
+            [percent(getattr(metric, condition)) for metric in ours],
+            [percent(getattr(p, condition)) for p in paper if condition != "clean_derained"],
+        )
+        for condition in CONDITIONS
+    ]
+    body += [
+        row("Recovery", [percent(m.recovery, 1) for m in ours], _recoveries(paper)),
+        row("95 % interval", [recovery_interval(m) or MISSING for m in ours], []),
+        row("Harm, points", [points(m.harm) for m in ours], []),
+        row("95 % interval", [points_interval(m.harm_interval) or MISSING for m in ours], []),
+    ]
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    lines = [f"## {_escape(result.title)}", "", _escape(describe_rain(result)), ""]
+    lines += [f"| {' | '.join(map(_escape, cells))} |" for cells in (header, rule, *body)]
+    if result.mcnemar is not None:
+        lines += ["", describe_test(result.mcnemar)]
+    for remark in remarks(result):
+        lines += ["", _escape(remark)]
+    if paper:
+        lines += ["", f"Paper: {', '.join(dict.fromkeys(p.row for p in paper))}; {NOTE}."]
+    return "\n".join([*lines, "", "```", result.command, "```"])
+
+
+def _recoveries(paper: Sequence[PaperRow]) -> list[str]:
+    return [percent(row.recovery, 1) for row in paper]
+
+
+def _between(interval: Interval, show: Callable[[float, int], str], digits: int) -> str:
+    low, high = interval
+    if math.isnan(low) and math.isnan(high):
+        return ""
+    return f"{show(low, digits)} to {show(high, digits)}"
+
+
+def _with_interval(value: str, interval: str) -> Text:
+    return Text(f"{value}\n{interval}" if interval else value)
+
+
+def _cell(value: float) -> str:
+    return "" if math.isnan(value) else repr(float(value))
+
+
+def _escape(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

@@ -1,0 +1,1 @@
+"""How near derained images come to clean ones."""

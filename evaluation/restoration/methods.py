@@ -1,0 +1,216 @@
+"""What takes the rain off: our networks, and any other derainer to compare them with."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evaluation.datasets.layouts.base import check_unique, some
+from evaluation.downstream.checkpoints import file_sha256
+from jorder_preproc.derain import derain
+from jorder_preproc.errors import UserError
+from jorder_preproc.models import list_models, load_deveil_model, load_model
+from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights, shipped_models
+from jorder_preproc.picture_files import list_pictures, read_rgb
+
+INPUT = "input"
+"""What tables call the rainy picture itself."""
+
+_TILE_PX = 1024  # bounds the memory that large pictures take
+_DEVEIL = "+deveil"
+_CALLABLE = re.compile(r"(?P<module>[\w.]+):(?P<name>[\w.]+)")
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """A row of the tables.
+
+    Attributes:
+        name: of the row.
+        restore: from the names of set and picture, and O, float RGB (3, H, W), in [0, 1], to
+            an estimate of B of that shape.
+        version: changes with what `restore` gives for a picture of a set: a SHA-256.
+        about: what it is, for `restoration.json`.
+    """
+
+    name: str
+    restore: Callable[[str, str, Tensor], Tensor]
+    version: Callable[[str, str], str]
+    about: Mapping[str, str] = field(default_factory=dict)
+
+
+def do_nothing() -> Restorer:
+    """The row of the rainy pictures."""
+    return Restorer(INPUT, lambda _set, _image, rainy: rainy, lambda _set, _image: INPUT)
+
+
+def shipped_derainers() -> list[str]:
+    """Networks whose weights come with the package."""
+    return [name for name in shipped_models() if name in list_models()]
+
+
+def our_restorer(
+    text: str, device: str | torch.device = "cpu", deveil_weights: str | Path | None = None
+) -> Restorer:
+    """One of our networks.
+
+    Args:
+        text: `NAME`, `NAME=FILE.safetensors` for other weights, or `NAME+deveil` and
+            `NAME+deveil=FILE.safetensors` to take the veil off, too (Sec. 5.2).
+        device: where to run it.
+        deveil_weights: in place of those of the package.
+
+    Raises:
+        ValueError: unknown network, or weights that do not fit.
+        FileNotFoundError: no such weights.
+    """
+    title, _, file = text.partition("=")
+    name = title.removesuffix(_DEVEIL)
+    network = load_model(name, file or None, device)
+    about = {"network": name, "weights_sha256": file_sha256(find_weights(file or name))}
+    deveil = None
+    if title.endswith(_DEVEIL):
+        deveil_path = find_weights(deveil_weights or DEVEIL_WEIGHTS)
+        deveil = load_deveil_model(deveil_path, device)
+        about["deveil_sha256"] = file_sha256(deveil_path)
+
+    def restore(_set: str, _image: str, rainy: Tensor) -> Tensor:
+        return derain(network, rainy, tile=_TILE_PX, deveil=deveil).background
+
+    version = " ".join(about.values())
+    row = f"{title} ({Path(file).stem})" if file else title
+    return Restorer(row, restore, lambda _set, _image: version, about)
+
+
+def other_restorer(text: str, pictures: Mapping[str, Sequence[str]]) -> Restorer:
+    """A derainer of somebody else.
+
+    Args:
+        text: `NAME=module:callable`, which takes and gives a float RGB tensor (3, H, W) in
+            [0, 1] on the CPU; `NAME=FILE.onnx`, with one input and a first output of float32
+            (1, 3, H, W), RGB in [0, 1], also run on the CPU; or `NAME=FOLDER` with results:
+            FOLDER/SET/PICTURE or, for one set, FOLDER/PICTURE, with any suffix.
+        pictures: the names of the pictures of each set.
+
+    Raises:
+        ValueError: none of these, no such callable, a network that cannot be read or is of
+            another kind, no onnxruntime to run it, or pictures without result.
+    """
+    name, _, target = text.partition("=")
+    if not name or not target:
+        raise UserError(
+            f"--other must be NAME=module:callable, NAME=FILE.onnx or NAME=FOLDER, got {text}"
+        )
+    if Path(target).is_dir():
+        return _from_folder(name, Path(target), pictures)
+    if target.lower().endswith(".onnx"):
+        return _from_onnx(name, Path(target))
+    match = _CALLABLE.fullmatch(target)
+    if match is None:
+        raise UserError(
+            f"--other {text}: no folder {target}, and neither module:callable nor FILE.onnx; "
+            "check the path"
+        )
+    return _from_callable(name, match["module"], match["name"])
+
+
+def _from_callable(name: str, module_name: str, path: str) -> Restorer:
+    try:
+        module = importlib.import_module(module_name)
+        function: Any = module
+        for part in path.split("."):
+            function = getattr(function, part)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"--other {name}={module_name}:{path}: {error}; check the name, and that the module "
+            "lies where Python looks (PYTHONPATH)"
+        ) from error
+    if not callable(function):
+        raise UserError(f"--other {name}: {module_name}:{path} is a {type(function).__name__}")
+    source = getattr(module, "__file__", None)
+    version = file_sha256(source) if source else module_name
+
+    def restore(_set: str, _image: str, rainy: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return function(rainy.clone())  # which it may change
+
+    about = {"callable": f"{module_name}:{path}", "source_sha256": version}
+    return Restorer(name, restore, lambda _set, _image: f"{path} {version}", about)
+
+
+def _from_onnx(name: str, path: Path) -> Restorer:
+    if not path.is_file():
+        raise UserError(f"--other {name}: no file {path}; check the path")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(
+            f"--other {name}: {path.name} needs onnxruntime ({error}); "
+            "pip install --editable '.[onnx]'"
+        ) from error
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of its own, which share no base
+        raise UserError(f"--other {name}: {path} cannot be read ({error})") from error
+    inputs = session.get_inputs()
+    kinds = [f"{each.name} {each.type} {each.shape}" for each in inputs]
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+        raise UserError(
+            f"--other {name}: {path} must take one float32 input (1, 3, H, W), but takes "
+            f"{', '.join(kinds)}; wrap it in a function and give module:callable"
+        )
+
+    def restore(set_name: str, image: str, rainy: Tensor) -> Tensor:
+        try:
+            result = session.run(None, {inputs[0].name: rainy[None].numpy()})[0]
+        except Exception as error:
+            raise UserError(
+                f"--other {name}: {path.name} takes {kinds[0]} and fails on {set_name}/{image}, "
+                f"{tuple(rainy[None].shape)}: {error}"
+            ) from error
+        return torch.from_numpy(result)[0]
+
+    version = file_sha256(path)
+    about = {"onnx": str(path), "onnx_sha256": version}
+    return Restorer(name, restore, lambda _set, _image: version, about)
+
+
+def _from_folder(name: str, folder: Path, pictures: Mapping[str, Sequence[str]]) -> Restorer:
+    results: dict[tuple[str, str], Path] = {}
+    missing = []
+    for set_name, images in pictures.items():
+        inner = folder / set_name
+        if not inner.is_dir():
+            if len(pictures) > 1:
+                raise UserError(
+                    f"--other {name}: no folder {inner}; of several sets the results must lie "
+                    "in a folder for each"
+                )
+            inner = folder
+        paths = list_pictures(inner)
+        check_unique((path.stem for path in paths), inner)
+        by_stem = {path.stem: path for path in paths}
+        for image in images:
+            path = by_stem.get(Path(image).stem)
+            if path is None:
+                missing.append(f"{set_name}/{image}")
+            else:
+                results[set_name, image] = path
+    if missing:
+        raise UserError(
+            f"--other {name}: {folder} has no result for {len(missing)} pictures: "
+            f"{some(missing)}; results have the name of the rainy picture, with any suffix"
+        )
+    return Restorer(
+        name,
+        lambda set_name, image, _rainy: read_rgb(results[set_name, image]),
+        lambda set_name, image: file_sha256(results[set_name, image]),
+        {"folder": str(folder)},
+    )

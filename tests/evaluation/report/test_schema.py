@@ -1,0 +1,188 @@
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from evaluation.report.paper_numbers import paper_rows
+from evaluation.report.schema import TASKS, Derainer, Origin, Sample, from_json, to_json
+from tests.evaluation.report.example import classification, detection, segmentation, with_samples
+
+
+def as_text(results):
+    """All values exactly, NaN included, which is not equal to itself."""
+    return repr([dataclasses.asdict(result) for result in results])
+
+
+@pytest.fixture
+def document():
+    return json.loads(to_json([classification(4)]))
+
+
+def test_one_result_comes_back_exactly(tmp_path):
+    results = [with_samples(classification(), tmp_path)]
+    text = to_json(results)
+    assert as_text(from_json(text)) == as_text(results)
+    assert to_json(from_json(text)) == text
+
+
+def test_several_results_come_back_exactly():
+    results = [classification(), segmentation(), detection()]
+    assert as_text(from_json(to_json(results))) == as_text(results)
+
+
+def test_the_file_holds_the_agreed_keys(document):
+    assert list(document["metrics"]) == ["top-1", "top-5", "top-10"]
+    top1 = document["metrics"]["top-1"]
+    assert top1["clean"] == 0.724
+    assert top1["interval"] == pytest.approx([0.8002, 0.8752], abs=1e-4)
+    assert top1["intervals"]["derained"] == pytest.approx([0.66541, 0.69541])
+    assert document["derain"] == {
+        "model": "jorder_e_lite",
+        "weights": None,
+        "sha256": "ab" * 32,
+        "where": "pipeline",
+        "deveil": "off",
+        "deveil_weights": None,
+        "deveil_sha256": None,
+    }
+    assert set(json.loads(to_json([classification(4), detection()]))) == {"results"}
+
+
+def test_a_file_from_before_deveil_is_read(document):
+    for name in ("deveil", "deveil_weights", "deveil_sha256"):
+        del document["derain"][name]
+    assert as_text(from_json(json.dumps(document))) == as_text([classification(4)])
+
+
+def test_deveil_comes_back_exactly():
+    example = classification(4)
+    for deveil, file in (("on", None), ("auto", "veil.safetensors")):
+        derain = dataclasses.replace(
+            example.derain, deveil=deveil, deveil_weights=file, deveil_sha256="cd" * 32
+        )
+        results = [dataclasses.replace(example, derain=derain)]
+        assert as_text(from_json(to_json(results))) == as_text(results)
+
+
+def test_nan_is_null(document):
+    assert "NaN" not in json.dumps(document)
+    assert document["classes"]["rows"][3]["clean"] is None
+    dry = dataclasses.replace(
+        classification(4).metrics["top-1"], recovery=math.nan, interval=(math.nan, math.nan)
+    )
+    text = to_json([dataclasses.replace(classification(4), metrics={"top-1": dry})])
+    assert json.loads(text)["metrics"]["top-1"]["recovery"] is None
+    assert json.loads(text)["metrics"]["top-1"]["interval"] is None
+    (back,) = from_json(text)
+    assert math.isnan(back.metrics["top-1"].recovery)
+    assert all(map(math.isnan, back.metrics["top-1"].interval))
+
+
+def test_numpy_numbers_are_numbers(document):
+    example = classification(4)
+    metric = dataclasses.replace(example.metrics["top-1"], clean=np.float64(0.724))
+    images = dataclasses.replace(example.dataset, images=np.int64(50000))
+    metrics = {**example.metrics, "top-1": metric}
+    numpy = dataclasses.replace(example, metrics=metrics, dataset=images)
+    assert json.loads(to_json([numpy])) == document
+
+
+def set_key(document, path, value):
+    *parents, last = path
+    for key in parents:
+        document = document[key]
+    document[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["dataset", "images"], "many", r"dataset\.images must be a whole number, got 'many'"),
+        (["dataset", "whole"], 1, r"dataset\.whole must be true or false, got '1'"),
+        (["rain", "seed"], True, r"rain\.seed must be a whole number, got 'True'"),
+        (["metrics", "top-5", "clean"], "x", r"metrics\.top-5\.clean must be a number"),
+        (["metrics", "top-5", "interval"], [1], r"top-5\.interval must be \[low, high\] or null"),
+        (["metrics"], [], r"metrics must be an object"),
+        (["classes", "rows"], {}, r"classes\.rows must be a list"),
+        (["classes", "rows", 2, "name"], None, r"classes\.rows\[2\]\.name must be text"),
+        (["extra"], 1, r"the key extra is unknown.*another version"),
+        (["task"], "guessing", r"task must be one of classification, .*'guessing'"),
+        (["derain", "where"], "cloud", r"at derain: where must be one of pipeline, batch"),
+        (["derain", "deveil"], True, r"derain\.deveil must be text"),
+        (["derain", "deveil"], "maybe", r"at derain: deveil must be one of off, on, auto"),
+        (["derain", "deveil"], "on", r"at derain: deveil_sha256 must be given where deveil is on"),
+        (["derain", "deveil_sha256"], "cd", r"deveil_sha256 must be given .* and only there"),
+        (["metrics", "top-1", "intervals"], {"wet": None}, r"at metrics\.top-1: the keys of"),
+        (["metrics"], {}, r"at the top: metrics must hold at least one"),
+    ],
+)
+def test_a_damaged_file_is_named(document, path, value, message):
+    set_key(document, path, value)
+    with pytest.raises(ValueError, match=message):
+        from_json(json.dumps(document))
+
+
+def test_a_missing_key_is_named(document):
+    del document["metrics"]["top-1"]["harm"]
+    with pytest.raises(ValueError, match=r"the key metrics\.top-1\.harm is missing"):
+        from_json(json.dumps(document))
+    with pytest.raises(ValueError, match=r"results\[1\]\.metrics\.top-1\.harm is missing"):
+        from_json(json.dumps({"results": [json.loads(to_json([detection()])), document]}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (to_json([detection()])[:-100], "must be JSON, but .*cut short"),
+        ("[1, 2]", r"the key \(top\) must be an object"),
+        ('{"results": []}', "the key results must be a list of tables"),
+        ('{"accuracy": 0.7}', "the key task is missing"),
+    ],
+)
+def test_a_foreign_file_is_told(text, message):
+    with pytest.raises(ValueError, match=message):
+        from_json(text)
+
+
+def test_what_json_does_not_have_is_named():
+    with pytest.raises(ValueError, match="at least one table"):
+        to_json([])
+    fast = dataclasses.replace(detection(), images_per_second={"clean": math.inf})
+    with pytest.raises(ValueError, match=r"images_per_second\.clean must be finite"):
+        to_json([fast])
+    odd = dataclasses.replace(detection(), origins=[Origin(1, "", "", {}, {"gpu": object})])
+    with pytest.raises(ValueError, match=r"origins\[0\]\.machine\.gpu must be something"):
+        to_json([odd])
+    none = dataclasses.replace(detection().metrics["mAP"], recovery=None)
+    with pytest.raises(ValueError, match=r"metrics\.mAP\.recovery must be a number"):
+        to_json([dataclasses.replace(detection(), metrics={"mAP": none})])
+
+
+def test_wrong_conditions_and_places_are_refused():
+    with pytest.raises(ValueError, match="where must be one of pipeline, batch"):
+        Derainer("jorder_e_lite", None, "ab", "elsewhere")
+    with pytest.raises(ValueError, match="pictures must be of clean, rainy, derained, got clean"):
+        Sample("1.png", "cat", {"clean": "1.png"}, {})
+    with pytest.raises(ValueError, match="keys of said must be one of"):
+        Sample("1.png", "cat", dict.fromkeys(("clean", "rainy", "derained"), ""), {"wet": "cat"})
+    with pytest.raises(ValueError, match="keys of images_per_second"):
+        dataclasses.replace(detection(), images_per_second={"wet": 1.0})
+
+
+def test_recoveries_of_the_paper():
+    """As worked out by hand from its Tables 4 and 5: (derained - rainy) / (clean - rainy)."""
+    recoveries = {row.metric: row.recovery for task in TASKS for row in paper_rows(task)}
+    expected = {
+        "top-1": 17.36 / 22.62,
+        "top-5": 16.07 / 19.86,
+        "top-10": 13.61 / 16.41,
+        "mIoU": 10.71 / 13.88,
+        "aAcc": 9.66 / 11.68,
+        "mAP": 8.63 / 12.59,
+    }
+    assert recoveries == pytest.approx(expected, abs=1e-12)
+    assert all(row.rainy < row.derained < row.clean for t in TASKS for row in paper_rows(t))
+    with pytest.raises(ValueError, match="unknown task 'captions'; choose from classification"):
+        paper_rows("captions")
