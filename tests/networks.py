@@ -29,7 +29,8 @@ def random_deveil_network(name: str = "jorder_deveil_lite") -> DeveilNetwork:
 def network_that_sees(rain_above: float) -> Jorder:
     """An untrained network that changes every picture, and sees rain in bright ones.
 
-    The probability is the sigmoid of 100 (mean of the picture - `rain_above`).
+    The probability is the sigmoid of 100 (brightness - `rain_above`), the brightness being the
+    mean of every fourth square of 4x4 pixels in every fourth row of them.
     """
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -18,6 +18,7 @@ from jorder_preproc.errors import UserError
 from jorder_preproc.models import build_model, save_weights
 from tests.networks import network_that_sees, random_deveil_network
 
+
 @pytest.fixture(scope="module")
 def network():
     return network_that_sees(0.5)
