@@ -19,7 +19,15 @@ from rich.table import Table
 
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.batch import Job, plan_jobs
-from jorder_preproc.commands import CommandGroup, check_output, print_failure, stderr, stdout
+from jorder_preproc.commands import (
+    CommandGroup,
+    Dry,
+    DryOption,
+    check_output,
+    print_failure,
+    stderr,
+    stdout,
+)
 from jorder_preproc.derain import derain_pixels
 from jorder_preproc.errors import UserError
 from jorder_preproc.images import float_to_pixels, pixels_to_float
@@ -64,13 +72,6 @@ class Deveil(str, Enum):
     auto = "auto"
 
 
-class Dry(str, Enum):
-    """What becomes of pictures without rain."""
-
-    leave = "leave"
-    derain = "derain"
-
-
 _Inputs = Annotated[
     list[str], typer.Argument(help="Pictures, folders of pictures, or quoted globs.")
 ]
@@ -104,13 +105,7 @@ def derain(
     deveil_weights: Annotated[
         Path | None, typer.Option(help="Weights file for --deveil instead of the shipped one.")
     ] = None,
-    dry: Annotated[
-        Dry,
-        typer.Option(
-            help="Leave pictures without rain as they are, or derain them all the same; "
-            "for networks that can tell."
-        ),
-    ] = Dry.leave,
+    dry: DryOption = Dry.leave,
     tile: Annotated[
         int,
         typer.Option(
