@@ -1,6 +1,8 @@
 """`python -m training CONFIG --photos DIR`: train a derainer with MMEngine's Runner.
 
-`python -m training score PHOTOS` scores one: see `training.score`.
+`python -m training score PHOTOS` scores one: see `training.score`; and `python -m training
+calibrate WEIGHTS PHOTOS` says from which probability of rain on it derains: see
+`training.calibrate`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner, find_latest_checkpoint
 
-# all but the score register their classes
+# all but the score and the calibration register their classes
+import training.calibrate
 import training.data
 import training.hooks
 import training.model
@@ -113,11 +116,13 @@ def set_iterations(config: Config, iterations: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train or score; returns the exit code."""
+    """Train, score or calibrate; returns the exit code."""
     if arguments is None:
         arguments = sys.argv[1:]
     if arguments[:1] == ["score"]:
         return training.score.main(arguments[1:])
+    if arguments[:1] == ["calibrate"]:
+        return training.calibrate.main(arguments[1:])
     try:
         config = build_config(parse_args(arguments))
         runner = Runner.from_cfg(config)

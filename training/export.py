@@ -45,7 +45,8 @@ Data: {data}
 Luminance PSNR (dB) and SSIM, full frame, on {images} clean photographs that were not
 trained on, seed {seed}, and the mean gain of the worst 5 % of them. Rain by the presets of
 `jorder_preproc.rain` and by the libraries that the rows name; `dry` photographs went in
-without rain, `dry_256` as JPEGs of 256x256, and the values say how little they were changed.
+without rain, and the values say how little they were changed; rows that end in `_256` are of
+JPEGs of 256x256. AUC: how well the probability of rain tells them from dry ones of that size.
 
 ```
 python -m training score VALIDATION_PHOTOS --model {model}{pairs}
