@@ -23,6 +23,7 @@ import training.patches
 import training.precision
 import training.score
 import training.veils
+from jorder_preproc.errors import UserError
 from training.bank import STREAKS
 
 
@@ -55,20 +56,20 @@ def build_config(args: argparse.Namespace) -> Config:
     """The config with the command line's folders and lengths put in.
 
     Raises:
-        ValueError: a folder or file is missing, or there is nothing to resume from.
+        UserError: a folder or file is missing, or there is nothing to resume from.
     """
     given = {name: [getattr(args, name)] for name in ("config", "val_photos", "streaks", "weights")}
     for name, paths in {**given, "photos": args.photos}.items():
         for path in paths:
             if path is not None and not Path(path).exists():
-                raise ValueError(f"--{name.replace('_', '-')}: {path} does not exist")
+                raise UserError(f"--{name.replace('_', '-')}: {path} does not exist")
     config = Config.fromfile(args.config)
     if args.iterations is not None:
         set_iterations(config, args.iterations)
     config.train_dataloader.dataset.photos = args.photos
     if args.streaks is not None:
         if config.train_dataloader.dataset.type != "RainPatches":
-            raise ValueError(f"--streaks: {args.config} does not train on rain")
+            raise UserError(f"--streaks: {args.config} does not train on rain")
         config.train_dataloader.dataset.streaks = args.streaks
     if args.weights is not None:
         config.model.weights = args.weights
@@ -83,14 +84,14 @@ def build_config(args: argparse.Namespace) -> Config:
         config.merge_from_dict(args.cfg_options)
     dataset = config.train_dataloader.dataset
     if dataset.mixture.get(STREAKS) and not dataset.get("streaks"):
-        raise ValueError(
+        raise UserError(
             f"the mixture has {dataset.mixture[STREAKS]:g} of {STREAKS}: give --streaks DIR, or do "
             f"without by --cfg-options train_dataloader.dataset.mixture.{STREAKS}=0"
         )
     if args.resume:
         latest = find_latest_checkpoint(config.work_dir)
         if latest is None:
-            raise ValueError(f"--resume: no checkpoint in {config.work_dir}")
+            raise UserError(f"--resume: no checkpoint in {config.work_dir}")
         config.resume = True
         config.load_from = latest
     return config
@@ -99,7 +100,7 @@ def build_config(args: argparse.Namespace) -> Config:
 def set_iterations(config: Config, iterations: int) -> None:
     """Change the length of the run, and of every schedule in proportion."""
     if iterations < 1:
-        raise ValueError(f"--iterations must be at least 1, got {iterations}")
+        raise UserError(f"--iterations must be at least 1, got {iterations}")
     factor = iterations / config.train_cfg.max_iters
     config.train_cfg.max_iters = iterations
     config.train_cfg.val_interval = min(config.train_cfg.val_interval, iterations)
@@ -126,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = build_config(parse_args(arguments))
         runner = Runner.from_cfg(config)
-    except ValueError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     runner.train()

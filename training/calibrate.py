@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from jorder_preproc.derain import rain_probability
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import pixels_to_float
 from jorder_preproc.models import Jorder, load_model, save_weights
 from jorder_preproc.rain.identity import image_name, rain_generator
@@ -81,10 +82,10 @@ def measure(
         limit: the first so many photographs by name; None takes all.
 
     Raises:
-        ValueError: no photographs, a limit below 1, or the network cannot tell.
+        UserError: no photographs, a limit below 1, or the network cannot tell.
     """
     if limit is not None and limit < 1:
-        raise ValueError(f"the number of photographs must be at least 1, got {limit}")
+        raise UserError(f"the number of photographs must be at least 1, got {limit}")
     found: dict[tuple[str, str], list[float]] = {}
     for path in list_photos(photos)[:limit]:
         pixels, name = read_photo(path), image_name(path, photos)
@@ -185,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         network = load_model(args.model, args.weights)
         probabilities = measure(network, args.photos, args.seed, args.photos_limit)
-    except (ValueError, FileNotFoundError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     network.dry_threshold = choose_threshold(probabilities)

@@ -27,6 +27,7 @@ import training.camera  # noqa: F401
 from evaluation.checkpoints import read_state
 from evaluation.embedded import SIZES, write_dataset
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
 from training.precision import bfloat16
 
 CONFIGS = Path(__file__).parents[1] / "configs/scenes"
@@ -126,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
         cfg.resume = args.resume
         cfg.load_from = args.weights
         runner = Runner.from_cfg(cfg)
-    except ValueError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     speed_up(runner.model)

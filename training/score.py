@@ -25,6 +25,7 @@ from torch import Tensor
 
 from jorder_preproc.derain import derain_pixels
 from jorder_preproc.deveil import deveil
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models import (
@@ -109,10 +110,10 @@ def score(
         seed: of the rain.
 
     Raises:
-        ValueError: a limit below 1; see `draw_pairs` and `read_pairs`.
+        UserError: a limit below 1; see `draw_pairs` and `read_pairs`.
     """
     if limit is not None and limit < 1:
-        raise ValueError(f"the number of photographs must be at least 1, got {limit}")
+        raise UserError(f"the number of photographs must be at least 1, got {limit}")
     derains = isinstance(network, Jorder)
     measured = [
         (rain, _measure(network, draw_pairs(rain, photos, seed, limit, veil_stays=derains)))
@@ -259,7 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
                 }
                 with args.json.open("a") as file:
                     file.write(json.dumps(record) + "\n")
-    except (ValueError, FileNotFoundError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -20,6 +20,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.rain import PRESETS, synthesize_rain
 from jorder_preproc.rain.identity import image_name, rain_generator
@@ -66,7 +67,7 @@ def draw_pairs(
             the streaks alone are gone; otherwise the photograph itself.
 
     Raises:
-        ValueError: unknown rain, no photographs, or the library that draws it is missing.
+        UserError: unknown rain, no photographs, or the library that draws it is missing.
     """
     return tuple(
         draw_pair(rain, read_photo(path), seed, image_name(path, photos), veil_stays)
@@ -83,10 +84,10 @@ def draw_pair(rain: str, pixels: np.ndarray, seed: int, name: str, veil_stays: b
         name: the rain's image id.
 
     Raises:
-        ValueError: unknown rain, or the library that draws it is missing.
+        UserError: unknown rain, or the library that draws it is missing.
     """
     if rain not in list_rains():
-        raise ValueError(f"unknown rain {rain!r}; choose from {', '.join(list_rains())}")
+        raise UserError(f"unknown rain {rain!r}; choose from {', '.join(list_rains())}")
     kind = rain.removesuffix(SMALL)
     if kind != rain:
         pixels = _as_small_jpeg(pixels)
@@ -109,17 +110,17 @@ def read_pairs(folder: str, limit: int | None = None) -> tuple[Pair, ...]:
         limit: the first so many by name; None takes all.
 
     Raises:
-        ValueError: no pictures, one without its partner, or partners of different sizes.
+        UserError: no pictures, one without its partner, or partners of different sizes.
     """
     pairs = []
     for path in list_photos(Path(folder, "rain"))[:limit]:
         partner = Path(folder, "norain", path.name)
         if not partner.is_file():
-            raise ValueError(f"{path} has no clean partner; expected {partner}")
+            raise UserError(f"{path} has no clean partner; expected {partner}")
         pair = Pair(_to_tensor(read_photo(path)), _to_tensor(read_photo(partner)))
         if pair.rainy.shape != pair.reference.shape:
             sizes = [f"{image.shape[2]}x{image.shape[1]}" for image in pair]
-            raise ValueError(f"{path} is {sizes[0]}, its partner {partner} is {sizes[1]}")
+            raise UserError(f"{path} is {sizes[0]}, its partner {partner} is {sizes[1]}")
         pairs.append(pair)
     return tuple(pairs)
 
