@@ -84,8 +84,9 @@ class StopOnInvalidLoss(Hook):
     """End the run at the first loss that is not finite, before it reaches a checkpoint."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:  # type: ignore[no-untyped-def]
-        if not math.isfinite(float(outputs["loss"])):
+        loss = outputs["loss"].item()
+        if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is {float(outputs['loss'])} in iteration {runner.iter + 1}; resume "
+                f"the loss is {loss} in iteration {runner.iter + 1}; resume "
                 "from the last checkpoint with a lower learning rate"
             )

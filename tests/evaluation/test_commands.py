@@ -391,7 +391,8 @@ def test_samples_of_batches_are_what_the_model_saw(data, tmp_path):
     (sample,) = results.samples
     (path,) = data.rglob(sample.image)
     clean = Image.open(path).convert("RGB")
-    rainy = transform(SynthesizeRain("heavy", 0)(clean))
+    name = path.relative_to(data).as_posix()
+    rainy = transform(SynthesizeRain("heavy", 0)(clean, image_id=name))
     expected = {"clean": transform(clean), "rainy": rainy, "derained": JorderDerain()(rainy)}
     for condition, inputs in expected.items():
         with Image.open(tmp_path / sample.pictures[condition]) as seen:
