@@ -49,7 +49,8 @@ class FloatCanvas:
 
     def write(self, batch: Batch, rows: slice, columns: slice, values: Tensor) -> None:
         """Put float pixels there, cut off at white."""
-        self.values[batch, :, rows, columns] = values.clamp(max=1)
+        # by index nothing is cast
+        self.values[batch, :, rows, columns] = values.clamp(max=1).to(self.values)
 
     def add(self, other: FloatCanvas) -> None:
         """Add all pixels of another one, cut off at white."""

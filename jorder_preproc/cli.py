@@ -19,7 +19,15 @@ from rich.table import Table
 
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.batch import Job, plan_jobs
-from jorder_preproc.commands import CommandGroup, check_output, print_failure, stderr, stdout
+from jorder_preproc.commands import (
+    CommandGroup,
+    Dry,
+    DryOption,
+    check_output,
+    print_failure,
+    stderr,
+    stdout,
+)
 from jorder_preproc.derain import derain_pixels
 from jorder_preproc.errors import UserError
 from jorder_preproc.images import float_to_pixels, pixels_to_float
@@ -97,6 +105,7 @@ def derain(
     deveil_weights: Annotated[
         Path | None, typer.Option(help="Weights file for --deveil instead of the shipped one.")
     ] = None,
+    dry: DryOption = Dry.leave,
     tile: Annotated[
         int,
         typer.Option(
@@ -108,7 +117,8 @@ def derain(
     """Take the rain off pictures.
 
     Names, sub-folders, format, EXIF, colour profile, opacity and 16 bits are kept; pictures
-    come out upright. What is done already is skipped.
+    come out upright. What is done already is skipped. Networks that can tell how probable it
+    is that it rains say so of each picture, and which they left alone.
     """
     network = _load_network(model, weights, device, tile)
     deveil_network = _load_deveil_network(deveil, deveil_weights, network)
@@ -126,6 +136,7 @@ def derain(
             tile=tile,
             deveil=deveil_network,
             auto=deveil is Deveil.auto,
+            dry=dry.value,
             with_streak_map=save_streaks,
             with_region_mask=save_mask,
         )
@@ -134,8 +145,13 @@ def derain(
             write_png(job.extras["mask"], derained.region_mask)
         if derained.streak_map is not None:
             write_png(job.extras["streaks"], derained.streak_map)
+        probability = derained.rain_probability
         del derained  # writing takes a copy of its own
         write_picture(job.target, picture)
+        if probability is not None:
+            left = dry is Dry.leave and probability < network.dry_threshold
+            text = f"{job.source}: {probability:.2f} rain" + (", left alone" if left else "")
+            stdout.print(text, markup=False, highlight=False, soft_wrap=True)
 
     _run("Deraining", _plan(inputs, out, extras), work, overwrite)
 

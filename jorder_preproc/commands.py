@@ -1,10 +1,12 @@
-"""What the command lines `jorder` and `python -m evaluation` share: consoles, errors, --debug."""
+"""What the command lines `jorder` and `python -m evaluation` share: consoles, errors,
+--debug, --dry."""
 
 from __future__ import annotations
 
 import os
 import traceback
 from contextvars import ContextVar
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +21,22 @@ from jorder_preproc.errors import UserError
 # results go to stdout, progress and errors to stderr
 stdout = Console()
 stderr = Console(stderr=True)
+
+
+class Dry(str, Enum):
+    """What becomes of pictures without rain; see `jorder_preproc.derain`."""
+
+    leave = "leave"
+    derain = "derain"
+
+
+DryOption = Annotated[
+    Dry,
+    typer.Option(
+        help="Leave pictures without rain as they are, or derain them all the same; "
+        "for networks that can tell."
+    ),
+]
 
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
 

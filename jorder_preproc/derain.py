@@ -21,6 +21,7 @@ from jorder_preproc.errors import UserError
 from jorder_preproc.images import check_image
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder
+from jorder_preproc.models.variants import get_variant, list_models
 from jorder_preproc.rain.synthesize import VISIBLE
 
 GATE_WINDOW = 5
@@ -72,11 +73,14 @@ class DerainedPixels(NamedTuple):
         streak_map: S of `Derained`, like the pixels given and on their scale; None where it
             was not asked for.
         region_mask: R, uint8 (H, W), 0 or 255; None where it was not asked for.
+        rain_probability: what the first derain step went by, in [0, 1]; see `rain_probability`.
+            None where the network cannot tell.
     """
 
     background: NDArray[Any]
     streak_map: NDArray[Any] | None
     region_mask: NDArray[np.uint8] | None
+    rain_probability: float | None
 
 
 def derain(
@@ -131,14 +135,14 @@ def derain(
     given = image.detach()
     frames = FloatCanvas(given if given.ndim == 4 else given[None])
     layers = _Layers(frames, frames.blank(3), frames.blank(1))
-    layers, views = _take_steps(network, deveil, layers, first, tile, dry)
+    layers, views, _ = _take_steps(network, deveil, layers, first, tile, dry)
     if rest and deveil is not None:
         chosen = torch.ones(frames.shape[0], dtype=torch.bool, device=given.device)
         if auto:
             chosen = is_veiled(deveil, views).to(given.device)
         part = _Layers(*(FloatCanvas(layer.values[chosen]) for layer in layers))
         views = [FloatCanvas(view.values[chosen]) for view in views]
-        part, _ = _take_steps(network, deveil, part, rest, tile, dry, views)
+        part, _, _ = _take_steps(network, deveil, part, rest, tile, dry, views)
         layers = _Layers(
             *(
                 FloatCanvas(whole.values.index_put((chosen,), some.values))
@@ -153,7 +157,7 @@ def derain_pixels(
     network: Jorder,
     pixels: NDArray[Any],
     *,
-    tile: int = 512,
+    tile: int | None = 512,
     deveil: DeveilNetwork | None = None,
     order: Sequence[Step] | None = None,
     auto: bool = False,
@@ -170,7 +174,7 @@ def derain_pixels(
         network: what `load_model` or `build_model` gives.
         pixels: O, uint8 or uint16 RGB (H, W, 3), any H, W >= 1.
         tile: height and width of the windows that are run, px; see `derain`. Larger ones
-            overlap less and are faster, but take more memory.
+            overlap less and are faster, but take more memory; None runs the whole picture.
         deveil, order, auto, dry: see `derain`.
         with_streak_map: return S as well.
         with_region_mask: return R as well.
@@ -199,14 +203,16 @@ def derain_pixels(
         picture.blank(3) if with_streak_map else None,
         picture.blank(1) if with_region_mask else None,
     )
-    layers, views = _take_steps(network, deveil, layers, first, tile, dry)
+    layers, views, rain = _take_steps(network, deveil, layers, first, tile, dry)
     if rest and deveil is not None and (not auto or is_veiled(deveil, views).item()):
-        layers, _ = _take_steps(network, deveil, layers, rest, tile, dry, views)
+        layers, _, later = _take_steps(network, deveil, layers, rest, tile, dry, views)
+        rain += later
     background, streak_map, region_mask = layers
     return DerainedPixels(
         background.as_type(pixels.dtype),
         None if streak_map is None else streak_map.as_type(pixels.dtype),
         None if region_mask is None else region_mask.as_type(np.uint8)[..., 0],
+        rain[0].item() if rain else None,
     )
 
 
@@ -253,7 +259,8 @@ def rain_probability(network: Jorder, image: Tensor, *, tile: int | None = None)
         tile: see `derain`.
 
     Returns:
-        float32, () or (N,), in [0, 1], on the device of the image.
+        float32, () or (N,), in [0, 1], on the device of the image. Below
+        `network.dry_threshold` `derain` leaves the picture as it is.
 
     Raises:
         TypeError: image is not a tensor, or not float.
@@ -261,7 +268,10 @@ def rain_probability(network: Jorder, image: Tensor, *, tile: int | None = None)
     """
     check_image(image)
     if network.presence is None:
-        raise ValueError(f"{network.name} cannot tell whether it rains; use another model")
+        able = [name for name in list_models() if get_variant(name).cues]
+        raise UserError(
+            f"{network.name} cannot tell whether it rains; use one of {', '.join(able)}"
+        )
     given = image.detach()
     frames = FloatCanvas(given if given.ndim == 4 else given[None])
     probability = _probability(network, _cues(network, frames, list(range(frames.shape[0])), tile))
@@ -390,15 +400,17 @@ def _take_steps(
     tile: int | None,
     dry: Dry,
     views: Sequence[Any] = (),
-) -> tuple[_Layers, list[Any]]:
+) -> tuple[_Layers, list[Any], list[Tensor]]:
     """Go on from `layers`, whose background is left as it is.
 
     Returns:
-        The layers; and the first and the last picture behind the present veil, what `views` is
-        at the start (see `estimate_from_views`).
+        The layers; the first and the last picture behind the present veil, what `views` is
+        at the start (see `estimate_from_views`); and for each derain step the probabilities of
+        rain, (N,), as far as the network can tell.
     """
     background, *seen = layers
     views = list(views) or [background]
+    probabilities = []
     for step in steps:
         new = background.blank(3)
         if step == "deveil":
@@ -407,19 +419,26 @@ def _take_steps(
             views = [new]
         else:
             found = [layer and layer.blank(layer.channels) for layer in seen]
-            _run(network, background, _Layers(new, *found), tile, dry)
+            rain = _run(network, background, _Layers(new, *found), tile, dry)
+            if rain is not None:
+                probabilities.append(rain)
             for layer, more in zip(seen, found, strict=True):
                 if layer is not None:
                     layer.add(more)
             views = [views[0], new]
         background = new
-    return _Layers(background, *seen), views
+    return _Layers(background, *seen), views, probabilities
 
 
-def _run(network: Jorder, source: AnyCanvas, target: _Layers, tile: int | None, dry: Dry) -> None:
+def _run(
+    network: Jorder, source: AnyCanvas, target: _Layers, tile: int | None, dry: Dry
+) -> Tensor | None:
     """Run `network` over all of `source`, writing to `target`.
 
     Where memory runs out, pictures are run one by one, then in smaller and smaller tiles.
+
+    Returns:
+        The probabilities of rain, float64 (N,); None where the network cannot tell.
     """
     halo = _round_up(network.receptive_field + GATE_WINDOW // 2, network.multiple)
     smallest = 2 * halo + network.multiple
@@ -432,12 +451,13 @@ def _run(network: Jorder, source: AnyCanvas, target: _Layers, tile: int | None, 
     longest = max(height, width)
     pixels_at_once = _PIXELS_AT_ONCE if tile is None else tile**2
     pictures_at_once = max(1, min(pixels_at_once // (height * width), count))
+    rain = torch.empty(count, dtype=torch.float64)
     while True:
         try:
             for first in range(0, count, pictures_at_once):
                 batch = list(range(first, min(first + pictures_at_once, count)))
-                _run_batch(network, source, target, batch, tile, halo, dry)
-            return
+                rain[batch] = _run_batch(network, source, target, batch, tile, halo, dry)
+            return None if network.presence is None else rain
         except RuntimeError as error:
             edge = min(tile or longest, longest)
             smaller = max(edge // 2, _SMALLEST_RETRY * halo)
@@ -458,15 +478,21 @@ def _run_batch(
     tile: int | None,
     halo: int,
     dry: Dry,
-) -> None:
-    """Run `network` over some pictures of `source`; those that are dry are copied."""
+) -> Tensor:
+    """Run `network` over some pictures of `source`; those that are dry are copied.
+
+    Returns:
+        The probabilities of rain, float64 (n,), on the CPU: 1 where the network cannot tell.
+    """
     _, height, width = source.shape
     device = next(network.parameters()).device
-    cues, raining = None, torch.ones(len(batch), dtype=torch.bool)
+    cues, rain = None, torch.ones(len(batch), dtype=torch.float64)
+    raining = torch.ones(len(batch), dtype=torch.bool)
     if network.presence is not None:
         cues = _cues(network, source, batch, tile)
+        rain = _probability(network, cues).cpu().double()
         if dry == "leave":
-            raining = (_probability(network, cues) >= network.dry_threshold).cpu()
+            raining = rain >= network.dry_threshold
             cues = cues[raining.to(cues.device)]
     wet = [index for index, rains in zip(batch, raining.tolist(), strict=True) if rains]
     left = [index for index in batch if index not in wet]
@@ -483,6 +509,7 @@ def _run_batch(
                     if layer is not None:
                         kept = part[..., row.keep, column.keep]
                         layer.write(pictures, row.target, column.target, kept)
+    return rain
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -33,4 +35,6 @@ def progress_bar(console: Console, disable: bool = False) -> Progress:
         TimeRemainingColumn(),
         console=console,
         disable=disable,
+        # what is printed meanwhile goes above the bar; but results into a file go there
+        redirect_stdout=sys.stdout.isatty(),
     )

@@ -27,7 +27,7 @@ from torch.utils.data import get_worker_info
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from jorder_preproc.derain import derain
+from jorder_preproc.derain import Dry, check_dry, derain, rain_probability
 from jorder_preproc.images import decode
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder
@@ -53,23 +53,24 @@ def derain_image(
     tile: int | None = None,
     deveil: DeveilNetwork | None = None,
     auto: bool = False,
+    dry: Dry = "leave",
 ) -> Any:
     """Take the rain off a picture of any type.
 
     Args:
         image: a picture, or frames; see `jorder_preproc.images`.
         network: what `load_model` or `build_model` gives.
-        tile, deveil, auto: see `derain`.
+        tile, deveil, auto, dry: see `derain`. Frames are decided one by one.
 
     Returns:
         B, in the type of `image`.
 
     Raises:
         TypeError: not a picture, or its dtype or PIL mode is not known.
-        ValueError: wrong shape, floats outside [0, 1], NaN, or a tile too small.
+        ValueError: wrong shape, floats outside [0, 1], NaN, a tile too small, or another `dry`.
     """
     frames = decode(image)
-    derained = derain(network, frames.rgb, tile=tile, deveil=deveil, auto=auto)
+    derained = derain(network, frames.rgb, tile=tile, deveil=deveil, auto=auto, dry=dry)
     return frames.encode(derained.background)
 
 
@@ -153,11 +154,13 @@ class JorderDerain(_PictureTransform):
         deveil: take off the veil of rain accumulation, too (Sec. 5.2): True for every
             picture, `"auto"` for those that show one; see `derain`.
         deveil_weights: a safetensors file of a deveil network; None takes the shipped one.
+        dry: of networks that can tell whether it rains: `leave` gives back a picture without
+            rain bit for bit, `derain` derains it all the same; see `derain`.
 
     Raises:
         TypeError: model is neither a name nor a network.
         ValueError: unknown name, weights or device given for a ready network, another
-            `deveil`, or weights for it without it.
+            `deveil` or `dry`, or weights of a deveil network without `deveil`.
         FileNotFoundError: no such weights.
         RuntimeError: at the first picture, where CUDA was asked for in a forked worker.
     """
@@ -170,6 +173,7 @@ class JorderDerain(_PictureTransform):
         tile: int | None = None,
         deveil: Deveil = False,
         deveil_weights: str | Path | None = None,
+        dry: Dry = "leave",
     ):
         super().__init__()
         network = None
@@ -198,6 +202,8 @@ class JorderDerain(_PictureTransform):
             raise ValueError("deveil_weights are for deveil=True or 'auto', got deveil=False")
         self.deveil = deveil
         self.deveil_weights = None if deveil_weights is None else str(deveil_weights)
+        check_dry(dry)
+        self.dry = dry
         # past nn.Module's bookkeeping: no submodules
         self.__dict__["_network"] = network
         self.__dict__["_deveil_network"] = None
@@ -205,7 +211,23 @@ class JorderDerain(_PictureTransform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         network = self._ready_network()
         deveil = self._ready_deveil_network() if self.deveil else None
-        return derain_image(inpt, network, self.tile, deveil, self.deveil == "auto")
+        return derain_image(inpt, network, self.tile, deveil, self.deveil == "auto", self.dry)
+
+    def rain_probability(self, image: Any) -> float:
+        """How probable it is that it rains in a picture, in [0, 1].
+
+        Args:
+            image: one picture; see `jorder_preproc.images`.
+
+        Raises:
+            TypeError: not a picture, or its dtype or PIL mode is not known.
+            ValueError: several frames, wrong shape, floats outside [0, 1] or NaN; or the
+                network cannot tell, see `jorder_preproc.rain_probability`.
+        """
+        rgb = decode(image).rgb
+        if len(rgb) != 1:
+            raise ValueError(f"image must be one picture, got {len(rgb)} frames; ask one by one")
+        return rain_probability(self._ready_network(), rgb[0], tile=self.tile).item()
 
     def _ready_deveil_network(self) -> DeveilNetwork:
         network = self.__dict__["_deveil_network"]

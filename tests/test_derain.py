@@ -227,7 +227,12 @@ class SmallMachine(Jorder):
         self.load_state_dict(random_network("jorder_e_lite").state_dict())
         self.limit, self.error, self.failures = limit, error, 0
 
-    def forward(self, rainy: torch.Tensor, active_paths: int | None = None) -> list[StageOutput]:
+    def forward(
+        self,
+        rainy: torch.Tensor,
+        active_paths: int | None = None,
+        cues: torch.Tensor | None = None,
+    ) -> list[StageOutput]:
         if rainy.shape[0] * rainy.shape[2] * rainy.shape[3] > self.limit:
             self.failures += 1
             raise self.error
@@ -275,7 +280,12 @@ class Stub(Jorder):
         super().__init__("jorder_e_lite", gated=gated)
         self.takes, self.probability = iter(takes), probability
 
-    def forward(self, rainy: torch.Tensor, active_paths: int | None = None) -> list[StageOutput]:
+    def forward(
+        self,
+        rainy: torch.Tensor,
+        active_paths: int | None = None,
+        cues: torch.Tensor | None = None,
+    ) -> list[StageOutput]:
         streaks = torch.zeros_like(rainy)
         streaks[..., 8] = next(self.takes)
         logits = rainy.new_zeros(len(rainy), 2, *rainy.shape[2:])

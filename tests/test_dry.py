@@ -1,35 +1,22 @@
 """The decision whether it rains at all (see `RainPresence`), made once for a whole picture."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision import tv_tensors
+from typer.testing import CliRunner
 
-from jorder_preproc import derain, rain_probability
+from jorder_preproc import JorderDerain, derain, derain_image, rain_probability
+from jorder_preproc.cli import app
 from jorder_preproc.derain import derain_pixels
-from jorder_preproc.models import build_model
-
-NAME = "jorder_e_unet"
-
-
-def network_that_sees(rain_above: float):
-    """An untrained network that changes every picture, and sees rain in bright ones."""
-    torch.manual_seed(0)
-    network = build_model(NAME).eval().requires_grad_(False)
-    for parameter in network.stages.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    network.gated = False
-    # the first channel is the brightness of the cell; what is above the limit makes rain likely
-    presence = network.presence
-    for parameter in presence.parameters():
-        torch.nn.init.zeros_(parameter)
-    presence.convs[0].weight[0, :, 1, 1] = 1 / 48
-    for convolution in presence.convs[1:]:
-        convolution.weight[0, 0, 1, 1] = 1
-    presence.summary.weight[0, 0] = 1
-    presence.logit.weight[0, 0] = 100
-    presence.logit.bias[0] = -100 * rain_above
-    network.dry_threshold = 0.5
-    return network
+from jorder_preproc.errors import UserError
+from jorder_preproc.models import build_model, save_weights
+from tests.networks import network_that_sees, random_deveil_network
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +97,153 @@ def test_bad_choices_are_named(network):
         derain(network, grey(0.3), dry="maybe")
     with pytest.raises(ValueError, match="jorder_e_lite cannot tell whether it rains"):
         rain_probability(build_model("jorder_e_lite"), grey(0.3))
+
+
+def test_pixels_say_how_probable_rain_is(network):
+    for value in (0.3, 0.7):
+        pixels = (grey(value).permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        expected = JorderDerain(network).rain_probability(pixels)
+        for dry in ("leave", "derain"):
+            found = derain_pixels(network, pixels, dry=dry).rain_probability
+            assert found == pytest.approx(expected, abs=1e-6)
+    # of derain, deveil, derain the first
+    both = derain_pixels(network, pixels, deveil=random_deveil_network()).rain_probability
+    assert both == pytest.approx(expected, abs=1e-6)
+    assert derain_pixels(build_model("jorder_e_lite").eval(), pixels).rain_probability is None
+
+
+def test_rain_is_looked_for_once_a_step(network, monkeypatch):
+    """It costs a tenth of what deraining does."""
+    passes = []
+    features = network.presence.features
+    monkeypatch.setattr(
+        network.presence, "features", lambda rainy: passes.append(1) or features(rainy)
+    )
+    pixels = (grey(0.7).permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    derain_pixels(network, pixels)
+    assert len(passes) == 1
+
+
+# pictures as users hold them
+
+
+def as_given(value):
+    """The same picture in many types."""
+    eight_bits = (grey(value).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    picture = Image.fromarray(eight_bits)
+    return [
+        picture,
+        picture.convert("RGBA"),
+        picture.convert("L"),
+        picture.convert("P"),
+        eight_bits,
+        eight_bits.astype(np.uint16) * 257,
+        eight_bits / 255,
+        tv_tensors.Image(torch.from_numpy(eight_bits).permute(2, 0, 1)),
+        grey(value),
+    ]
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    return type(one) is type(other) and np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_dry_pictures_of_every_type_come_back_bit_for_bit(network):
+    leave, always = JorderDerain(network), JorderDerain(network, dry="derain")
+    for dry, rainy in zip(as_given(0.3), as_given(0.7), strict=True):
+        assert same(leave(dry), dry)
+        assert same(derain_image(dry, network), dry)
+        assert not same(always(dry), dry)
+        assert same(derain_image(dry, network, dry="derain"), always(dry))
+        assert not same(leave(rainy), rainy)
+        assert same(leave(rainy), always(rainy))
+
+
+def test_probability_of_pictures_of_every_type(network):
+    transform = JorderDerain(network)
+    for value in (0.3, 0.503, 0.7):
+        for image in as_given(value):
+            if getattr(image, "mode", "") == "P":  # of other colours
+                continue
+            expected = 1 / (1 + np.exp(-100 * (grey(value).mean().item() - 0.5)))
+            probability = transform.rain_probability(image)
+            assert isinstance(probability, float)
+            assert probability == pytest.approx(expected, abs=0.03)
+
+
+def test_frames_are_decided_one_by_one(network):
+    frames = torch.stack([grey(0.3), grey(0.7)])
+    result = JorderDerain(network)(tv_tensors.Video(frames))
+    assert torch.equal(result[0], frames[0]) and not torch.equal(result[1], frames[1])
+    with pytest.raises(ValueError, match="must be one picture, got 2 frames; ask one by one"):
+        JorderDerain(network).rain_probability(frames)
+
+
+def test_a_transform_that_cannot_tell(network):
+    transform = JorderDerain(build_model("jorder_e_lite").eval())
+    with pytest.raises(UserError, match="cannot tell whether it rains; use one of jorder_e_unet"):
+        transform.rain_probability(grey(0.3))
+    with pytest.raises(ValueError, match="dry must be one of leave, derain, got 'no'"):
+        derain_image(grey(0.3), network, dry="no")
+
+
+def test_command_tells_and_leaves_alone(network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_weights(network, "sees.safetensors")
+    names = {"dry.png": 0.3, "rainy [1].png": 0.7}
+    for name, value in names.items():
+        as_given(value)[0].save(name)
+    options = ["--model", network.name, "--weights", "sees.safetensors", "--device", "cpu"]
+
+    def run(out, *more):
+        result = CliRunner().invoke(app, ["derain", *names, "-o", out, *options, *more])
+        assert result.exit_code == 0, result.output
+        changed = [not same(Image.open(n), Image.open(f"{out}/{n}")) for n in names]
+        return result.stdout.splitlines()[:2], changed
+
+    told, changed = run("left")
+    assert told == ["dry.png: 0.00 rain, left alone", "rainy [1].png: 1.00 rain"]
+    assert changed == [False, True]
+    told, changed = run("derained", "--dry", "derain")
+    assert told == ["dry.png: 0.00 rain", "rainy [1].png: 1.00 rain"]
+    assert changed == [True, True]
+    result = CliRunner().invoke(app, ["derain", *names, "-o", "x", *options, "--dry", "keep"])
+    assert result.exit_code == 2 and "'keep' is not one of" in result.stderr
+
+
+def test_command_says_nothing_where_the_network_cannot_tell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    as_given(0.3)[0].save("a.png")
+    save_weights(build_model("jorder_e_lite"), "blind.safetensors")
+    options = ["--weights", "blind.safetensors", "--device", "cpu"]
+    result = CliRunner().invoke(app, ["derain", "a.png", "-o", "out", *options])
+    assert result.exit_code == 0 and "a.png" not in result.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
+def test_results_go_to_stdout_while_the_bar_is_on_a_terminal(tmp_path):
+    """Rich sends both to the terminal unless told otherwise."""
+    import pty
+
+    code = (
+        "from jorder_preproc.commands import stderr, stdout\n"
+        "from jorder_preproc.progress import progress_bar\n"
+        "with progress_bar(stderr): stdout.print('a.png: 0.97 rain')\n"
+    )
+    terminal, end = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=end,
+            text=True,
+            env=environment,
+            check=True,
+        )
+    finally:
+        os.close(end)
+        os.close(terminal)
+    assert done.stdout == "a.png: 0.97 rain\n"

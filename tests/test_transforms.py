@@ -343,10 +343,11 @@ def test_tile_reaches_derain(network):
 def test_repr_names_what_was_given(weights):
     transform = JorderDerain("jorder_e_lite", weights, device="cpu", tile=200)
     assert repr(transform) == (
-        f"JorderDerain(model=jorder_e_lite, weights={weights}, device=cpu, tile=200, deveil=False)"
+        f"JorderDerain(model=jorder_e_lite, weights={weights}, device=cpu, tile=200, deveil=False, "
+        "dry=leave)"
     )
     assert repr(JorderDerain(deveil="auto", deveil_weights=weights)) == (
-        f"JorderDerain(model=jorder_e_lite, deveil=auto, deveil_weights={weights})"
+        f"JorderDerain(model=jorder_e_lite, deveil=auto, deveil_weights={weights}, dry=leave)"
     )
     assert repr(SynthesizeRain("light", 3)) == "SynthesizeRain(preset=light, seed=3)"
 
@@ -363,6 +364,7 @@ def test_repr_names_what_was_given(weights):
         ({"weights": "no/such"}, FileNotFoundError, "no/such is neither; check the path"),
         ({"model": nn.Identity(), "device": "cpu"}, ValueError, "for named networks, .* ready one"),
         ({"model": nn.Identity(), "weights": "x"}, ValueError, "weights and device are for named"),
+        ({"dry": "keep"}, ValueError, "dry must be one of leave, derain, got 'keep'"),
         ({"deveil": "on"}, ValueError, "deveil must be False, True or 'auto', got 'on'"),
         ({"deveil": None}, ValueError, "deveil must be False, True or 'auto', got None"),
         ({"deveil_weights": "x"}, ValueError, "for deveil=True or 'auto', got deveil=False"),

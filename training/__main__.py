@@ -1,6 +1,8 @@
 """`python -m training CONFIG --photos DIR`: train a derainer with MMEngine's Runner.
 
-`python -m training score PHOTOS` scores one: see `training.score`.
+`python -m training score PHOTOS` scores one: see `training.score`; and `python -m training
+calibrate WEIGHTS PHOTOS` says from which probability of rain on it derains: see
+`training.calibrate`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner, find_latest_checkpoint
 
-# all but the score register their classes
+# all but the score and the calibration register their classes
+import training.calibrate
 import training.data
 import training.hooks
 import training.model
@@ -20,6 +23,7 @@ import training.patches
 import training.precision
 import training.score
 import training.veils
+from jorder_preproc.errors import UserError
 from training.bank import STREAKS
 
 
@@ -52,20 +56,20 @@ def build_config(args: argparse.Namespace) -> Config:
     """The config with the command line's folders and lengths put in.
 
     Raises:
-        ValueError: a folder or file is missing, or there is nothing to resume from.
+        UserError: a folder or file is missing, or there is nothing to resume from.
     """
     given = {name: [getattr(args, name)] for name in ("config", "val_photos", "streaks", "weights")}
     for name, paths in {**given, "photos": args.photos}.items():
         for path in paths:
             if path is not None and not Path(path).exists():
-                raise ValueError(f"--{name.replace('_', '-')}: {path} does not exist")
+                raise UserError(f"--{name.replace('_', '-')}: {path} does not exist")
     config = Config.fromfile(args.config)
     if args.iterations is not None:
         set_iterations(config, args.iterations)
     config.train_dataloader.dataset.photos = args.photos
     if args.streaks is not None:
         if config.train_dataloader.dataset.type != "RainPatches":
-            raise ValueError(f"--streaks: {args.config} does not train on rain")
+            raise UserError(f"--streaks: {args.config} does not train on rain")
         config.train_dataloader.dataset.streaks = args.streaks
     if args.weights is not None:
         config.model.weights = args.weights
@@ -80,14 +84,14 @@ def build_config(args: argparse.Namespace) -> Config:
         config.merge_from_dict(args.cfg_options)
     dataset = config.train_dataloader.dataset
     if dataset.mixture.get(STREAKS) and not dataset.get("streaks"):
-        raise ValueError(
+        raise UserError(
             f"the mixture has {dataset.mixture[STREAKS]:g} of {STREAKS}: give --streaks DIR, or do "
             f"without by --cfg-options train_dataloader.dataset.mixture.{STREAKS}=0"
         )
     if args.resume:
         latest = find_latest_checkpoint(config.work_dir)
         if latest is None:
-            raise ValueError(f"--resume: no checkpoint in {config.work_dir}")
+            raise UserError(f"--resume: no checkpoint in {config.work_dir}")
         config.resume = True
         config.load_from = latest
     return config
@@ -96,7 +100,7 @@ def build_config(args: argparse.Namespace) -> Config:
 def set_iterations(config: Config, iterations: int) -> None:
     """Change the length of the run, and of every schedule in proportion."""
     if iterations < 1:
-        raise ValueError(f"--iterations must be at least 1, got {iterations}")
+        raise UserError(f"--iterations must be at least 1, got {iterations}")
     factor = iterations / config.train_cfg.max_iters
     config.train_cfg.max_iters = iterations
     config.train_cfg.val_interval = min(config.train_cfg.val_interval, iterations)
@@ -113,15 +117,17 @@ def set_iterations(config: Config, iterations: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train or score; returns the exit code."""
+    """Train, score or calibrate; returns the exit code."""
     if arguments is None:
         arguments = sys.argv[1:]
     if arguments[:1] == ["score"]:
         return training.score.main(arguments[1:])
+    if arguments[:1] == ["calibrate"]:
+        return training.calibrate.main(arguments[1:])
     try:
         config = build_config(parse_args(arguments))
         runner = Runner.from_cfg(config)
-    except ValueError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     runner.train()

@@ -31,6 +31,7 @@ import training.model
 import training.patches
 import training.precision  # noqa: F401  (all three register their classes)
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
 from jorder_preproc.models.variants import Variant
 from jorder_preproc.rain import PRESETS
 from training.__main__ import set_iterations
@@ -474,13 +475,13 @@ def write_built_in_photos(folder: Path, names: Sequence[str]) -> Path:
     """Photographs that come inside scikit-image and scikit-learn, as files.
 
     Raises:
-        ValueError: these packages are not there.
+        UserError: these packages are not there.
     """
     try:
         import skimage.data
         from sklearn.datasets import load_sample_image
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "the built-in photographs need scikit-image and scikit-learn; "
             "pip install 'jorder-preproc[demo]', or pass --photos and --val-photos"
         ) from error
@@ -522,15 +523,15 @@ def run_table(
         The table as Markdown; the same as `.json` is beside it.
 
     Raises:
-        ValueError: unknown rows, no photographs, photographs of both kinds in one folder, or
+        UserError: unknown rows, no photographs, photographs of both kinds in one folder, or
             a folder of other settings.
     """
     names = [row.name for row in TABLES[number].rows]
     unknown = [row for row in rows or () if row not in names]
     if unknown:
-        raise ValueError(f"table {number} has no row {unknown[0]!r}; choose from {names}")
+        raise UserError(f"table {number} has no row {unknown[0]!r}; choose from {names}")
     if settings.photos != BUILT_IN and settings.photos == settings.val_photos:
-        raise ValueError(
+        raise UserError(
             f"--photos and --val-photos are both {settings.photos}; score on photographs that "
             "were not trained on"
         )
@@ -565,7 +566,7 @@ def _claim(out: Path, settings: Settings) -> None:
             if before.get(name) != value
         ]
         if changed:
-            raise ValueError(
+            raise UserError(
                 f"{out} holds runs with {', '.join(changed)}; give the same, or another --out"
             )
         return
@@ -630,12 +631,12 @@ def main(arguments: list[str] | None = None) -> int:
         for name in ("photos", "val_photos"):
             value = getattr(args, name)
             if value != BUILT_IN and not Path(value).is_dir():
-                raise ValueError(f"--{name.replace('_', '-')}: no folder {value}")
+                raise UserError(f"--{name.replace('_', '-')}: no folder {value}")
         names = Settings.__dataclass_fields__
         settings = Settings(**{name: getattr(args, name) for name in names})
         command = shlex.join(["python", "-m", "training.ablation", *arguments])
         path = run_table(args.table, settings, args.seeds, args.out, args.rows, command)
-    except ValueError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(path.read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from evaluation.datasets.synthetic.camera import compress
+from training.camera import compress
 
 
 def vary(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from jorder_preproc.errors import UserError
 from jorder_preproc.picture_files import list_pictures
 from jorder_preproc.rain.presets import PRESETS, RainPreset, Range, get_preset
 from jorder_preproc.rain.synthesize import StreakLayer, draw_layer
@@ -85,7 +86,7 @@ class LayerBank:
         layer_px: height and width of the rendered layers.
 
     Raises:
-        ValueError: a kind that does not exist, no kind at all, or `streaks` without its folder.
+        UserError: a kind that does not exist, no kind at all, or `streaks` without its folder.
     """
 
     def __init__(
@@ -98,13 +99,13 @@ class LayerBank:
     ):
         used = {name: weight for name, weight in mixture.items() if weight}
         if not used or min(used.values()) < 0:
-            raise ValueError(f"a mixture needs weights >= 0, not all 0, got {dict(mixture)}")
+            raise UserError(f"a mixture needs weights >= 0, not all 0, got {dict(mixture)}")
         rng = np.random.default_rng(seed)
         self._sources = []
         for name in used:
             if name == STREAKS:
                 if streaks is None:
-                    raise ValueError(f"the mixture has `{STREAKS}`, which needs their folder")
+                    raise UserError(f"the mixture has `{STREAKS}`, which needs their folder")
                 self._sources.append(_Source(_READ, _OF_READ, read_layers(streaks), 1.0))
                 continue
             preset = (
@@ -166,11 +167,11 @@ def read_layers(folder: str | Path) -> list[np.ndarray]:
     """Grey PNG files under `folder`, uint8 (H, W) each, sorted by name.
 
     Raises:
-        ValueError: none there.
+        UserError: none there.
     """
     paths = [p for p in list_pictures(Path(folder), recursive=True) if p.suffix.lower() == ".png"]
     if not paths:
-        raise ValueError(f"no PNG files of streak layers under {folder}")
+        raise UserError(f"no PNG files of streak layers under {folder}")
     layers = []
     for path in paths:
         with Image.open(path) as image:

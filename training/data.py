@@ -13,6 +13,7 @@ from mmengine.dist import get_dist_info
 from mmengine.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset, Sampler
 
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import float_to_pixels
 from jorder_preproc.picture_files import SUFFIXES, list_pictures, read_rgb
 from jorder_preproc.rain import PRESETS, image_name, synthesize_rain
@@ -25,13 +26,13 @@ def list_photos(folders: str | Path | Sequence[str]) -> list[Path]:
     """Pictures under a folder, sorted, or under each of several.
 
     Raises:
-        ValueError: none there.
+        UserError: none there.
     """
     photos: list[Path] = []
     for folder in [folders] if isinstance(folders, str | Path) else folders:
         found = list_pictures(Path(folder), recursive=True)
         if not found:
-            raise ValueError(f"no pictures ({', '.join(sorted(SUFFIXES))}) under {folder}")
+            raise UserError(f"no pictures ({', '.join(sorted(SUFFIXES))}) under {folder}")
         photos += found
     return photos
 
@@ -40,7 +41,7 @@ def read_photo(path: Path) -> np.ndarray:
     """Upright pixels of a picture, uint8 RGB (H, W, 3), which take the least memory.
 
     Raises:
-        ValueError: the file cannot be used.
+        UserError: the file cannot be used.
     """
     pixels: np.ndarray = float_to_pixels(read_rgb(path), torch.uint8).permute(1, 2, 0).numpy()
     return pixels
@@ -89,7 +90,7 @@ class RainyPhotos(Dataset):
     def __init__(self, photos: str, presets: Sequence[str], seed: int = 0):
         unknown = set(presets) - set(PRESETS) - {"clean"}
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"unknown presets {sorted(unknown)}; choose from clean, {list(PRESETS)}"
             )
         self.items: list[dict[str, Any]] = []

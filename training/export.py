@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import list_deveil_models
 from jorder_preproc.models.variants import (
     DeveilVariant,
@@ -45,7 +46,8 @@ Data: {data}
 Luminance PSNR (dB) and SSIM, full frame, on {images} clean photographs that were not
 trained on, seed {seed}, and the mean gain of the worst 5 % of them. Rain by the presets of
 `jorder_preproc.rain` and by the libraries that the rows name; `dry` photographs went in
-without rain, `dry_256` as JPEGs of 256x256, and the values say how little they were changed.
+without rain, and the values say how little they were changed; rows that end in `_256` are of
+JPEGs of 256x256. AUC: how well the probability of rain tells them from dry ones of that size.
 
 ```
 python -m training score VALIDATION_PHOTOS --model {model}{pairs}
@@ -75,11 +77,11 @@ def export(
         rains, pairs: what to score on besides; see `score`.
 
     Raises:
-        ValueError: the run has left no weights; see also `score`.
+        UserError: the run has left no weights; see also `score`.
     """
     weights, record_file = work_dir / WEIGHTS, work_dir / RECORD
     if not weights.is_file() or not record_file.is_file():
-        raise ValueError(f"{work_dir} holds no {WEIGHTS} and {RECORD}; has the run validated yet?")
+        raise UserError(f"{work_dir} holds no {WEIGHTS} and {RECORD}; has the run validated yet?")
     records = [json.loads(path.read_text()) for path in [*earlier, record_file]]
     name = records[-1]["model"]
     variant = get_deveil_variant(name) if name in list_deveil_models() else get_variant(name)
@@ -138,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
             args.rains,
             args.pairs,
         )
-    except ValueError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(markdown_table(scores))

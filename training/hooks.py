@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -76,3 +77,16 @@ class KeepBestWeights(Hook):
         temporary = folder / f"{RECORD}.partial"
         temporary.write_text(json.dumps(record, indent=2) + "\n")
         os.replace(temporary, folder / RECORD)
+
+
+@HOOKS.register_module()
+class StopOnInvalidLoss(Hook):
+    """End the run at the first loss that is not finite, before it reaches a checkpoint."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:  # type: ignore[no-untyped-def]
+        loss = outputs["loss"].item()
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss} in iteration {runner.iter + 1}; resume "
+                "from the last checkpoint with a lower learning rate"
+            )

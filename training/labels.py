@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import Jorder
 
 
@@ -24,12 +25,12 @@ def adopt_paper_labels(network: Jorder) -> None:
         network: with `label_convention` `release`; changed in place.
 
     Raises:
-        ValueError: its labels are the paper's already, or its heads are not the release's.
+        UserError: its labels are the paper's already, or its heads are not the release's.
     """
     if network.label_convention != "release":
-        raise ValueError(f"{network.name} has the paper's labels already; use it as it is")
+        raise UserError(f"{network.name} has the paper's labels already; use it as it is")
     if network.variant.fusion != "modulate":
-        raise ValueError(
+        raise UserError(
             f"only heads with fusion 'modulate' are of the release, those of {network.name} have "
             f"{network.variant.fusion!r}; load weights of jorder_e or jorder_e_practical"
         )

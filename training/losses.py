@@ -10,6 +10,7 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, l1_loss, mse
 
 from jorder_preproc.derain import region_gate
 from jorder_preproc.deveil import estimate_veil, positions, remove_veil
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import DeveilNetwork, StageOutput
 
 _UNSEEN = 1e-4
@@ -22,10 +23,10 @@ def get_distance(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     """Mean absolute (`l1`) or mean squared (`l2`) difference (Table 13).
 
     Raises:
-        ValueError: another name.
+        UserError: another name.
     """
     if name not in _DISTANCES:
-        raise ValueError(f"distance must be one of {', '.join(_DISTANCES)}, got {name!r}")
+        raise UserError(f"distance must be one of {', '.join(_DISTANCES)}, got {name!r}")
     return _DISTANCES[name]
 
 

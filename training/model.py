@@ -15,6 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from jorder_preproc.derain import derain
 from jorder_preproc.deveil import deveil
+from jorder_preproc.errors import UserError
 from jorder_preproc.metrics import psnr
 from jorder_preproc.models import (
     Jorder,
@@ -51,7 +52,7 @@ class DerainTraining(BaseModel):
         variant: fields of a `Variant` that is not in the table, for comparisons.
 
     Raises:
-        ValueError: `coarse_to_fine` on a network whose blocks have a single path, weights of
+        UserError: `coarse_to_fine` on a network whose blocks have a single path, weights of
             losses or a gate on one that predicts B alone, or weights for a `variant`.
     """
 
@@ -74,7 +75,7 @@ class DerainTraining(BaseModel):
         super().__init__()
         if variant is not None:
             if weights is not None:
-                raise ValueError(f"weights {weights} are of a named network, not of {name}")
+                raise UserError(f"weights {weights} are of a named network, not of {name}")
             network = Jorder(name, gated=gated, variant=Variant(**variant))
         else:
             network = build_model(name) if weights is None else load_model(name, weights)
@@ -82,7 +83,7 @@ class DerainTraining(BaseModel):
                 adopt_paper_labels(network)
             network.gated = gated
         if network.variant.order == "raw" and (streak_weight or mask_weight):
-            raise ValueError(
+            raise UserError(
                 f"{name} predicts the background alone; streak_weight and mask_weight must be 0, "
                 f"got {streak_weight} and {mask_weight}"
             )
@@ -99,7 +100,7 @@ class DerainTraining(BaseModel):
         parallel = network.variant.context == "parallel"
         paths = len(network.variant.paths) if parallel else 1
         if coarse_to_fine and paths == 1:
-            raise ValueError(f"coarse_to_fine needs blocks with several paths; {name} has one")
+            raise UserError(f"coarse_to_fine needs blocks with several paths; {name} has one")
         # None is the whole network, Eq. 7's L; the numbers are L^1 and L^2
         self.subnetworks = [None, *range(1, paths)] if coarse_to_fine else [None]
 

@@ -15,12 +15,13 @@ from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from evaluation.datasets.synthetic.camera import compress
+from jorder_preproc.errors import UserError
 from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset
 from jorder_preproc.rain.synthesize import VISIBLE, StreakLayer
 from training.backgrounds import vary
 from training.bank import LayerBank
+from training.camera import compress
 from training.data import list_photos, read_photo
 
 COMPOSITIONS = ("preset", "add", "screen", "cover", "linear")
@@ -66,7 +67,7 @@ class RainPatches(Dataset):
         seed: of the rendered layers.
 
     Raises:
-        ValueError: stages, shares or weights out of range, or no photograph as large as a patch.
+        UserError: stages, shares or weights out of range, or no photograph as large as a patch.
     """
 
     def __init__(
@@ -88,12 +89,12 @@ class RainPatches(Dataset):
     ):
         starts = [start for start, _, _ in stages]
         if not starts or starts[0] != 0 or starts != sorted(starts):
-            raise ValueError(
+            raise UserError(
                 f"stages must begin at iteration 0 and rise, got {[tuple(s) for s in stages]}"
             )
         composition = composition or {"preset": 1.0}
         if set(composition) - set(COMPOSITIONS) or sum(composition.values()) <= 0:
-            raise ValueError(
+            raise UserError(
                 f"composition needs weights, not all 0, of {', '.join(COMPOSITIONS)}, "
                 f"got {dict(composition)}"
             )
@@ -112,7 +113,7 @@ class RainPatches(Dataset):
         pixels = (read_photo(path) for path in list_photos(photos))
         self.photos = [photo for photo in pixels if min(photo.shape[:2]) >= largest]
         if not self.photos:
-            raise ValueError(f"no photograph under {photos} is at least {largest} x {largest} px")
+            raise UserError(f"no photograph under {photos} is at least {largest} x {largest} px")
         self.bank = LayerBank(mixture, layers_per_preset, streaks, seed)
 
     def __getitem__(self, item: tuple[int, int, int]) -> dict[str, Tensor]:

@@ -23,8 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jorder_preproc.derain import derain
+from jorder_preproc.derain import derain_pixels
 from jorder_preproc.deveil import deveil
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models import (
@@ -35,7 +36,17 @@ from jorder_preproc.models import (
     load_model,
 )
 from jorder_preproc.models.weights import find_weights
-from training.stick import DRY, DRY_SMALL, STICK, Pair, draw_pairs, list_rains, read_pairs
+from training.calibrate import auc
+from training.stick import (
+    DRY,
+    DRY_SMALL,
+    SMALL,
+    STICK,
+    Pair,
+    draw_pairs,
+    list_rains,
+    read_pairs,
+)
 
 DEVEIL_ROWS = (DRY, "accumulation")
 VALIDATION_SEED = 1
@@ -56,6 +67,9 @@ class Score:
             least.
         unchanged: share of the pictures that came back bit for bit: of dry ones, those left
             alone; of rainy ones, those passed through.
+        auc: how well the probability of rain tells these pictures from the dry ones of their
+            size, `dry` or `dry_256`: the area under the ROC curve, [0, 1]. None for dry ones,
+            where they were not scored, and where the network cannot tell.
     """
 
     rain: str
@@ -66,6 +80,7 @@ class Score:
     ssim: float
     worst_gain: float
     unchanged: float
+    auc: float | None
 
 
 def load_network(name: str, weights: str | None) -> Jorder | DeveilNetwork:
@@ -95,50 +110,69 @@ def score(
         seed: of the rain.
 
     Raises:
-        ValueError: a limit below 1; see `draw_pairs` and `read_pairs`.
+        UserError: a limit below 1; see `draw_pairs` and `read_pairs`.
     """
     if limit is not None and limit < 1:
-        raise ValueError(f"the number of photographs must be at least 1, got {limit}")
+        raise UserError(f"the number of photographs must be at least 1, got {limit}")
     derains = isinstance(network, Jorder)
-    rows = [
-        _score_row(network, rain, draw_pairs(rain, photos, seed, limit, veil_stays=derains))
+    measured = [
+        (rain, _measure(network, draw_pairs(rain, photos, seed, limit, veil_stays=derains)))
         for rain in rains or (STICK if derains else DEVEIL_ROWS)
     ]
+    dry = {rain: values for rain, values in measured if rain in (DRY, DRY_SMALL)}
     if pairs is not None:
-        rows.append(_score_row(network, Path(pairs).resolve().name, read_pairs(pairs, limit)))
-    return rows
+        measured.append((Path(pairs).resolve().name, _measure(network, read_pairs(pairs, limit))))
+    return [
+        _summarize(rain, values, dry.get(DRY_SMALL if rain.endswith(SMALL) else DRY))
+        for rain, values in measured
+    ]
 
 
-def _score_row(network: Jorder | DeveilNetwork, rain: str, pairs: Sequence[Pair]) -> Score:
-    values = torch.tensor([_score_pair(network, pair) for pair in pairs], dtype=torch.float64)
-    input_psnr, input_ssim, restored_psnr, restored_ssim, unchanged = values.mean(0).tolist()
+def _measure(network: Jorder | DeveilNetwork, pairs: Sequence[Pair]) -> Tensor:
+    """What `_score_pair` gives, float64 (n, 6)."""
+    return torch.tensor([_score_pair(network, pair) for pair in pairs], dtype=torch.float64)
+
+
+def _summarize(rain: str, values: Tensor, dry: Tensor | None) -> Score:
+    means = values.mean(0).tolist()
+    input_psnr, input_ssim, restored_psnr, restored_ssim, unchanged, probability = means
     gains = (values[:, 2] - values[:, 0]).sort().values
-    worst_gain = float(gains[: math.ceil(WORST_SHARE * len(pairs))].mean())
+    worst_gain = float(gains[: math.ceil(WORST_SHARE * len(values))].mean())
+    area = None
+    if dry is not None and rain not in (DRY, DRY_SMALL) and not math.isnan(probability):
+        area = auc(dry[:, -1], values[:, -1])
     return Score(
         rain=rain,
-        images=len(pairs),
+        images=len(values),
         input_psnr=input_psnr,
         input_ssim=input_ssim,
         psnr=restored_psnr,
         ssim=restored_ssim,
         worst_gain=worst_gain,
         unchanged=unchanged,
+        auc=area,
     )
 
 
 def _score_pair(network: Jorder | DeveilNetwork, pair: Pair) -> list[float]:
-    """PSNR and SSIM of the rainy and of the restored picture, and whether these are equal."""
+    """PSNR and SSIM of the rainy and of the restored picture, and whether these are equal.
+
+    Last comes the probability of rain, NaN where the network cannot tell.
+    """
     rainy, reference = (pixels_to_float(image) for image in pair)
+    probability = None
     if isinstance(network, Jorder):
-        background = derain(network, rainy).background
+        derained = derain_pixels(network, pair.rainy.permute(1, 2, 0).numpy(), tile=None)
+        pixels = torch.from_numpy(derained.background).permute(2, 0, 1)
+        probability = derained.rain_probability
     else:
-        background = deveil(network, rainy).background
-    pixels = float_to_pixels(background, torch.uint8)
+        pixels = float_to_pixels(deveil(network, rainy).background, torch.uint8)
     restored = pixels_to_float(pixels)
     return [
         *_psnr_and_ssim(rainy, reference),
         *_psnr_and_ssim(restored, reference),
         float(torch.equal(pixels, pair.rainy)),
+        math.nan if probability is None else probability,
     ]
 
 
@@ -150,11 +184,11 @@ def markdown_table(scores: Iterable[Score]) -> str:
     """The scores as a Markdown table."""
     lines = [
         "| rain | pictures | PSNR rainy | PSNR restored | gain | worst 5 % | SSIM rainy "
-        "| SSIM restored | unchanged |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| SSIM restored | unchanged | AUC |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for s in scores:
-        unchanged = f"{100 * s.unchanged:.1f} %"
+        last = [f"{100 * s.unchanged:.1f} %", "-" if s.auc is None else f"{s.auc:.4f}"]
         if s.rain in (DRY, DRY_SMALL):  # the input is the reference: only the harm has a value
             worst = f"{s.input_psnr + s.worst_gain:.2f}"
             values = ["-", f"{s.psnr:.2f}", "-", worst, "-", f"{s.ssim:.4f}"]
@@ -167,7 +201,7 @@ def markdown_table(scores: Iterable[Score]) -> str:
                 f"{s.input_ssim:.4f}",
                 f"{s.ssim:.4f}",
             ]
-        lines.append(" | ".join([f"| {s.rain}", str(s.images), *values, unchanged]) + " |")
+        lines.append(" | ".join([f"| {s.rain}", str(s.images), *values, *last]) + " |")
     return "\n".join(lines)
 
 
@@ -226,7 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
                 }
                 with args.json.open("a") as file:
                     file.write(json.dumps(record) + "\n")
-    except (ValueError, FileNotFoundError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -20,13 +20,16 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from jorder_preproc.errors import UserError
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.rain import PRESETS, synthesize_rain
 from jorder_preproc.rain.identity import image_name, rain_generator
 from training.data import list_photos, read_photo
 
 DRY = "dry"
-DRY_SMALL = "dry_256"
+SMALL = "_256"
+"""Ending of the rows whose photographs are JPEGs of 256x256, on which rain is put."""
+DRY_SMALL = DRY + SMALL
 
 _BLUR_PX = {"drizzle": 1, "heavy": 3, "torrential": 3}
 """Of albumentations' kinds of rain; with its default, 7, no streaks are left to see."""
@@ -64,23 +67,38 @@ def draw_pairs(
             the streaks alone are gone; otherwise the photograph itself.
 
     Raises:
-        ValueError: unknown rain, no photographs, or the library that draws it is missing.
+        UserError: unknown rain, no photographs, or the library that draws it is missing.
+    """
+    return tuple(
+        draw_pair(rain, read_photo(path), seed, image_name(path, photos), veil_stays)
+        for path in list_photos(photos)[:limit]
+    )
+
+
+def draw_pair(rain: str, pixels: np.ndarray, seed: int, name: str, veil_stays: bool = True) -> Pair:
+    """One photograph with one kind of rain; see `draw_pairs`.
+
+    Args:
+        rain, seed, veil_stays: see there.
+        pixels: clean, uint8 RGB (H, W, 3).
+        name: the rain's image id.
+
+    Raises:
+        UserError: unknown rain, or the library that draws it is missing.
     """
     if rain not in list_rains():
-        raise ValueError(f"unknown rain {rain!r}; choose from {', '.join(list_rains())}")
-    put_rain = _LIBRARIES[rain]() if rain in _LIBRARIES else None
-    pairs = []
-    for path in list_photos(photos)[:limit]:
-        pixels, name = read_photo(path), image_name(path, photos)
-        if rain in PRESETS:
-            pairs.append(_by_preset(pixels, rain, seed, name, veil_stays))
-        elif put_rain is not None:
-            drawn = put_rain(pixels, int(rain_generator(seed, name).integers(2**31)))
-            pairs.append(Pair(_to_tensor(drawn), _to_tensor(pixels)))
-        else:
-            dry = _to_tensor(_as_small_jpeg(pixels) if rain == DRY_SMALL else pixels)
-            pairs.append(Pair(dry, dry))
-    return tuple(pairs)
+        raise UserError(f"unknown rain {rain!r}; choose from {', '.join(list_rains())}")
+    kind = rain.removesuffix(SMALL)
+    if kind != rain:
+        pixels = _as_small_jpeg(pixels)
+    if kind in PRESETS:
+        return _by_preset(pixels, kind, seed, name, veil_stays)
+    if kind in _LIBRARIES:
+        put_rain = _LIBRARIES[kind]()
+        drawn = put_rain(pixels, int(rain_generator(seed, name).integers(2**31)))
+        return Pair(_to_tensor(drawn), _to_tensor(pixels))
+    dry = _to_tensor(pixels)
+    return Pair(dry, dry)
 
 
 @functools.cache
@@ -92,24 +110,24 @@ def read_pairs(folder: str, limit: int | None = None) -> tuple[Pair, ...]:
         limit: the first so many by name; None takes all.
 
     Raises:
-        ValueError: no pictures, one without its partner, or partners of different sizes.
+        UserError: no pictures, one without its partner, or partners of different sizes.
     """
     pairs = []
     for path in list_photos(Path(folder, "rain"))[:limit]:
         partner = Path(folder, "norain", path.name)
         if not partner.is_file():
-            raise ValueError(f"{path} has no clean partner; expected {partner}")
+            raise UserError(f"{path} has no clean partner; expected {partner}")
         pair = Pair(_to_tensor(read_photo(path)), _to_tensor(read_photo(partner)))
         if pair.rainy.shape != pair.reference.shape:
             sizes = [f"{image.shape[2]}x{image.shape[1]}" for image in pair]
-            raise ValueError(f"{path} is {sizes[0]}, its partner {partner} is {sizes[1]}")
+            raise UserError(f"{path} is {sizes[0]}, its partner {partner} is {sizes[1]}")
         pairs.append(pair)
     return tuple(pairs)
 
 
 def list_rains() -> list[str]:
     """Names of what `draw_pairs` can draw."""
-    return [*PRESETS, *_LIBRARIES, DRY, DRY_SMALL]
+    return [*PRESETS, *_LIBRARIES, DRY, *(f"{kind}{SMALL}" for kind in (*PRESETS, DRY))]
 
 
 def _by_preset(pixels: np.ndarray, preset: str, seed: int, name: str, veil_stays: bool) -> Pair:
@@ -181,7 +199,8 @@ _LIBRARIES: Mapping[str, Callable[[], PutRain]] = {
     "imgaug": _imgaug,
 }
 
-STICK = ("light", "heavy", "storm", "rain800", *_LIBRARIES, DRY, DRY_SMALL)
+_PRESETS = ("light", "heavy", "storm", "rain800", "light_256", "heavy_256")
+STICK = (*_PRESETS, *_LIBRARIES, DRY, DRY_SMALL)
 """The rows for a derainer, but for pairs of files."""
 
 

@@ -53,7 +53,7 @@ class VeiledPhotos(Dataset):
         mixture, layers_per_preset, seed: see `LayerBank`.
 
     Raises:
-        ValueError: no photographs.
+        UserError: no photographs.
     """
 
     def __init__(

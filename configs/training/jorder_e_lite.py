@@ -65,6 +65,7 @@ train_cfg = dict(
 )
 
 custom_hooks = [
+    dict(type="StopOnInvalidLoss"),
     dict(type="KeepBestWeights"),
     dict(type="EMAHook", momentum=0.0005, begin_iter=500),
 ]

@@ -53,7 +53,7 @@ from evaluation.restoration.methods import (
 )
 from evaluation.restoration.pair_sets import BUILT_IN, open_sets
 from jorder_preproc import transforms
-from jorder_preproc.commands import CommandGroup, check_output, stderr, stdout
+from jorder_preproc.commands import CommandGroup, Dry, DryOption, check_output, stderr, stdout
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
@@ -188,6 +188,7 @@ def classification_command(
     weights: WeightsOption = None,
     deveil: _DeveilOption = Deveil.off,
     deveil_weights: _DeveilWeights = None,
+    dry: DryOption = Dry.leave,
     where: _WhereOption = Where.pipeline,
     cache: _Cache = None,
     limit: LimitOption = None,
@@ -249,6 +250,7 @@ def segmentation(
     weights: WeightsOption = None,
     deveil: _DeveilOption = Deveil.off,
     deveil_weights: _DeveilWeights = None,
+    dry: DryOption = Dry.leave,
     where: _WhereOption = Where.pipeline,
     cache: _Cache = None,
     limit: LimitOption = None,
@@ -281,6 +283,7 @@ def detection(
     weights: WeightsOption = None,
     deveil: _DeveilOption = Deveil.off,
     deveil_weights: _DeveilWeights = None,
+    dry: DryOption = Dry.leave,
     where: _WhereOption = Where.pipeline,
     cache: _Cache = None,
     limit: LimitOption = None,
@@ -444,6 +447,7 @@ def _shared(task: str, options: dict[str, Any]) -> Shared:
             _text(options["cache"]),
             deveil,
             _text(options["deveil_weights"]),
+            options["dry"].value,
         ),
         limit=options["limit"],
         workers=(os.cpu_count() or 1) if workers is None else workers,

@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.registry import TRANSFORMS
 
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.derain import Dry
 from jorder_preproc.errors import UserError
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
 from jorder_preproc.openmmlab.transforms import JorderDerain
@@ -23,13 +24,13 @@ _LAYOUT = b"1"  # another number makes all that is cached stale
 class CachedJorderDerain(JorderDerain):
     """`JorderDerain` that looks for its result in a folder first, and puts it there.
 
-    The key is a digest of the pixels, of the network's name and of its weights, and with
-    `deveil` of that and of the weights of the deveil network, so that nothing stale is ever
+    The key is a digest of the pixels, of the network's name and of its weights, of `dry`, and
+    with `deveil` of that and of the weights of the deveil network, so that nothing stale is ever
     found. Pictures are kept as PNG, without loss.
 
     Args:
         cache: folder; several processes may share it.
-        model, weights, deveil, deveil_weights: see `JorderDerain`.
+        model, weights, deveil, deveil_weights, dry: see `JorderDerain`.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class CachedJorderDerain(JorderDerain):
         weights: str | Path | None = None,
         deveil: Deveil = False,
         deveil_weights: str | Path | None = None,
+        dry: Dry = "leave",
     ):
-        super().__init__(model, weights, deveil=deveil, deveil_weights=deveil_weights)
+        super().__init__(model, weights, deveil=deveil, deveil_weights=deveil_weights, dry=dry)
         self._cache = Path(cache)
         self._settings = _LAYOUT + model.encode() + _digest(model if weights is None else weights)
+        self._settings += dry.encode()
         if deveil:
             self._settings += repr(deveil).encode() + _digest(deveil_weights or DEVEIL_WEIGHTS)
 

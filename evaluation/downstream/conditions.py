@@ -13,6 +13,7 @@ from mmengine.config import Config, ConfigDict
 
 import evaluation.downstream.cache  # noqa: F401  (registers its class)
 from evaluation.downstream.checkpoints import file_sha256
+from jorder_preproc.derain import Dry
 from jorder_preproc.errors import UserError
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
 from jorder_preproc.openmmlab.config import derains_inputs
@@ -65,10 +66,11 @@ class Derain:
         cache: folder for derained pictures, with `pipeline`; None keeps none.
         deveil, deveil_weights: take off the veil of rain accumulation, too; see
             `jorder_preproc.JorderDerain`.
+        dry: what becomes of pictures without rain; see `jorder_preproc.JorderDerain`.
 
     Raises:
-        ValueError: unknown model, `where` or `deveil`, a cache with `batch`, or weights of a
-            deveil network without `deveil`.
+        ValueError: unknown model, `where`, `deveil` or `dry`, a cache with `batch`, or weights
+            of a deveil network without `deveil`.
         FileNotFoundError: no such weights.
     """
 
@@ -78,6 +80,7 @@ class Derain:
     cache: str | None = None
     deveil: Deveil = False
     deveil_weights: str | None = None
+    dry: Dry = "leave"
 
     def __post_init__(self) -> None:
         if self.where not in ("pipeline", "batch"):
@@ -101,7 +104,11 @@ class Derain:
     def transform(self) -> JorderDerain:
         """What derains pictures as the pipeline does."""
         return JorderDerain(
-            self.model, self.weights, deveil=self.deveil, deveil_weights=self.deveil_weights
+            self.model,
+            self.weights,
+            deveil=self.deveil,
+            deveil_weights=self.deveil_weights,
+            dry=self.dry,
         )
 
 
@@ -123,6 +130,7 @@ def apply_condition(cfg: Config, condition: Condition, rain: Rain, derain: Derai
         "weights": derain.weights,
         "deveil": derain.deveil,
         "deveil_weights": derain.deveil_weights,
+        "dry": derain.dry,
     }
     if derain.where == "batch":
         hook = ConfigDict(type="jorder_preproc.DerainHook", where="batch", **arguments)

@@ -39,6 +39,7 @@ from evaluation.report import schema as table
 from evaluation.report.paper_numbers import paper_rows
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
+from jorder_preproc.models import get_variant
 from jorder_preproc.openmmlab.pictures import change_tensor
 from jorder_preproc.transforms import JorderDerain
 
@@ -162,6 +163,7 @@ def evaluate(
             deveil={False: "off", True: "on", "auto": "auto"}[plan.derain.deveil],
             deveil_weights=plan.derain.deveil_weights,
             deveil_sha256=plan.derain.deveil_sha256,
+            dry=plan.derain.dry,
         ),
         metrics=metrics,
         classes=_classes(classes, scores),
@@ -252,19 +254,24 @@ def _samples(
     configs = {name: condition_config(subject, name, plan.rain, plan.derain) for name in _SHOWN}
     datasets = {name: build_dataset(cfg) for name, cfg in configs.items()}
     derain = plan.derain.transform()
+    tells = get_variant(plan.derain.model).cues > 0
     folder = plan.out / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     samples = []
     for position in spread(len(indices), plan.samples):
         index = indices[position]
         said = {name: records[name][position] for name in CONDITIONS}
-        files = {}
+        files, rain = {}, {}
         for name, dataset in datasets.items():
             if plan.derain.where == "batch":
-                picture = _model_input(dataset[index], derain if name == "derained" else None)
+                packed = dataset[index]
+                picture = _model_input(packed, derain if name == "derained" else None)
+                looked_at = packed["inputs"].flip(0).round().to(torch.uint8)
             else:
                 changed = load_image(dataset, index, ("SynthesizeRain", "JorderDerain"))
-                picture = np.ascontiguousarray(changed[..., ::-1]).astype(np.uint8)
+                looked_at = picture = np.ascontiguousarray(changed[..., ::-1]).astype(np.uint8)
+            if tells and name != "derained":
+                rain[name] = derain.rain_probability(looked_at)
             files[name] = f"samples/{index:06}_{name}.png"
             with atomic_path(plan.out / files[name]) as temporary:
                 Image.fromarray(module.draw(picture, said[name], classes)).save(temporary, "PNG")
@@ -274,6 +281,7 @@ def _samples(
                 truth=module.truth(said["clean"], classes),
                 pictures=files,
                 said={name: module.said(record, classes) for name, record in said.items()},
+                rain=rain,
             )
         )
     return samples

@@ -370,6 +370,7 @@ def _settings(subject: Subject, condition: str, rain: Rain, derain: Derain) -> d
             "model": derain.model,
             "sha256": derain.sha256,
             "where": derain.where,
+            "dry": derain.dry,
         }
         if derain.deveil:
             settings["derain"] |= {

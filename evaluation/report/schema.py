@@ -25,6 +25,9 @@ UNDEFINED = (math.nan, math.nan)
 DEVEIL = ("off", "on", "auto")
 """On which pictures the derainer takes off the veil of rain accumulation."""
 
+DRY = ("leave", "derain")
+"""What the derainer does with pictures in which it sees no rain."""
+
 _LATER = {"later": True}  # of fields that files of earlier versions lack; these read as the default
 
 Interval = tuple[float, float]
@@ -76,6 +79,7 @@ class Derainer:
         where: `pipeline`, every picture as it is on disk, or `batch`, after the resize.
         deveil: one of `DEVEIL`.
         deveil_sha256: of the weights of the deveil network; None where `deveil` is off.
+        dry: one of `DRY`.
     """
 
     model: str
@@ -85,10 +89,12 @@ class Derainer:
     deveil: str = field(default="off", metadata=_LATER)
     deveil_weights: str | None = field(default=None, metadata=_LATER)
     deveil_sha256: str | None = field(default=None, metadata=_LATER)
+    dry: str = field(default="leave", metadata=_LATER)
 
     def __post_init__(self) -> None:
         _check_choice("where", self.where, ("pipeline", "batch"))
         _check_choice("deveil", self.deveil, DEVEIL)
+        _check_choice("dry", self.dry, DRY)
         if (self.deveil == "off") != (self.deveil_sha256 is None):
             raise ValueError(
                 "deveil_sha256 must be given where deveil is on or auto, and only there, got "
@@ -170,12 +176,15 @@ class Sample:
         pictures: condition to picture file, relative to the folder of the results:
             clean, rainy and derained, all of one size.
         said: condition to what the model said, in words.
+        rain: clean and rainy to the probability of rain that the derainer sees there; empty
+            where it cannot tell.
     """
 
     image: str
     truth: str
     pictures: Mapping[str, str]
     said: Mapping[str, str]
+    rain: Mapping[str, float] = field(default_factory=dict, metadata=_LATER)
 
     def __post_init__(self) -> None:
         if set(self.pictures) != set(CONDITIONS[:3]):
@@ -184,6 +193,7 @@ class Sample:
                 f"got {', '.join(self.pictures) or 'none'}"
             )
         _check_conditions("said", self.said)
+        _check_conditions("rain", self.rain)
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,13 @@ def paper_of(results: Results, metric: str) -> PaperRow | None:
 
 
 def describe_derainer(results: Results) -> str:
-    """What took the rain off, such as `jorder_e_lite + deveil (auto)`."""
+    """What took the rain off, such as `jorder_e_lite + deveil (auto)`.
+
+    Where pictures without rain are derained, too, it ends in `, dry too`.
+    """
     also = {"off": "", "on": " + deveil", "auto": " + deveil (auto)"}
-    return results.derain.model + also[results.derain.deveil]
+    dry = ", dry too" if results.derain.dry == "derain" else ""
+    return results.derain.model + also[results.derain.deveil] + dry
 
 
 def describe_rain(results: Results) -> str:

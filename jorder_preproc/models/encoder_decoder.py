@@ -2,10 +2,11 @@
 
 It stands where the dilated paths of Sec. 4.2 stand and does what they are for, to see rain in
 its context, at a fraction of their cost. The blocks are those of NAFNet (Chen et al., ECCV
-2022) but for three things: the features are normalised once per block, not twice; residuals
-begin small by their weights, without a scale of their own, which costs time; and the channels
-are scaled by what `RainPresence` saw of the whole image, not by means over the window
-at hand, which would make a tile differ from the whole.
+2022) but for two things: residuals begin small by their weights, without a scale of their own,
+which costs time; and the channels are scaled by what `RainPresence` saw of the whole image, not
+by means over the window at hand, which would make a tile differ from the whole. Both halves of
+a block need their normalisation: a gate squares its input, and with one of the two left out
+training diverged.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class GatedBlock(nn.Module):
         self.expand = nn.Conv2d(channels, 2 * channels, 1)
         self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
         self.project = nn.Conv2d(channels, channels, 1)
+        self.mix_norm = ChannelNorm(channels)
         self.mix_in = nn.Conv2d(channels, 2 * channels, 1)
         self.mix_out = nn.Conv2d(channels, channels, 1)
         with torch.no_grad():
@@ -65,7 +67,7 @@ class GatedBlock(nn.Module):
         if self.from_cues is not None:
             gated = gated * (1 + self.from_cues(cues))[..., None, None]
         features = features + self.project(gated)
-        mixed: Tensor = self.mix_out(_gate(self.mix_in(features)))
+        mixed: Tensor = self.mix_out(_gate(self.mix_in(self.mix_norm(features))))
         return features + mixed
 
 

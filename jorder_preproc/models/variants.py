@@ -224,7 +224,7 @@ VARIANTS: dict[str, NamedVariant] = {
         head_channels=12,
         fusion_kernel=1,
         cues=64,
-        parameters=1_324_969,
+        parameters=1_327_785,
         macs_per_pixel=38_964,
     ),
 }

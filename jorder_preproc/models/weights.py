@@ -96,7 +96,7 @@ def save_weights(network: Jorder | DeveilNetwork, path: str | os.PathLike[str]) 
         if network.detects_rain and not network.gated:
             metadata["gated"] = "no"
         if network.presence is not None:
-            metadata["dry_threshold"] = f"{network.dry_threshold:g}"
+            metadata["dry_threshold"] = str(float(network.dry_threshold))
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from jorder_preproc import transforms
+from jorder_preproc.derain import Dry
 from jorder_preproc.openmmlab.pictures import change_tensor
 
 
@@ -28,9 +29,12 @@ class DerainInputs:
         train: derain batches of training, too.
         deveil, deveil_weights: see `jorder_preproc.JorderDerain`; `deveil="auto"` decides for
             each picture of a batch.
+        dry: what becomes of pictures without rain, decided for each picture of a batch; see
+            `jorder_preproc.JorderDerain`.
 
     Raises:
-        ValueError: unknown model, another `deveil`, or weights for it without it.
+        ValueError: unknown model, another `deveil` or `dry`, or weights of a deveil network
+            without `deveil`.
         FileNotFoundError: no such weights.
     """
 
@@ -42,10 +46,13 @@ class DerainInputs:
         train: bool = False,
         deveil: transforms.Deveil = False,
         deveil_weights: str | Path | None = None,
+        dry: Dry = "leave",
     ):
         self.train = train
         # without a device, but it reports mistakes now rather than at the first batch
-        self._change = transforms.JorderDerain(model, weights, None, tile, deveil, deveil_weights)
+        self._change = transforms.JorderDerain(
+            model, weights, None, tile, deveil, deveil_weights, dry
+        )
 
     def __call__(
         self, host: BaseDataPreprocessor, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -62,7 +69,7 @@ class DerainInputs:
         if self._change.device != device:  # the model may move between two batches
             old = self._change
             self._change = transforms.JorderDerain(
-                old.model, old.weights, device, old.tile, old.deveil, old.deveil_weights
+                old.model, old.weights, device, old.tile, old.deveil, old.deveil_weights, old.dry
             )
         if isinstance(inputs, Tensor):
             return change_tensor(inputs, self._change)

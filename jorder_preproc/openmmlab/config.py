@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from mmengine.config import ConfigDict
 
 from jorder_preproc import transforms
+from jorder_preproc.derain import Dry
 from jorder_preproc.openmmlab.pipelines import (
     check_loaders,
     dataset_pipelines,
@@ -32,6 +33,7 @@ def patch_config(
     tile: int | None = None,
     deveil: transforms.Deveil = False,
     deveil_weights: str | Path | None = None,
+    dry: Dry = "leave",
     *,
     train: bool = False,
 ) -> AnyConfig:
@@ -49,6 +51,7 @@ def patch_config(
         tile: see `derain`.
         deveil, deveil_weights: take off the veil of rain accumulation, too; see
             `jorder_preproc.JorderDerain`.
+        dry: what becomes of pictures without rain; see `jorder_preproc.JorderDerain`.
         train: patch the pipelines of training, too.
 
     Returns:
@@ -56,14 +59,14 @@ def patch_config(
 
     Raises:
         TypeError: model is not a name.
-        ValueError: unknown model or `deveil`, weights of a deveil network without `deveil`,
-            or a data set none of whose pipelines loads images.
+        ValueError: unknown model, `deveil` or `dry`, weights of a deveil network without
+            `deveil`, or a data set none of whose pipelines loads images.
         FileNotFoundError: no such weights.
     """
     if not isinstance(model, str):
         raise TypeError(f"model must be a name, got {type(model).__name__}; see list_models()")
     # reports mistakes now rather than when it is built
-    JorderDerain(model, weights, device, tile, deveil, deveil_weights)
+    JorderDerain(model, weights, device, tile, deveil, deveil_weights, dry)
     arguments = {
         "type": "jorder_preproc.JorderDerain",
         "model": model,
@@ -72,6 +75,7 @@ def patch_config(
         "tile": tile,
         "deveil": deveil or None,
         "deveil_weights": None if deveil_weights is None else str(deveil_weights),
+        "dry": None if dry == "leave" else dry,
     }
     step = {key: value for key, value in arguments.items() if value is not None}
     if derains_inputs(cfg):

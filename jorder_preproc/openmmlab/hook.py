@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from jorder_preproc import transforms
+from jorder_preproc.derain import Dry
 from jorder_preproc.openmmlab.batch import DerainInputs, derain_next_step, derains_inputs
 from jorder_preproc.openmmlab.pipelines import (
     Outcome,
@@ -45,10 +46,11 @@ class DerainHook(Hook):
         where: `pipeline` or `batch`.
         deveil, deveil_weights: take off the veil of rain accumulation, too; see
             `jorder_preproc.JorderDerain`.
+        dry: what becomes of pictures without rain; see `jorder_preproc.JorderDerain`.
 
     Raises:
         TypeError: model is not a name.
-        ValueError: unknown model, `when`, `where` or `deveil`, a device with
+        ValueError: unknown model, `when`, `where`, `deveil` or `dry`, a device with
             `where="batch"`, or weights of a deveil network without `deveil`; and as a stage
             starts, where no pipeline of its data set loads images.
         FileNotFoundError: no such weights.
@@ -65,6 +67,7 @@ class DerainHook(Hook):
         where: Where = "pipeline",
         deveil: transforms.Deveil = False,
         deveil_weights: str | Path | None = None,
+        dry: Dry = "leave",
     ):
         for name, value, choices in (("when", when, When), ("where", where, Where)):
             if value not in get_args(choices):
@@ -79,10 +82,10 @@ class DerainHook(Hook):
         self._stages: set[Stage] = {"val", "test"} if when == "both" else {when}
         if train:
             self._stages.add("train")
-        self._transform = JorderDerain(model, weights, device, tile, deveil, deveil_weights)
+        self._transform = JorderDerain(model, weights, device, tile, deveil, deveil_weights, dry)
         self._inputs = None
         if where == "batch":
-            self._inputs = DerainInputs(model, weights, tile, True, deveil, deveil_weights)
+            self._inputs = DerainInputs(model, weights, tile, True, deveil, deveil_weights, dry)
 
     def before_train(self, runner: Runner) -> None:
         """Set up for training."""

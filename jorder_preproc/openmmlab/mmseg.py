@@ -19,12 +19,13 @@ class DerainSegDataPreprocessor(SegDataPreProcessor):
 
     Args:
         derain: arguments of `DerainInputs`: model, weights, tile, train, deveil,
-            deveil_weights.
+            deveil_weights, dry.
         **host: arguments of `SegDataPreProcessor`.
 
     Raises:
         TypeError: an argument that neither of the two knows.
-        ValueError: unknown model or `deveil`, or weights for it without it.
+        ValueError: unknown model, `deveil` or `dry`, or weights of a deveil network without
+            `deveil`.
         FileNotFoundError: no such weights.
     """
 

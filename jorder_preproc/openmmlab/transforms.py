@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from jorder_preproc import transforms
+from jorder_preproc.derain import Dry
 from jorder_preproc.models.jorder import Jorder
 from jorder_preproc.openmmlab.pictures import change_array
 from jorder_preproc.rain.identity import image_name
@@ -32,11 +33,12 @@ class JorderDerain:
         deveil: take off the veil of rain accumulation, too (Sec. 5.2): True for every
             picture, `"auto"` for those that show one.
         deveil_weights: a safetensors file of a deveil network; None takes the shipped one.
+        dry: what becomes of pictures without rain; see `jorder_preproc.JorderDerain`.
 
     Raises:
         TypeError: model is neither a name nor a network.
         ValueError: unknown name, weights or device given for a ready network, another
-            `deveil`, or weights for it without it.
+            `deveil` or `dry`, or weights of a deveil network without `deveil`.
         FileNotFoundError: no such weights.
         RuntimeError: at the first picture, where CUDA was asked for in a forked worker.
     """
@@ -49,8 +51,11 @@ class JorderDerain:
         tile: int | None = None,
         deveil: transforms.Deveil = False,
         deveil_weights: str | Path | None = None,
+        dry: Dry = "leave",
     ):
-        self._change = transforms.JorderDerain(model, weights, device, tile, deveil, deveil_weights)
+        self._change = transforms.JorderDerain(
+            model, weights, device, tile, deveil, deveil_weights, dry
+        )
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Derain `results['img']`."""

@@ -20,19 +20,19 @@ def randomized(cues=3):
 
 def block(w, name, x, cues):
     """A gated block written out, pixel by pixel where it is one."""
-    mean = x.mean(1, keepdim=True)
-    variance = x.var(1, keepdim=True, unbiased=False)
-    normed = (x - mean) / (variance + 1e-5).sqrt()
-    normed = normed * w[f"{name}.norm.weight"].view(-1, 1, 1) + w[f"{name}.norm.bias"].view(
-        -1, 1, 1
-    )
+
+    def norm(values, layer):
+        mean = values.mean(1, keepdim=True)
+        variance = values.var(1, keepdim=True, unbiased=False)
+        weight, bias = (w[f"{name}.{layer}.{p}"].view(-1, 1, 1) for p in ("weight", "bias"))
+        return (values - mean) / (variance + 1e-5).sqrt() * weight + bias
 
     def mix(values, layer):
         kernel = w[f"{name}.{layer}.weight"][:, :, 0, 0]
         bias = w[f"{name}.{layer}.bias"].view(-1, 1, 1)
         return torch.einsum("oc,nchw->nohw", kernel, values) + bias
 
-    wide = mix(normed, "expand")
+    wide = mix(norm(x, "norm"), "expand")
     spread = torch.stack(
         [
             conv2d(wide[:, c : c + 1], w[f"{name}.depthwise.weight"][c][None], padding=1)[:, 0]
@@ -44,7 +44,7 @@ def block(w, name, x, cues):
     gated = spread[:, :half] * spread[:, half:]
     scale = 1 + cues @ w[f"{name}.from_cues.weight"].T + w[f"{name}.from_cues.bias"]
     x = x + mix(gated * scale[:, :, None, None], "project")
-    mixed = mix(x, "mix_in")
+    mixed = mix(norm(x, "mix_norm"), "mix_in")
     return x + mix(mixed[:, :half] * mixed[:, half:], "mix_out")
 
 

@@ -29,9 +29,9 @@ def photo(height: int, width: int, index: int = 0) -> np.ndarray:
     return np.ascontiguousarray(cv2.resize(source, (width, height))[..., ::-1])
 
 
-def derained(image: np.ndarray, weights: str, **deveil) -> np.ndarray:
+def derained(image: np.ndarray, weights: str, **arguments) -> np.ndarray:
     """What the torchvision transform makes of a BGR picture."""
-    rgb = transforms.JorderDerain("jorder_e_lite", weights, **deveil)(image[..., ::-1].copy())
+    rgb = transforms.JorderDerain(weights=weights, **arguments)(image[..., ::-1].copy())
     return rgb[..., ::-1]
 
 

@@ -247,3 +247,16 @@ def test_mistakes_are_named(photos, tmp_path, capsys):
     assert "no checkpoint in" in capsys.readouterr().err
     with pytest.raises(ValueError, match="holds no best.safetensors"):
         export(tmp_path, tmp_path / "x.safetensors", str(photos), "")
+
+
+def test_a_run_stops_at_a_loss_that_is_not_finite(photos, tmp_path, monkeypatch):
+    losses = iter([1.0, float("nan"), 1.0])
+
+    def forward(self, mode="tensor", **batch):
+        (parameter, *_) = self.parameters()
+        return {"loss": parameter.sum() * 0 + next(losses)}
+
+    monkeypatch.setattr(DerainTraining, "forward", forward)
+    with pytest.raises(FloatingPointError, match="the loss is nan in iteration 2; resume"):
+        main(arguments("jorder_e_lite", photos, tmp_path, 3, options=LINES))
+    assert not list(tmp_path.glob("iter_*.pth"))

@@ -11,11 +11,15 @@ import torch
 from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
+from sklearn.metrics import roc_auc_score
 
 import training.score
+from jorder_preproc.derain import DerainedPixels
+from jorder_preproc.images import float_to_pixels
 from jorder_preproc.metrics import luminance
 from jorder_preproc.models import build_deveil_model, build_model, save_weights
 from jorder_preproc.rain import compose, synthesize_rain
+from tests.networks import network_that_sees
 from training.__main__ import main
 from training.score import Score, markdown_table, score
 from training.stick import STICK, draw_pairs, read_pairs
@@ -114,6 +118,17 @@ def test_dry_pictures_are_their_own_reference(tmp_path):
     assert (small.float() - expected.float()).abs().mean() < 0.5
 
 
+def test_rain_on_small_pictures(tmp_path):
+    Image.fromarray(data.coffee()).save(tmp_path / "cup.png")
+    ((dry, _),) = draw_pairs("dry_256", str(tmp_path), seed=1)
+    for rain in ("light", "heavy"):
+        ((rainy, reference),) = draw_pairs(f"{rain}_256", str(tmp_path), seed=1)
+        assert torch.equal(reference, dry)
+        expected = synthesize_rain(dry / 255, rain, 1, "cup.png").rainy
+        torch.testing.assert_close(rainy / 255, expected, atol=0.51 / 255, rtol=0)
+    assert {"light_256", "heavy_256"} <= set(STICK)
+
+
 def test_pairs_of_files(pair_folder, tmp_path):
     pairs = read_pairs(str(pair_folder), limit=3)
     assert [int(pair.rainy[0, 0, 0]) for pair in pairs] == [101, 102, 103]
@@ -131,11 +146,13 @@ def test_pairs_of_files(pair_folder, tmp_path):
 def restore_by(monkeypatch, change):
     """A derainer that gives `change` of the picture."""
 
-    class Derained:
-        def __init__(self, background):
-            self.background = background
+    def derain_pixels(network, pixels, *, tile):
+        assert tile is None
+        image = change(torch.from_numpy(pixels.transpose(2, 0, 1) / np.float32(255)))
+        background = float_to_pixels(image, torch.uint8).permute(1, 2, 0).numpy()
+        return DerainedPixels(background, None, None, None)
 
-    monkeypatch.setattr(training.score, "derain", lambda network, image: Derained(change(image)))
+    monkeypatch.setattr(training.score, "derain_pixels", derain_pixels)
     return build_model("jorder_e_lite")
 
 
@@ -190,6 +207,24 @@ def test_dry_pictures_left_alone(photos, monkeypatch):
     assert row.unchanged == 0 and 47 < row.psnr < 51
 
 
+def test_auc_of_a_network_that_can_tell(photos, monkeypatch):
+    """Against the dry pictures of the same size."""
+    network = network_that_sees(0.35)
+    rains = ["light", "heavy_256", "dry", "dry_256"]
+    light, heavy, dry, dry_small = score(network, str(photos), rains)
+    assert dry.auc is None and dry_small.auc is None
+    for row, clean in ((light, "dry"), (heavy, "dry_256")):
+        # its probability grows with the brightness
+        levels = [
+            [pair.rainy.double().mean().item() for pair in draw_pairs(rain, str(photos), 1)]
+            for rain in (clean, row.rain)
+        ]
+        assert row.auc == roc_auc_score([0, 0, 1, 1], [*levels[0], *levels[1]])
+    (alone,) = score(network, str(photos), ["light"])
+    assert alone.auc is None
+    assert score(build_model("jorder_e_lite").eval(), str(photos), ["light", "dry"])[0].auc is None
+
+
 def test_rows_of_each_kind_of_network(photos, monkeypatch):
     asked = []
 
@@ -207,11 +242,12 @@ def test_rows_of_each_kind_of_network(photos, monkeypatch):
 
 
 def test_table():
-    rainy = Score("light", 30, 25.0, 0.8, 35.5, 0.95, -0.25, 0.0)
-    dry = Score("dry", 30, 100.0, 1.0, 55.0, 0.999, -60.0, 0.9)
+    rainy = Score("light", 30, 25.0, 0.8, 35.5, 0.95, -0.25, 0.0, 0.99871)
+    dry = Score("dry", 30, 100.0, 1.0, 55.0, 0.999, -60.0, 0.9, None)
     lines = markdown_table([rainy, dry]).splitlines()
-    assert lines[2] == "| light | 30 | 25.00 | 35.50 | +10.50 | -0.25 | 0.8000 | 0.9500 | 0.0 % |"
-    assert lines[3] == "| dry | 30 | - | 55.00 | - | 40.00 | - | 0.9990 | 90.0 % |"
+    rainy_row = "| light | 30 | 25.00 | 35.50 | +10.50 | -0.25 | 0.8000 | 0.9500 | 0.0 % | 0.9987 |"
+    assert lines[2] == rainy_row
+    assert lines[3] == "| dry | 30 | - | 55.00 | - | 40.00 | - | 0.9990 | 90.0 % | - |"
     assert len({line.count("|") for line in lines}) == 1
 
 

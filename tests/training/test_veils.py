@@ -218,7 +218,7 @@ def test_the_loss_falls(photos):
     model = DeveilTraining("jorder_deveil_lite")
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
-    for _ in range(60):
+    for _ in range(150):
         loss = model(mode="loss", **batch)["loss"]
         optimizer.zero_grad()
         loss.backward()

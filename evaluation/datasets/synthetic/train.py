@@ -22,11 +22,11 @@ from mmengine.runner import Runner
 from safetensors.torch import save
 from torch import Tensor, nn
 
-import evaluation.datasets.synthetic.camera
 import evaluation.downstream.tasks.classification  # noqa: F401  (registers classes)
 from evaluation.datasets.synthetic.dataset import SIZES, write_dataset
 from evaluation.downstream.checkpoints import read_state
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.errors import UserError
 from training.precision import bfloat16
 
 CONFIGS = Path(__file__).parents[3] / "configs/scenes"
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
         cfg.resume = args.resume
         cfg.load_from = args.weights
         runner = Runner.from_cfg(cfg)
-    except ValueError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     speed_up(runner.model)

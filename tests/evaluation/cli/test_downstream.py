@@ -40,7 +40,7 @@ from jorder_preproc.errors import UserError
 from jorder_preproc.models import save_weights
 from jorder_preproc.rain import get_preset
 from tests.evaluation.downstream.tiny import SIZE, classifier
-from tests.networks import random_deveil_network, random_network
+from tests.networks import network_that_sees, random_deveil_network, random_network
 
 ROOT = Path(__file__).parents[3]
 MODEL = "tests.evaluation.downstream.tiny:classifier"
@@ -135,6 +135,12 @@ def check_by_hand(results, data: Path, rain, derain) -> None:
             assert getattr(results.metrics[f"top-{k}"], condition) == pytest.approx(expected)
 
 
+def test_nothing_is_said_of_rain_where_the_network_cannot_tell(whole):
+    (results,) = from_json((whole / "results.json").read_text())
+    assert [sample.rain for sample in results.samples] == [{}, {}]
+    assert "&nbsp;rain" not in (whole / "report.html").read_text()
+
+
 def test_scores_are_those_of_pictures_changed_by_hand(data, whole):
     (results,) = from_json((whole / "results.json").read_text())
     check_by_hand(results, data, SynthesizeRain("heavy", 0), JorderDerain())
@@ -155,6 +161,45 @@ def test_scores_and_samples_with_deveil(data, deveil_weights, tmp_path, word, de
         with Image.open(tmp_path / sample.pictures["derained"]) as seen:
             expected = derain(rain_on(path, data, rain))
             np.testing.assert_array_equal(np.array(seen), np.array(expected))
+
+
+@pytest.mark.parametrize("where", ["pipeline", "batch"])
+def test_samples_say_how_probable_rain_is(data, tmp_path, where):
+    """A network that calls none of these pictures rainy leaves the scores as they were in rain."""
+    weights = tmp_path / "sees.safetensors"
+    save_weights(network_that_sees(0.97), weights)
+    derainer = ("--derainer", "jorder_e_unet", "--weights", str(weights))
+    left, derained = (
+        run(data, tmp_path / dry, "--limit", "4", "--where", where, "--dry", dry, *derainer)
+        for dry in ("leave", "derain")
+    )
+    assert (left.derain.dry, derained.derain.dry) == ("leave", "derain")
+    metric, harmed = left.metrics["top-1"], derained.metrics["top-1"]
+    assert (metric.derained, metric.clean_derained) == (metric.rainy, metric.clean)
+    transform = JorderDerain("jorder_e_unet", weights)
+    for sample in left.samples:
+        assert set(sample.rain) == {"clean", "rainy"}
+        shown = {
+            name: np.array(Image.open(tmp_path / "leave" / file))
+            for name, file in sample.pictures.items()
+        }
+        assert np.array_equal(shown["derained"], shown["rainy"])
+        assert sample.rain == pytest.approx(
+            {name: transform.rain_probability(shown[name]) for name in ("clean", "rainy")}, rel=1e-3
+        )
+    page = (tmp_path / "leave" / "report.html").read_text()
+    for sample in left.samples:
+        for probability in sample.rain.values():
+            assert f">{probability:.2f}&nbsp;rain</small>" in page
+    settings = [
+        json.loads(path.read_text())["derain"]["dry"]
+        for dry in ("leave", "derain")
+        for path in (tmp_path / dry).glob("records/derained*/settings.json")
+    ]
+    assert settings == ["leave", "derain"]
+    assert "jorder_e_unet, dry too" in (tmp_path / "derain" / "report.html").read_text()
+    assert [sample.rain for sample in derained.samples] == [sample.rain for sample in left.samples]
+    assert harmed.rainy == metric.rainy
 
 
 def test_records_are_not_shared_between_settings_of_deveil(data, deveil_weights, tmp_path):
@@ -348,7 +393,8 @@ def test_samples_of_batches_are_what_the_model_saw(data, tmp_path):
     (sample,) = results.samples
     (path,) = data.rglob(sample.image)
     clean = Image.open(path).convert("RGB")
-    rainy = transform(SynthesizeRain("heavy", 0)(clean))
+    name = path.relative_to(data).as_posix()
+    rainy = transform(SynthesizeRain("heavy", 0)(clean, image_id=name))
     expected = {"clean": transform(clean), "rainy": rainy, "derained": JorderDerain()(rainy)}
     for condition, inputs in expected.items():
         with Image.open(tmp_path / sample.pictures[condition]) as seen:

@@ -12,7 +12,7 @@ from evaluation.downstream.cache import CachedJorderDerain
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import save_weights
 from jorder_preproc.openmmlab import JorderDerain
-from tests.networks import random_deveil_network, random_network
+from tests.networks import network_that_sees, random_deveil_network, random_network
 
 IMAGE = np.ascontiguousarray(data.chelsea()[100:148, 100:164, ::-1])
 
@@ -67,6 +67,17 @@ def test_deveiled_pictures_are_kept_too(tmp_path, weights, deveil_weights, devei
     (path,) = tmp_path.rglob("*.png")
     cv2.imwrite(str(path), IMAGE)
     np.testing.assert_array_equal(derain(tmp_path, weights, **arguments), IMAGE)
+
+
+def test_dry_pictures_are_kept_apart(tmp_path):
+    path = tmp_path / "sees.safetensors"
+    save_weights(network_that_sees(2.0), path)  # never
+    cache, arguments = tmp_path / "cache", dict(model="jorder_e_unet")
+    for number, dry in enumerate(("leave", "derain"), 1):
+        for _ in range(2):
+            found = derain(cache, str(path), dry=dry, **arguments)
+            assert np.array_equal(found, IMAGE) is (dry == "leave")
+        assert len(list(cache.rglob("*.png"))) == number
 
 
 def test_other_settings_of_deveil_are_not_found(tmp_path, weights, deveil_weights):

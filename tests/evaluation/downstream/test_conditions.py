@@ -11,7 +11,8 @@ from tests.networks import random_deveil_network
 
 LOAD, PACK = dict(type="LoadImageFromFile"), dict(type="PackSegInputs")
 RAIN = dict(type="jorder_preproc.SynthesizeRain", preset="storm", seed=3, data_root="data")
-ARGUMENTS = dict(model="jorder_e_lite", weights=None, deveil=False, deveil_weights=None)
+ARGUMENTS = dict(model="jorder_e_lite", weights=None, deveil=False)
+ARGUMENTS |= dict(deveil_weights=None, dry="leave")
 DERAIN = dict(type="jorder_preproc.JorderDerain", **ARGUMENTS)
 
 
@@ -81,6 +82,15 @@ def test_deveil_reaches_whatever_derains(tmp_path, deveil, where):
     assert "default_hooks" not in cfg
 
 
+@pytest.mark.parametrize("where", ["pipeline", "cache", "batch"])
+def test_dry_reaches_whatever_derains(where):
+    more = {"pipeline": {}, "cache": dict(cache="folder"), "batch": dict(where="batch")}[where]
+    cfg = changed("clean_derained", config(), dry="derain", **more)
+    steps = [*cfg.test_dataloader.dataset.pipeline, *cfg.get("default_hooks", {}).values()]
+    assert [step.dry for step in steps if "Derain" in step.type] == ["derain"]
+    assert Derain(dry="derain").transform().dry == "derain"
+
+
 def test_pipelines_within_wrappers():
     inner = config().test_dataloader.dataset
     cfg = config()
@@ -116,6 +126,8 @@ def test_choices():
         Derain(where="batch", cache="folder")
     with pytest.raises(ValueError, match="deveil must be False, True or 'auto', got 'on'"):
         Derain(deveil="on")
+    with pytest.raises(ValueError, match="dry must be one of leave, derain, got 'keep'"):
+        Derain(dry="keep")
     with pytest.raises(ValueError, match="deveil_weights are for deveil=True or 'auto'"):
         Derain(deveil_weights="missing.safetensors")
     with pytest.raises(FileNotFoundError, match=r"missing\.safetensors is neither"):

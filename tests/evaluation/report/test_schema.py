@@ -46,12 +46,13 @@ def test_the_file_holds_the_agreed_keys(document):
         "deveil": "off",
         "deveil_weights": None,
         "deveil_sha256": None,
+        "dry": "leave",
     }
     assert set(json.loads(to_json([classification(4), detection()]))) == {"results"}
 
 
-def test_a_file_from_before_deveil_is_read(document):
-    for name in ("deveil", "deveil_weights", "deveil_sha256"):
+def test_a_file_from_before_deveil_and_dry_is_read(document):
+    for name in ("deveil", "deveil_weights", "deveil_sha256", "dry"):
         del document["derain"][name]
     assert as_text(from_json(json.dumps(document))) == as_text([classification(4)])
 
@@ -163,6 +164,10 @@ def test_what_json_does_not_have_is_named():
 def test_wrong_conditions_and_places_are_refused():
     with pytest.raises(ValueError, match="where must be one of pipeline, batch"):
         Derainer("jorder_e_lite", None, "ab", "elsewhere")
+    with pytest.raises(ValueError, match="dry must be one of leave, derain"):
+        Derainer("jorder_e_lite", None, "ab", "batch", dry="keep")
+    with pytest.raises(ValueError, match="keys of rain must be one of"):
+        Sample("1.png", "cat", dict.fromkeys(("clean", "rainy", "derained"), ""), {}, {"wet": 1.0})
     with pytest.raises(ValueError, match="pictures must be of clean, rainy, derained, got clean"):
         Sample("1.png", "cat", {"clean": "1.png"}, {})
     with pytest.raises(ValueError, match="keys of said must be one of"):

@@ -20,10 +20,10 @@ from evaluation.downstream.tasks.timm_model import (
 TINY = "tests.evaluation.downstream.tiny:classifier"
 
 
-def test_weights_without_a_file_are_told_by_their_tensors():
+def test_weights_without_a_file_are_told_by_their_tensors(tmp_path):
     def identity(seed):
         torch.manual_seed(seed)
-        return make_subject("anywhere", "test_resnet", outputs=3).identity["weights_sha256"]
+        return make_subject(str(tmp_path), "test_resnet", outputs=3).identity["weights_sha256"]
 
     assert identity(0) == identity(0) != identity(1)
     # one tensor by another name, shape or order of bits is another state

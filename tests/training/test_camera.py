@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.datasets.synthetic.camera import CameraEffects, blotches, photograph
+from training.camera import CameraEffects, blotches, photograph
 
 GREY = np.full((48, 64, 3), 128, np.uint8)
 

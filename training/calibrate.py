@@ -1,0 +1,206 @@
+"""`python -m training calibrate WEIGHTS PHOTOS`: which probability of rain parts dry from rainy.
+
+Clean photographs, and the same ones with rain, are looked at in three forms: at native size, as
+JPEGs of 256x256, and as windows cut out at random, which make many of few photographs. The
+threshold is written into the weights, which are otherwise kept.
+
+The rule: take the largest threshold that leaves alone at most 1 % of `light` in each form, and
+none of `heavy` in any; halve its odds, since other photographs will be harder than these; and
+never go above one half, so that no picture is left alone that more likely shows rain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jorder_preproc.derain import rain_probability
+from jorder_preproc.errors import UserError
+from jorder_preproc.images import pixels_to_float
+from jorder_preproc.models import Jorder, load_model, save_weights
+from jorder_preproc.rain.identity import image_name, rain_generator
+from training.data import list_photos, read_photo
+from training.stick import DRY, SMALL, draw_pair
+
+RAINS = ("light", "heavy", "storm", "rain800")
+"""Presets that are looked at; the first two decide."""
+FORMS = ("native", "256", "windows")
+
+CALIBRATION_SEED = 2  # not that of the score
+LIGHT_LEFT_ALONE = 0.01
+ODDS_MARGIN = 2.0
+HIGHEST_THRESHOLD = 0.5
+
+_WINDOWS = 8
+_SMALLEST_WINDOW_PX = 128
+
+Probabilities = Mapping[tuple[str, str], Tensor]
+"""Of rain, float64 (n,), by kind of rain (`dry` or of `RAINS`) and form (of `FORMS`)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the threshold does to one kind of pictures.
+
+    Attributes:
+        rain: `dry`, or one of `RAINS`.
+        form: one of `FORMS`.
+        images: number of pictures.
+        left_alone: share of them whose probability of rain is below the threshold.
+        lowest, highest: of their probabilities of rain.
+        auc: see `auc`, against `dry` in this form; None for `dry`.
+    """
+
+    rain: str
+    form: str
+    images: int
+    left_alone: float
+    lowest: float
+    highest: float
+    auc: float | None
+
+
+def measure(
+    network: Jorder, photos: str, seed: int = CALIBRATION_SEED, limit: int | None = None
+) -> Probabilities:
+    """The network's probabilities of rain on photographs, dry and with rain.
+
+    Args:
+        network: one with `presence`.
+        photos: folder of clean photographs, best not those that it was trained on.
+        seed: of the rain and of the windows.
+        limit: the first so many photographs by name; None takes all.
+
+    Raises:
+        UserError: no photographs, a limit below 1, or the network cannot tell.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"the number of photographs must be at least 1, got {limit}")
+    found: dict[tuple[str, str], list[float]] = {}
+    for path in list_photos(photos)[:limit]:
+        pixels, name = read_photo(path), image_name(path, photos)
+        windows = _draw_windows(pixels, rain_generator(seed, f"{name}, windows"))
+        for rain in (DRY, *RAINS):
+            whole = draw_pair(rain, pixels, seed, name).rainy
+            small = draw_pair(rain + SMALL, pixels, seed, name).rainy
+            parts = [whole[:, rows, columns] for rows, columns in windows]
+            for form, pictures in zip(FORMS, ([whole], [small], parts), strict=True):
+                found.setdefault((rain, form), []).extend(
+                    rain_probability(network, pixels_to_float(picture)).item()
+                    for picture in pictures
+                )
+    return {key: torch.tensor(values, dtype=torch.float64) for key, values in found.items()}
+
+
+def choose_threshold(probabilities: Probabilities) -> float:
+    """The threshold by the rule of this module."""
+    largest = 1.0
+    for rain, share in (("light", LIGHT_LEFT_ALONE), ("heavy", 0.0)):
+        for form in FORMS:
+            values = probabilities[rain, form].sort().values
+            # so many lie below the one that comes next
+            largest = min(largest, float(values[math.floor(share * len(values))]))
+    with_margin = largest / (largest + ODDS_MARGIN * (1 - largest))
+    return min(with_margin, HIGHEST_THRESHOLD)
+
+
+def describe(probabilities: Probabilities, threshold: float) -> list[Row]:
+    """What a threshold does, kind by kind."""
+    return [
+        Row(
+            rain=rain,
+            form=form,
+            images=len(values),
+            left_alone=(values < threshold).double().mean().item(),
+            lowest=values.min().item(),
+            highest=values.max().item(),
+            auc=None if rain == DRY else auc(probabilities[DRY, form], values),
+        )
+        for (rain, form), values in probabilities.items()
+    ]
+
+
+def auc(dry: Tensor, rainy: Tensor) -> float:
+    """Area under the ROC curve: how often a rainy picture has the higher probability of rain.
+
+    Args:
+        dry, rainy: probabilities, (n,) and (m,). Of all n m pairs equal ones count half.
+
+    Returns:
+        In [0, 1]; 1 where a threshold parts them, 0.5 by chance.
+    """
+    return (torch.sign(rainy[:, None] - dry).double().mean().item() + 1) / 2
+
+
+def markdown_table(rows: Iterable[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| rain | form | pictures | left alone | lowest | highest | AUC against dry |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        cells = [row.rain, row.form, str(row.images), f"{100 * row.left_alone:.1f} %"]
+        cells += [f"{row.lowest:.4g}", f"{row.highest:.4g}"]
+        cells += ["-" if row.auc is None else f"{row.auc:.4f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _draw_windows(pixels: np.ndarray, generator: np.random.Generator) -> list[tuple[slice, slice]]:
+    """Rows and columns of square windows, as large as the picture allows at most."""
+    height, width, _ = pixels.shape
+    shorter = min(height, width)
+    windows = []
+    for _ in range(_WINDOWS):
+        side = int(generator.integers(min(_SMALLEST_WINDOW_PX, shorter), shorter, endpoint=True))
+        top = int(generator.integers(height - side, endpoint=True))
+        left = int(generator.integers(width - side, endpoint=True))
+        windows.append((slice(top, top + side), slice(left, left + side)))
+    return windows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the threshold and print the table; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training calibrate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("weights", type=Path, help="safetensors file that gets the threshold")
+    parser.add_argument("photos", help="folder of clean photographs")
+    parser.add_argument("--model", default="jorder_e_lite", help="network of the weights")
+    parser.add_argument("--photos-limit", type=int, help="only the first so many, for a quick look")
+    parser.add_argument("--seed", type=int, default=CALIBRATION_SEED, help="of the rain")
+    parser.add_argument("--json", type=Path, help="file to write the numbers to")
+    args = parser.parse_args(arguments)
+    try:
+        network = load_model(args.model, args.weights)
+        probabilities = measure(network, args.photos, args.seed, args.photos_limit)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    network.dry_threshold = choose_threshold(probabilities)
+    save_weights(network, args.weights)
+    rows = describe(probabilities, network.dry_threshold)
+    print(markdown_table(rows))
+    print(f"\nWrote the threshold {network.dry_threshold:.4g} to {args.weights}")
+    if args.json is not None:
+        record = {
+            "weights": str(args.weights),
+            "sha256": hashlib.sha256(args.weights.read_bytes()).hexdigest(),
+            "dry_threshold": network.dry_threshold,
+            "seed": args.seed,
+            "rows": [asdict(row) for row in rows],
+        }
+        args.json.write_text(json.dumps(record, indent=1) + "\n")
+    return 0
