@@ -23,6 +23,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 import evaluation.downstream.tasks.classification  # noqa: F401  (registers classes)
+import training.camera  # noqa: F401  (likewise)
 from evaluation.datasets.synthetic.dataset import SIZES, write_dataset
 from evaluation.downstream.checkpoints import read_state
 from jorder_preproc.atomic import atomic_path
