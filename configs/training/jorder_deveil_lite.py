@@ -30,7 +30,7 @@ train_dataloader = dict(
 val_dataloader = dict(dataset=dict(presets=["clean", "accumulation"]))
 
 optim_wrapper = dict(
-    type="BFloat16OptimWrapper",
+    type="FasterPrecisionOptimWrapper",
     optimizer=dict(type="AdamW", lr=1.5e-3, weight_decay=0.03, betas=(0.9, 0.99)),
     clip_grad=dict(max_norm=1.0),
 )

@@ -49,7 +49,7 @@ train_dataloader = dict(
     collate_fn=dict(type="only_item"),
 )
 optim_wrapper = dict(
-    type="BFloat16OptimWrapper",
+    type="FasterPrecisionOptimWrapper",
     optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
     clip_grad=dict(max_norm=1.0),
 )

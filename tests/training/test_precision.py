@@ -1,30 +1,57 @@
-"""bfloat16 where the processor has instructions for it."""
+"""float32 or bfloat16, whichever the processor trains faster in."""
 
 import pytest
 import torch
 
-from training.precision import BFloat16OptimWrapper, bfloat16
+import training.precision
+from training.precision import FasterPrecisionOptimWrapper, has_bfloat16
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "dtype"),
+    ("capabilities", "expected"),
     [
-        ({"avx512_f": True, "amx_bf16": True}, torch.bfloat16),
-        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
-        ({"neon": True, "bf16": True}, torch.bfloat16),
+        ({"avx512_f": True, "amx_bf16": True}, True),
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"neon": True, "bf16": True}, True),
     ],
 )
-def test_a_processor_without_instructions_computes_in_float32(monkeypatch, capabilities, dtype):
+def test_instructions_for_bfloat16(monkeypatch, capabilities, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    network = torch.nn.Linear(2, 2)
-    wrapper = BFloat16OptimWrapper(torch.optim.SGD(network.parameters(), lr=0.1))
-    with wrapper.optim_context(network):
-        assert network(torch.ones(1, 2)).dtype == dtype
-    with bfloat16("cpu", enabled=False):
-        assert network(torch.ones(1, 2)).dtype == torch.float32
+    assert has_bfloat16() is expected
 
 
-def test_a_torch_that_cannot_tell_computes_in_float32(monkeypatch):
+def test_a_torch_that_cannot_tell_counts_as_without_them(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    with bfloat16("cpu"):
-        assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.float32
+    assert not has_bfloat16()
+
+
+def dtypes_of_iterations(monkeypatch, seconds, count=20):
+    """What a network computes in, iteration by iteration, if one takes `seconds[dtype]`."""
+    network = torch.nn.Linear(2, 2)
+    wrapper = FasterPrecisionOptimWrapper(torch.optim.SGD(network.parameters(), lr=0.1))
+    now = 0.0
+    monkeypatch.setattr(training.precision.time, "perf_counter", lambda: now)
+    dtypes = []
+    for _ in range(count):
+        with wrapper.optim_context(network):
+            output = network(torch.ones(1, 2))
+        dtypes.append(output.dtype)
+        first = len(dtypes) <= 2  # both get ready, which must not count
+        now += 100.0 if first else seconds[output.dtype]
+        wrapper.update_params(output.float().sum())
+    return dtypes
+
+
+@pytest.mark.parametrize("faster", [torch.float32, torch.bfloat16])
+def test_the_faster_precision_stays(monkeypatch, faster):
+    monkeypatch.setattr(training.precision, "has_bfloat16", lambda: True)
+    seconds = {torch.float32: 1.0, torch.bfloat16: 1.0, faster: 0.9}
+    dtypes = dtypes_of_iterations(monkeypatch, seconds)
+    assert dtypes[:16] == [torch.float32, torch.bfloat16] * 8
+    assert dtypes[16:] == [faster] * 4
+
+
+def test_float32_where_bfloat16_is_emulated(monkeypatch):
+    monkeypatch.setattr(training.precision, "has_bfloat16", lambda: False)
+    seconds = {torch.float32: 1.0}
+    assert dtypes_of_iterations(monkeypatch, seconds, 3) == [torch.float32] * 3

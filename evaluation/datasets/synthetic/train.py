@@ -28,7 +28,7 @@ from evaluation.datasets.synthetic.dataset import SIZES, write_dataset
 from evaluation.downstream.checkpoints import read_state
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
-from training.precision import bfloat16
+from training.precision import has_bfloat16
 
 CONFIGS = Path(__file__).parents[3] / "configs/scenes"
 IMAGES = {"classification": 12_000, "segmentation": 4_500, "detection": 7_000}
@@ -81,7 +81,7 @@ def _run_in_bfloat16(part: nn.Module) -> None:
     forward: Callable[..., Any] = part.forward
 
     def in_bfloat16(inputs: Any) -> Any:
-        with bfloat16("cpu", enabled=part.training):
+        with torch.autocast("cpu", torch.bfloat16, enabled=part.training and has_bfloat16()):
             return _change(forward(_change(inputs, _channels_last)), Tensor.float)
 
     part.forward = in_bfloat16
