@@ -1,8 +1,7 @@
-"""`python -m training CONFIG --photos DIR`: train a derainer with MMEngine's Runner.
+"""`python -m training CONFIG --photos DIR`: train a network with MMEngine's Runner.
 
-`python -m training score PHOTOS` scores one: see `training.score`; and `python -m training
-calibrate WEIGHTS PHOTOS` says from which probability of rain on it derains: see
-`training.calibrate`.
+`python -m training score PHOTOS` scores it (`training.score`); `python -m training calibrate
+WEIGHTS PHOTOS` sets its threshold on the probability of rain (`training.calibrate`).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner, find_latest_checkpoint
 
-# all but the score and the calibration register their classes
+# registers the classes that configs name, but for the score and the calibration
 import training.calibrate
 import training.data
 import training.hooks
@@ -53,7 +52,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def build_config(args: argparse.Namespace) -> Config:
-    """The config with the command line's folders and lengths put in.
+    """The config with the options of the command line.
 
     Raises:
         UserError: a folder or file is missing, or there is nothing to resume from.
@@ -98,14 +97,14 @@ def build_config(args: argparse.Namespace) -> Config:
 
 
 def set_iterations(config: Config, iterations: int) -> None:
-    """Change the length of the run, and of every schedule in proportion."""
+    """Change the length of the run and scale all schedules with it."""
     if iterations < 1:
         raise UserError(f"--iterations must be at least 1, got {iterations}")
     factor = iterations / config.train_cfg.max_iters
     config.train_cfg.max_iters = iterations
     config.train_cfg.val_interval = min(config.train_cfg.val_interval, iterations)
     for part in [*config.param_scheduler, *config.custom_hooks]:
-        # a warm-up of a single iteration never warms up
+        # MMEngine's warm-up needs two iterations
         for key, least in (("begin", 0), ("end", 2), ("T_max", 1), ("begin_iter", 0)):
             if key in part:
                 part[key] = max(round(part[key] * factor), least)

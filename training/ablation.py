@@ -1,13 +1,12 @@
-"""`python -m training.ablation --table N --out DIR`: the paper's ablations, trained and scored.
+"""`python -m training.ablation --table N --out DIR`: train and score the paper's ablations.
 
-Tables 6, 7, 8, 9 and 13 of Sec. 6.3, and as 21 the recurrences of Figs. 21 and 22. Every row
-is trained from the same seed on the same stream of patches for the same number of iterations,
-and its last weights are scored on photographs it has not seen. Rows that are done are skipped,
-an interrupted one goes on from its last checkpoint; networks that several tables share are
-trained once.
+Tables 6, 7, 8, 9 and 13 of Sec. 6.3, and as 21 the recurrences of Figs. 21 and 22. All rows are
+trained with the same seed, patches and number of iterations, and their last weights are scored on
+photographs that were not trained on. Finished rows are skipped, an interrupted row continues from
+its last checkpoint, and networks that several tables share are trained once.
 
-What is compared is the paper's: networks without the gate of `derain`, in training and in
-scoring, under the squared difference that only Table 13 exchanges for the absolute one.
+As in the paper, the networks are trained and scored without the gate of `derain`, with the squared
+error as loss, which only Table 13 replaces by the absolute error.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ BUILT_IN = "built-in"
 _TRAIN_PHOTOS = ("astronaut", "coffee", "motorcycle", "china.jpg")
 _VAL_PHOTOS = ("chelsea", "rocket", "flower.jpg")
 RECURRENCES = (1, 2, 3, 4, 5)
-"""Numbers K of blocks that stand for the paper's, which go to about 9."""
+"""Numbers K of blocks; the paper's go to about 9."""
 
 _CHECKPOINT_EVERY = 250
 _LOSS = {"distance": "l2", "streak_weight": 0.01, "mask_weight": 0.001, "gated": False}
@@ -52,12 +51,12 @@ _ONE_PATH = ((1, 1),)
 
 @dataclass(frozen=True)
 class Network:
-    """How a row's network and loss differ from JORDER (Sec. 4) and its loss (Eq. 6).
+    """Differences of a row's network and loss from JORDER (Sec. 4) and its loss (Eq. 6).
 
     Attributes:
         variant: fields of `Variant`.
         loss: arguments of `DerainTraining`.
-        depth: blocks, in multiples of those asked for; `blocks` of the variant stand above it.
+        depth: factor on the number of blocks; `blocks` in `variant` overrides it.
     """
 
     variant: Mapping[str, Any] = field(default_factory=dict)
@@ -117,7 +116,7 @@ class Table:
         title: what it compares.
         rows: in the paper's order.
         notes: how the paper was read, and where it misprints.
-        where: it is in the paper, if not in the table of its number.
+        where: place in the paper, if that is not the table of this number.
     """
 
     title: str
@@ -268,8 +267,8 @@ TABLES: dict[int, Table] = {
         "Number K of contextualized dilated convolutions",
         [Row(f"K = {blocks}", f"K{blocks}") for blocks in RECURRENCES],
         [
-            "The networks are L1 of Table 13 with other numbers of blocks; K of the settings "
-            "has no say here.",
+            "The networks are L1 of Table 13 with other numbers of blocks; the setting K is not "
+            "used.",
             "The paper draws curves, without numbers, that are flat from K = 9 on.",
         ],
         where="Figs. 21 and 22",
@@ -279,7 +278,7 @@ TABLES: dict[int, Table] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What all runs in a folder share; see the command's help."""
+    """Settings shared by all runs in a folder; see the command's help."""
 
     photos: str
     val_photos: str
@@ -312,16 +311,16 @@ class Result:
 
 
 def build_variant(network: str, settings: Settings) -> Variant:
-    """The network of a row at the size asked for."""
+    """The network of a row at the size of `settings`."""
     row = NETWORKS[network]
     blocks = settings.blocks * row.depth
     return replace(Variant(channels=settings.channels, blocks=blocks, stages=1), **row.variant)
 
 
 def build_config(network: str, seed: int, settings: Settings, photos: Path, run: Path) -> Config:
-    """The shipped network's training with one row's network and loss, without validation.
+    """Config of the shipped network with a row's network and loss, without validation.
 
-    Photographs come with one kind of rain and nothing else, as in the paper; in 32 bits.
+    As in the paper, training has a single kind of rain and no other degradation. float32.
     """
     config = Config.fromfile(CONFIG)
     set_iterations(config, settings.iterations)
@@ -348,7 +347,7 @@ def build_config(network: str, seed: int, settings: Settings, photos: Path, run:
     checkpoint.update(interval=_CHECKPOINT_EVERY, max_keep_ckpts=1)
     config.resume = True  # from the latest checkpoint in the folder, if there is one
     config.work_dir = str(run)
-    # loggers go by this name, and two short runs may begin in one second
+    # MMEngine names loggers by it and a time in seconds, which short runs may share
     config.experiment_name = f"{network}_seed{seed}_{uuid.uuid4().hex[:8]}"
     return config
 
@@ -356,7 +355,7 @@ def build_config(network: str, seed: int, settings: Settings, photos: Path, run:
 def train_and_score(
     network: str, seed: int, settings: Settings, photos: Path, val_photos: Path, run: Path
 ) -> Result:
-    """Train one network in the folder `run`, or go on there, and score its last weights."""
+    """Train one network in the folder `run`, resuming if possible, and score its last weights."""
     runner = Runner.from_cfg(build_config(network, seed, settings, photos, run))
     runner.train()
     trained = runner.model.network.eval().requires_grad_(False)
@@ -381,7 +380,7 @@ def read_results(out: Path, network: str) -> dict[int, Result]:
 
 
 def build_table(number: int, out: Path) -> dict[str, Any]:
-    """A table as JSON, of the rows that are done: means over the seeds, and the paper's."""
+    """A table for JSON: means over seeds of the finished rows, beside the paper's values."""
     rows = []
     measured = None
     for row in TABLES[number].rows:
@@ -415,7 +414,7 @@ def build_table(number: int, out: Path) -> dict[str, Any]:
 
 
 def to_markdown(table: Mapping[str, Any]) -> str:
-    """The table with how it came about, for people."""
+    """The table in Markdown, with its settings and command."""
     settings = table["settings"]
     sets = list(dict.fromkeys(data for row in table["rows"] for data in row["paper"]))
 
@@ -444,8 +443,8 @@ def to_markdown(table: Mapping[str, Any]) -> str:
         f"{settings['batch_size']} patches of {settings['patch']} x {settings['patch']} px, "
         f"{seeds} seed{'s' if seeds > 1 else ''}. Trained and scored without the gate.",
         "",
-        "The paper's networks are larger, trained longer and on other rain: what compares is "
-        "the order of the rows and their distances.",
+        "The paper's networks are larger and trained longer, on other rain: only the order of the "
+        "rows and their differences are comparable.",
         "",
         "```",
         table["command"],
@@ -509,7 +508,7 @@ def run_table(
     rows: Sequence[str] | None = None,
     command: str = "",
 ) -> Path:
-    """Train what is missing of a table, writing it anew after every row.
+    """Train the missing rows of a table and rewrite it after each.
 
     Args:
         number: of the table.
@@ -556,7 +555,7 @@ def run_table(
 
 
 def _claim(out: Path, settings: Settings) -> None:
-    """See that all runs in a folder have the same settings."""
+    """Check that all runs in a folder have the same settings."""
     path = out / "settings.json"
     if path.exists():
         before = json.loads(path.read_text())

@@ -1,7 +1,6 @@
-"""Other kinds of dry pictures, made from photographs: what rain must not be mistaken for.
+"""Augmentation of clean photographs with textures that a network could mistake for rain.
 
-A network that has met the photographs of one camera alone takes the grain of wood, film or
-JPEG blocks of others for rain.
+A network trained on plain photographs alone removes wood grain, film grain and JPEG artefacts.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from training.camera import compress
 
 
 def vary(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Lay grain of parallel lines over a picture, sharpen it, add noise, compress it.
-
-    Each with a chance of its own, in the order in which it happens to a picture.
+    """Add parallel grain, sharpen, add noise and compress, each with a probability of its own.
 
     Args:
         pixels: uint8 RGB (H, W, 3).
@@ -34,7 +31,7 @@ def vary(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         amount = rng.uniform(0.5, 2)
         pixels = cv2.addWeighted(pixels, 1 + amount, blurred, -amount, 0)
     if rng.random() < 0.3:
-        # of film: the same in all channels
+        # one channel: grain of film
         noise = rng.standard_normal((height, width, int(rng.choice([1, 3]))), np.float32)
         pixels = _to_pixels(pixels + rng.uniform(1, 12) * noise)
     if rng.random() < 0.5:
@@ -43,10 +40,10 @@ def vary(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def parallel_grain(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Lines of one direction, as of wood or brushed metal: (H, W), mean 0 and deviation 1.
+    """Texture of parallel lines, as of wood or brushed metal: (H, W), mean 0, deviation 1.
 
-    White noise under a Gaussian blur that is long along the lines and short across them,
-    in the frequency domain; in half of the cases with its light or its dark lines alone.
+    White noise under an anisotropic Gaussian blur, long along the lines and short across
+    them, applied in the frequency domain; half of the time only the light or the dark lines.
     """
     height, width = shape
     angle = rng.uniform(0, np.pi)

@@ -1,4 +1,4 @@
-"""A bank of streak layers, rendered or read once, so that training never waits for them."""
+"""A bank of streak layers, rendered or read once and varied at each use."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from jorder_preproc.rain.presets import PRESETS, RainPreset, Range, get_preset
 from jorder_preproc.rain.synthesize import StreakLayer, draw_layer
 
 STREAKS = "streaks"
-"""The part of a mixture whose layers are read from a folder."""
+"""Name of the mixture component whose layers are read from a folder."""
 
-_HALVED_BELOW = 0.6  # scale: two pixels become one before a layer is drawn so small
-_BRIGHTEST = 2.0  # light of a rendered layer that is kept; about 1 on a streak
+_HALVED_BELOW = 0.6  # scales below this use layers of half the resolution, against aliasing
+_BRIGHTEST = 2.0  # light that is stored as 255; about 1 on a streak
 
-# the preset `wide`, one way of rendering at a time
+# the preset `wide` with a single renderer
 _RENDERERS = {
     "lines": (1.0, 0.0, 0.0),
     "drops": (0.0, 1.0, 0.0),
@@ -33,14 +33,14 @@ _RENDERERS = {
 
 @dataclass(frozen=True)
 class _Change:
-    """How layers may be changed each time that they are used.
+    """Random changes of a layer at each use.
 
     Attributes:
-        share: of the pictures for which they are; the others get parts of them as they are.
-        rotation_deg, shear: largest, to either side.
-        scale: of its size, drawn log-uniformly.
-        gain: of its light, before that is clipped to 1: beyond 1 its streaks are flat inside.
-        blur_px: standard deviation.
+        share: probability that the layers of an image are rotated and scaled.
+        rotation_deg, shear: maximum, in both directions.
+        scale: range, drawn log-uniformly.
+        gain: range of a factor on the light before it is clipped at 1; None for no gain.
+        blur_px: range of the standard deviation.
     """
 
     share: float
@@ -53,19 +53,19 @@ class _Change:
 
 _OF_RENDERED = _Change(0.3, 20.0, 0.0, (0.8, 1.2), None, (0.0, 0.0))
 _OF_READ = _Change(1.0, 35.0, 0.2, (0.3, 1.3), (0.7, 3.0), (0.0, 0.9))
-# how layers that were read are combined
+# how layers from files are combined
 _READ = RainPreset(layers=(1, 5), brightness=(0.2, 1.0), tint=0.06, blend_probability=0.4)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Layers of one kind of rain, and the preset that says how to combine them."""
+    """Layers of one kind of rain, and how they are changed and combined."""
 
     preset: RainPreset
     change: _Change
     layers: list[np.ndarray]  # each uint8 (H, W)
     light_of_255: float
-    halves: list[np.ndarray] = field(init=False)  # the same at half the size
+    halves: list[np.ndarray] = field(init=False)  # the layers at half resolution
 
     def __post_init__(self) -> None:
         halves = self.layers if self.change.scale[0] < _HALVED_BELOW else []
@@ -74,19 +74,19 @@ class _Source:
 
 
 class LayerBank:
-    """Streak layers of several kinds of rain, combined anew for each picture.
+    """Streak layers of several kinds of rain, for random combination.
 
     Args:
-        mixture: how often each kind is used, by name; needs not add up to 1. A name is that of
-            a preset; `lines`, `drops` or `noise`, the preset `wide` with one renderer alone; or
-            `streaks`, the layers of the folder `streaks`. A kind with weight 0 is left out.
-        layers_per_preset: layers to render for each.
-        streaks: folder of grey pictures of streaks on black; None if the mixture has none.
+        mixture: relative frequency of each kind. A kind is a preset; `lines`, `drops` or
+            `noise`, the preset `wide` with that renderer alone; or `streaks`, layers from the
+            folder `streaks`. Kinds of frequency 0 are left out.
+        layers_per_preset: number of layers rendered for each kind.
+        streaks: folder of grey images of streaks on black; None if the mixture has none.
         seed: of the rendering.
         layer_px: height and width of the rendered layers.
 
     Raises:
-        UserError: a kind that does not exist, no kind at all, or `streaks` without its folder.
+        UserError: an unknown kind, an empty mixture, or `streaks` without its folder.
     """
 
     def __init__(
@@ -123,9 +123,10 @@ class LayerBank:
         self._weights = weights / weights.sum()
 
     def draw(self, size: int, rng: np.random.Generator) -> list[StreakLayer]:
-        """Layers for one square picture of `size` px: how many, which and how bright is drawn.
+        """Random layers of one kind for a square image of `size` px.
 
-        All are of one kind. They lie between in one direction and across each other.
+        Number, brightness and common direction are drawn, and how far single layers deviate
+        from that direction.
         """
         source = self._sources[rng.choice(len(self._sources), p=self._weights)]
         preset, change = source.preset, source.change
@@ -187,14 +188,14 @@ def _view(
     scale: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """A square of `size` px of a layer that is turned, sheared, scaled and flipped.
+    """A random square window of `size` px of the rotated, sheared, scaled and flipped layer.
 
-    Where it is taken from is drawn. A layer that is too small for it is repeated.
+    A layer smaller than the window is repeated.
     """
     angle = math.radians(angle_deg)
     sine, cosine = math.sin(angle) / scale, math.cos(angle) / scale
     across, down = (1 if rng.random() < 0.5 else -1 for _ in range(2))
-    # from a place in the square to one in the layer
+    # from window coordinates to layer coordinates
     turned = (
         (across * cosine, across * (cosine * shear - sine)),
         (down * sine, down * (sine * shear + cosine)),
@@ -204,7 +205,7 @@ def _view(
         reach = (abs(x) + abs(y)) * size / 2
         low = reach if 2 * reach < side else 0
         centre = rng.uniform(low, side - low) - 0.5
-        # whole pixels: what is neither turned nor scaled is not blurred either
+        # whole pixels: without rotation and scale, nothing is interpolated
         row[:] = x, y, round(centre - (x + y) * (size - 1) / 2)
     return cv2.warpAffine(
         pixels,

@@ -1,12 +1,12 @@
-"""`python -m training calibrate WEIGHTS PHOTOS`: which probability of rain parts dry from rainy.
+"""`python -m training calibrate WEIGHTS PHOTOS`: set the threshold on the probability of rain.
 
-Clean photographs, and the same ones with rain, are looked at in three forms: at native size, as
-JPEGs of 256x256, and as windows cut out at random, which make many of few photographs. The
-threshold is written into the weights, which are otherwise kept.
+The probability is predicted for clean photographs and for the same photographs with rain, in three
+forms: at native size, as JPEGs of 256x256, and as random crops. The threshold is written into the
+weights file, which otherwise stays as it is.
 
-The rule: take the largest threshold that leaves alone at most 1 % of `light` in each form, and
-none of `heavy` in any; halve its odds, since other photographs will be harder than these; and
-never go above one half, so that no picture is left alone that more likely shows rain.
+The rule: take the largest threshold at which at most 1 % of `light` and none of `heavy` are left
+unchanged in each form; halve its odds, as a margin for harder photographs; and limit it to 0.5,
+so that no image is left unchanged that more probably shows rain.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from training.data import list_photos, read_photo
 from training.stick import DRY, SMALL, draw_pair
 
 RAINS = ("light", "heavy", "storm", "rain800")
-"""Presets that are looked at; the first two decide."""
+"""Presets in the table; the first two determine the threshold."""
 FORMS = ("native", "256", "windows")
 
 CALIBRATION_SEED = 2  # not that of the score
@@ -50,13 +50,13 @@ Probabilities = Mapping[tuple[str, str], Tensor]
 
 @dataclass(frozen=True)
 class Row:
-    """What the threshold does to one kind of pictures.
+    """Effect of the threshold on one kind of image.
 
     Attributes:
         rain: `dry`, or one of `RAINS`.
         form: one of `FORMS`.
-        images: number of pictures.
-        left_alone: share of them whose probability of rain is below the threshold.
+        images: number of images.
+        left_alone: share whose probability of rain is below the threshold.
         lowest, highest: of their probabilities of rain.
         auc: see `auc`, against `dry` in this form; None for `dry`.
     """
@@ -82,7 +82,7 @@ def measure(
         limit: the first so many photographs by name; None takes all.
 
     Raises:
-        UserError: no photographs, a limit below 1, or the network cannot tell.
+        UserError: no photographs, a limit below 1, or the network does not predict it.
     """
     if limit is not None and limit < 1:
         raise UserError(f"the number of photographs must be at least 1, got {limit}")
@@ -94,28 +94,27 @@ def measure(
             whole = draw_pair(rain, pixels, seed, name).rainy
             small = draw_pair(rain + SMALL, pixels, seed, name).rainy
             parts = [whole[:, rows, columns] for rows, columns in windows]
-            for form, pictures in zip(FORMS, ([whole], [small], parts), strict=True):
+            for form, images in zip(FORMS, ([whole], [small], parts), strict=True):
                 found.setdefault((rain, form), []).extend(
-                    rain_probability(network, pixels_to_float(picture)).item()
-                    for picture in pictures
+                    rain_probability(network, pixels_to_float(image)).item() for image in images
                 )
     return {key: torch.tensor(values, dtype=torch.float64) for key, values in found.items()}
 
 
 def choose_threshold(probabilities: Probabilities) -> float:
-    """The threshold by the rule of this module."""
+    """The threshold by the rule above."""
     largest = 1.0
     for rain, share in (("light", LIGHT_LEFT_ALONE), ("heavy", 0.0)):
         for form in FORMS:
             values = probabilities[rain, form].sort().values
-            # so many lie below the one that comes next
+            # exactly floor(share n) values lie below this one
             largest = min(largest, float(values[math.floor(share * len(values))]))
     with_margin = largest / (largest + ODDS_MARGIN * (1 - largest))
     return min(with_margin, HIGHEST_THRESHOLD)
 
 
 def describe(probabilities: Probabilities, threshold: float) -> list[Row]:
-    """What a threshold does, kind by kind."""
+    """The effect of a threshold, one row per kind of image."""
     return [
         Row(
             rain=rain,
@@ -131,13 +130,13 @@ def describe(probabilities: Probabilities, threshold: float) -> list[Row]:
 
 
 def auc(dry: Tensor, rainy: Tensor) -> float:
-    """Area under the ROC curve: how often a rainy picture has the higher probability of rain.
+    """Area under the ROC curve: how often a rainy image has the higher probability of rain.
 
     Args:
         dry, rainy: probabilities, (n,) and (m,). Of all n m pairs equal ones count half.
 
     Returns:
-        In [0, 1]; 1 where a threshold parts them, 0.5 by chance.
+        In [0, 1]; 1 if a threshold separates them, 0.5 by chance.
     """
     return (torch.sign(rainy[:, None] - dry).double().mean().item() + 1) / 2
 
@@ -145,7 +144,7 @@ def auc(dry: Tensor, rainy: Tensor) -> float:
 def markdown_table(rows: Iterable[Row]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| rain | form | pictures | left alone | lowest | highest | AUC against dry |",
+        "| rain | form | images | left alone | lowest | highest | AUC against dry |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
@@ -157,7 +156,7 @@ def markdown_table(rows: Iterable[Row]) -> str:
 
 
 def _draw_windows(pixels: np.ndarray, generator: np.random.Generator) -> list[tuple[slice, slice]]:
-    """Rows and columns of square windows, as large as the picture allows at most."""
+    """Rows and columns of random square windows."""
     height, width, _ = pixels.shape
     shorter = min(height, width)
     windows = []

@@ -1,4 +1,4 @@
-"""What lenses, sensors and picture files do to a picture, for models that should not mind it."""
+"""Augmentation with the degradations of lenses, sensors and image files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from mmengine.registry import TRANSFORMS
 
 
 def photograph(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Cover patches of a picture, stain it, blur it, add noise, smooth it, compress it.
+    """Occlude, stain, blur, add noise, smooth and compress, each with its own probability.
 
-    Each with a chance of its own, in the order in which it happens. Nothing in it has a
-    direction: there are no streaks, so it does not teach what rain looks like.
+    None of these is directional, so models trained with them have not seen streaks.
 
     Args:
         pixels: uint8 (H, W, 3), RGB or BGR.
@@ -32,7 +31,7 @@ def photograph(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         values = cv2.GaussianBlur(values, (0, 0), rng.uniform(0.4, 1.8))
     if rng.random() < 0.45:
         noise: np.ndarray = rng.standard_normal(values.shape[: rng.integers(2, 4)], np.float32)
-        if rng.random() < 0.5:  # as the camera's own processing leaves it
+        if rng.random() < 0.5:  # correlated, as after demosaicing
             noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.5, 1.5))
             noise = noise / noise.std()
         values += rng.uniform(2, 22) * noise.reshape(height, width, -1)
@@ -45,13 +44,13 @@ def photograph(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def compress(pixels: np.ndarray, quality: int) -> np.ndarray:
-    """What a JPEG file of that quality, 1 to 100, keeps of a picture, uint8 (H, W, 3)."""
+    """JPEG round trip of uint8 (H, W, 3) at a quality of 1 to 100."""
     file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cv2.imdecode(file, cv2.IMREAD_COLOR)
 
 
 def blotches(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Soft stains of one size, grey or coloured: float32 (H, W, 1 or 3), about -1 to 1."""
+    """Smooth random stains, grey or coloured: float32 (H, W, 1 or 3), about -1 to 1."""
     height, width = shape
     cell_px = np.exp(rng.uniform(np.log(4), np.log(48)))
     grid = (round(height / cell_px) + 2, round(width / cell_px) + 2, int(rng.choice([1, 3])))
@@ -61,7 +60,7 @@ def blotches(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def _cover(values: np.ndarray, rng: np.random.Generator) -> None:
-    """Paint up to four rectangles in a colour of their own, more or less opaque."""
+    """Paint up to four rectangles of random colour and opacity."""
     height, width = values.shape[:2]
     for _ in range(int(rng.integers(1, 5))):
         high, wide = (int(side * rng.uniform(0.04, 0.2)) + 1 for side in (height, width))
@@ -75,14 +74,14 @@ class CameraEffects:
     """`photograph` in a training pipeline: changes `img` alone.
 
     Args:
-        probability: share of pictures that it is tried on.
+        probability: share of images that may be changed.
     """
 
     def __init__(self, probability: float = 0.8):
         self.probability = probability
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        # MMEngine seeds NumPy's global generator, in each worker another way
+        # MMEngine seeds NumPy's global generator, differently in each worker
         rng = np.random.default_rng(np.random.randint(2**31))
         if rng.random() < self.probability:
             results["img"] = photograph(results["img"], rng)

@@ -1,4 +1,4 @@
-"""Photographs to train on, and validation photographs with fixed rain."""
+"""Reading photographs, the sampler of `VeiledPhotos`, and the validation data set."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from jorder_preproc.picture_files import SUFFIXES, list_pictures, read_rgb
 from jorder_preproc.rain import PRESETS, image_name, synthesize_rain
 
 DRAWS_PER_SEED = 2**32
-"""Numbers that a run has for its draws; see `DrawSampler`."""
+"""Draw numbers reserved for each seed; see `DrawSampler`."""
 
 
 def list_photos(folders: str | Path | Sequence[str]) -> list[Path]:
-    """Pictures under a folder, sorted, or under each of several.
+    """Paths of the images under a folder, sorted, or under each of several.
 
     Raises:
-        UserError: none there.
+        UserError: a folder without images.
     """
     photos: list[Path] = []
     for folder in [folders] if isinstance(folders, str | Path) else folders:
         found = list_pictures(Path(folder), recursive=True)
         if not found:
-            raise UserError(f"no pictures ({', '.join(sorted(SUFFIXES))}) under {folder}")
+            raise UserError(f"no images ({', '.join(sorted(SUFFIXES))}) under {folder}")
         photos += found
     return photos
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """Upright pixels of a picture, uint8 RGB (H, W, 3), which take the least memory.
+    """Pixels of an image file, upright, uint8 RGB (H, W, 3).
 
     Raises:
-        UserError: the file cannot be used.
+        UserError: the file cannot be read.
     """
     pixels: np.ndarray = float_to_pixels(read_rgb(path), torch.uint8).permute(1, 2, 0).numpy()
     return pixels
@@ -49,11 +49,11 @@ def read_photo(path: Path) -> np.ndarray:
 
 @DATA_SAMPLERS.register_module()
 class DrawSampler(Sampler[int]):
-    """The numbers of a run's draws for `VeiledPhotos`, one after the other without end.
+    """Endless draw numbers for `VeiledPhotos`.
 
-    They are `seed * DRAWS_PER_SEED` and what follows; of W processes, number r takes every
-    W-th from the r-th on. So no draw comes twice, in a run or in those of two seeds, and a
-    run that is resumed in as many processes goes on with the draw that comes next.
+    They start at `seed * DRAWS_PER_SEED`; of W processes, process r takes every W-th from the
+    r-th on. No number occurs twice, within a run or across seeds, and a run resumed with as
+    many processes continues with the next number.
 
     Args:
         dataset: unused; MMEngine passes it.
@@ -73,13 +73,13 @@ class DrawSampler(Sampler[int]):
         return DRAWS_PER_SEED
 
     def skip(self, count: int) -> None:
-        """Begin after that many draws of this process: MMEngine's loop calls it on resuming."""
+        """Skip `count` draws of this process; MMEngine calls it on resuming."""
         self.skipped = count
 
 
 @DATASETS.register_module()
 class RainyPhotos(Dataset):
-    """Whole photographs under each preset, and without rain (preset None), held in memory.
+    """Whole photographs with the rain of each preset, held in memory.
 
     Args:
         photos: folder of clean photographs.
@@ -100,7 +100,7 @@ class RainyPhotos(Dataset):
                 rainy = background
                 if preset != "clean":
                     rainy = synthesize_rain(background, preset, seed, name).rainy
-                    rainy = (rainy * 255).round() / 255  # as a picture file would hold it
+                    rainy = (rainy * 255).round() / 255  # 8 bits, as in an image file
                 self.items.append({"rainy": rainy, "background": background, "preset": preset})
 
     def __getitem__(self, index: int) -> dict[str, Any]:

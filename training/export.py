@@ -1,16 +1,16 @@
-"""`python -m training.export WORK_DIR OUT`: the best weights of a run, with their card."""
+"""`python -m training.export WORK_DIR OUT`: copy the best weights of a run and write their card."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import list_deveil_models
 from jorder_preproc.models.variants import (
@@ -45,9 +45,9 @@ Data: {data}
 
 Luminance PSNR (dB) and SSIM, full frame, on {images} clean photographs that were not
 trained on, seed {seed}, and the mean gain of the worst 5 % of them. Rain by the presets of
-`jorder_preproc.rain` and by the libraries that the rows name; `dry` photographs went in
-without rain, and the values say how little they were changed; rows that end in `_256` are of
-JPEGs of 256x256. AUC: how well the probability of rain tells them from dry ones of that size.
+`jorder_preproc.rain` and by the libraries that the rows name; for `dry` photographs, without
+rain, the reference is the input; rows that end in `_256` are of JPEGs of 256x256. AUC: area under
+the ROC curve of the probability of rain, against dry photographs of that size.
 
 ```
 python -m training score VALIDATION_PHOTOS --model {model}{pairs}
@@ -66,7 +66,7 @@ def export(
     rains: Sequence[str] | None = None,
     pairs: str | None = None,
 ) -> list[Score]:
-    """Copy the best weights of a run to `out` and write their card beside them.
+    """Copy the best weights of a run to `out` and write their model card beside them.
 
     Args:
         work_dir: of the run; holds what `KeepBestWeights` wrote.
@@ -103,12 +103,9 @@ def export(
         table=markdown_table(scores),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix(".partial")
-    shutil.copyfile(weights, partial)
-    card_partial = out.with_suffix(".md.partial")
-    card_partial.write_text(card)
-    os.replace(partial, out)
-    os.replace(card_partial, out.with_suffix(".md"))
+    with atomic_path(out) as temporary, atomic_path(out.with_suffix(".md")) as card_file:
+        shutil.copyfile(weights, temporary)
+        card_file.write_text(card)
     return scores
 
 

@@ -1,4 +1,4 @@
-"""Distance of two images in the features of a classifier, beside their distance in pixels."""
+"""Perceptual loss: the distance of two images in the features of SqueezeNet."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class FeatureDistance(nn.Module):
-    """Squared distance of SqueezeNet 1.1's features, each of length 1 over the channels.
+    """Squared distance of SqueezeNet 1.1's features, normalised to unit length over channels.
 
-    Classifiers, segmenters and detectors look at features, not at pixels: what matters to
-    them counts more here than in PSNR.
+    It weighs errors by their effect on features, which is what the vision models that follow
+    depend on.
 
     Args:
         weights: state dict in torchvision's layout, as
@@ -33,12 +33,12 @@ class FeatureDistance(nn.Module):
         self.features = network.features[: max(_LAYERS) + 1].eval().requires_grad_(False)
         for layer in self.features.modules():
             if isinstance(layer, nn.ReLU):
-                layer.inplace = False  # the features before it are compared, too
+                layer.inplace = False  # it would overwrite features that are compared
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> FeatureDistance:
-        """Stay in evaluation mode: this network is not trained."""
+        """Stay in evaluation mode; this network is not trained."""
         return super().train(False)
 
     def forward(self, predicted: Tensor, target: Tensor) -> Tensor:

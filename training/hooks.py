@@ -1,10 +1,9 @@
-"""Keeps the best weights of a run as safetensors, with a record of how they came about."""
+"""MMEngine hooks: keep the best weights as safetensors; stop on an invalid loss."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import shlex
 import sys
 import time
@@ -15,6 +14,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
+from jorder_preproc.atomic import atomic_path
 from jorder_preproc.models import save_weights
 
 WEIGHTS = "best.safetensors"
@@ -23,10 +23,10 @@ RECORD = "best.json"
 
 @HOOKS.register_module()
 class KeepBestWeights(Hook):
-    """Write `best.safetensors` and `best.json` whenever validation finds a new best.
+    """Write `best.safetensors`, and its record `best.json`, at each new best validation score.
 
-    Without validation the last weights are the best. With an EMAHook the averaged weights are
-    written either way: this hook runs before that one takes them out of the model again.
+    Without validation the last weights are written. With an EMAHook the averaged weights are
+    written in both cases: this hook runs before that one swaps them out again.
 
     Args:
         key: the metric to compare; higher is better.
@@ -74,9 +74,8 @@ class KeepBestWeights(Hook):
             "hours": round(self._seconds() / 3600, 3),
             "validation": {name: round(value, 3) for name, value in metrics.items()},
         }
-        temporary = folder / f"{RECORD}.partial"
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
-        os.replace(temporary, folder / RECORD)
+        with atomic_path(folder / RECORD) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n")
 
 
 @HOOKS.register_module()

@@ -1,4 +1,4 @@
-"""From the labels of the authors' release to the paper's, so that their weights train on."""
+"""Conversion of released weights to the paper's labels, so that they can be fine-tuned."""
 
 from __future__ import annotations
 

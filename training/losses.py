@@ -13,8 +13,8 @@ from jorder_preproc.deveil import estimate_veil, positions, remove_veil
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import DeveilNetwork, StageOutput
 
-_UNSEEN = 1e-4
-"""Squared difference, 40 dB, about below which a picture is as good as its target."""
+_FLOOR = 1e-4
+"""Squared error, 40 dB, added to each so that nearly perfect images do not dominate."""
 
 _DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1_loss, "l2": mse_loss}
 
@@ -43,9 +43,9 @@ def joint_loss(
     """Joint loss of detection, estimation and removal, summed over stages: Eq. 6 in Eq. 9.
 
     The background has weight 1, streaks and mask are auxiliary, and the mask term is
-    the two-class cross-entropy; the paper prints both otherwise. The background is the
-    one that `derain` gives: changed only as far as the predicted R lets it. The paper has
-    no such gate; without it the background is the network's own.
+    the two-class cross-entropy; the paper prints both otherwise. The background is that of
+    `derain`, which the predicted R gates. The paper has no gate; without it the background
+    is the network's own.
 
     Args:
         stages: predictions of each stage.
@@ -54,9 +54,9 @@ def joint_loss(
         distance: see `get_distance`; the mean is taken over all values.
         streak_weight: lambda of S.
         mask_weight: lambda of R.
-        gated: see above.
-        feature_distance, feature_weight: another distance of the last stage's background
-            from its target, and its weight; see `FeatureDistance`.
+        gated: apply the gate of `derain`.
+        feature_distance, feature_weight: an additional loss of the last stage's background,
+            and its weight; see `FeatureDistance`.
 
     Returns:
         Weighted terms `loss_background`, `loss_streaks`, `loss_mask` and, where asked for,
@@ -90,25 +90,25 @@ def accumulation_loss(
 ) -> Tensor:
     """Loss of rain-accumulation removal: Eq. 10's |(O - (1 - alpha) A) / (alpha + eps) - B|^2.
 
-    Its logarithm is taken picture by picture, so that thick veils do not drown out thin ones:
-    the loss is the mean PSNR, turned round, and a picture hardly counts beyond 40 dB. The
-    target B is the picture before it was darkened, so that the network brightens, too.
+    The logarithm is taken per image, so that thick accumulation does not outweigh thin: the
+    loss is the negative mean PSNR, saturating at 40 dB. The target B is the image before
+    it was darkened, so that the network also learns to brighten.
 
     Args:
         network: gives alpha.
         rainy: O, float (N, 3, H, W), in [0, 1].
-        labels: background B, shaped like O; atmospheric_light, (N, 3, 1, 1), as the
-            network is told.
+        labels: background B, shaped like O; atmospheric_light, (N, 3, 1, 1), the input of
+            the network.
 
     Returns:
-        The mean over the pictures.
+        The mean over the images.
     """
     height, width = rainy.shape[-2:]
     overview = adaptive_avg_pool2d(rainy, network.overview_shape((height, width)))
     veil = estimate_veil(network, overview, labels["atmospheric_light"])
     down, across = (positions(size, rainy.device) for size in (height, width))
-    some = (..., slice(None, None, 2), slice(None, None, 2))  # enough of what is so smooth
-    with torch.autocast(rainy.device.type, enabled=False):  # a division by alpha
+    some = (..., slice(None, None, 2), slice(None, None, 2))  # the transmission is smooth
+    with torch.autocast(rainy.device.type, enabled=False):  # dividing by alpha needs float32
         background, _ = remove_veil(rainy[some], veil, down[::2], across[::2])
     distance = (background - labels["background"][some]).square().mean((1, 2, 3))
-    return (distance + _UNSEEN).log().mean()
+    return (distance + _FLOOR).log().mean()

@@ -1,4 +1,4 @@
-"""The network as MMEngine's Runner trains and validates it."""
+"""MMEngine models: networks with their losses."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class DerainTraining(BaseModel):
         distance, streak_weight, mask_weight: see `joint_loss`.
         coarse_to_fine: add the losses of the sub-networks with fewer paths (Eq. 7).
         gated: see `joint_loss`; the network is used the same way, `Jorder.gated`.
-        second_pass: share of a batch that is derained, deveiled and then trained on; see
+        second_pass: share of a batch that is replaced by derained and deveiled images; see
             `take_to_second_pass`.
         presence_weight: of the loss of `RainPresence`, for networks that have it: the binary
             cross-entropy of the batch's `raining`.
-        feature_weights, feature_weight, feature_from: file for `FeatureDistance`, the weight of
-            that in the loss, and the iteration from which it counts: it makes an iteration take
-            1.4 times as long, and the first ones need it least. None leaves it out.
-        variant: fields of a `Variant` that is not in the table, for comparisons.
+        feature_weights: weights file for `FeatureDistance`; None leaves that loss out.
+        feature_weight, feature_from: its weight, and the iteration from which it is used. It
+            makes an iteration take 1.4 times as long.
+        variant: fields of a `Variant` that is not in the table, for ablations.
 
     Raises:
         UserError: `coarse_to_fine` on a network whose blocks have a single path, weights of
@@ -163,7 +163,7 @@ class DeveilTraining(BaseModel):
 
 
 def preset_scores(restored: Tensor, batch: dict[str, Any]) -> list[dict[str, Any]]:
-    """For each picture its preset and its PSNR, as a file would hold it."""
+    """Preset and PSNR of each image, rounded to 8 bits."""
     values = psnr((restored * 255).round() / 255, batch["background"])
     return [
         {"preset": preset, "psnr": float(value)}

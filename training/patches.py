@@ -30,7 +30,7 @@ _WHITE = torch.ones(3, 1, 1)
 _VEIL = AccumulationPreset()
 _ESTIMATED = (0.6, 1.1)  # of the veil's optical depth
 _SMALLEST = 0.25  # scale of a photograph
-_LARGEST = 2.0  # size at which rain is drawn, in patches
+_LARGEST = 2.0  # size at which rain is drawn, relative to the patch
 _LOG_NOISE = (math.log(0.5 / 255), math.log(10 / 255))
 _QUALITY = (60, 100)
 _QUALITY_OF_SMALL = (20, 75)
@@ -38,32 +38,31 @@ _QUALITY_OF_SMALL = (20, 75)
 
 @DATASETS.register_module()
 class RainPatches(Dataset):
-    """Batches of square patches of clean photographs with drawn rain, and their labels.
+    """Batches of square patches of clean photographs with synthetic rain, and their labels.
 
-    Item (seed, rank, iteration) is the batch of that iteration, a function of these three
-    alone: a run that is resumed sees what it would have seen. `IterationSampler` gives them.
+    Item (seed, rank, iteration) is the batch of that iteration and depends on these three
+    alone, so that a resumed run continues with the batches of an uninterrupted one. The items
+    come from `IterationSampler`.
 
-    What comes before the rain belongs to the background: noise, JPEG, a veil. Of what comes
-    after it, a network is not to learn to take it off where it does not rain: noise is the
-    same on the rainy patch and on its background, and JPEG has the same quality. A dry
-    patch is its own background.
+    Degradations other than rain are in the input and in the target alike, since the network
+    should keep them: both get the same noise, JPEG of the same quality, and the same rain
+    accumulation. A dry patch is its own target.
 
     Args:
-        photos: folder of clean photographs, or several. They stay in memory; those smaller
+        photos: folder of clean photographs, or several. They are held in memory; those smaller
             than the largest patch are left out.
         stages: (first iteration, edge of a patch in px, patches in a batch), from iteration 0.
         mixture, layers_per_preset, streaks: see `LayerBank`.
-        composition: how often rain is put on in each way of `compose_layers`; needs not add
-            up to 1.
+        composition: relative frequency of each method of `compose_layers`.
         dry: share of patches without rain.
-        small_jpegs: share of the dry patches that are small pictures of low quality.
-        veiled: share of patches whose background is darkened and behind a veil (Eq. 3), which
-            streak removal has to leave in place.
-        varied: share of patches whose background `vary` makes another kind of picture of.
-        reduced: share of patches that are scaled down together with their rain, as when a
-            large photograph of rain becomes a small picture.
-        noisy: share of patches with a sensor's noise.
-        compressed: share of patches that were JPEG files, of quality 60 to 100.
+        small_jpegs: share of the dry patches that are small JPEGs of quality 20 to 75.
+        veiled: share of patches with a darkened background and rain accumulation (Eq. 3),
+            which streak removal has to leave in place.
+        varied: share of patches whose background is changed by `backgrounds.vary`.
+        reduced: share of patches that are downscaled together with their rain, as when a
+            large photograph of rain is resized.
+        noisy: share of patches with sensor noise.
+        compressed: share of patches compressed as JPEG of quality 60 to 100.
         seed: of the rendered layers.
 
     Raises:
@@ -120,11 +119,10 @@ class RainPatches(Dataset):
         """The batch (seed, rank, iteration): N patches of P x P px.
 
         Returns:
-            rainy, background and streak_map, what the rain brightened, float (N, 3, P, P), in
-            [0, 1]; region long (N, P, P), 1 where rain changed some channel visibly; raining
-            float (N,), 1 where that is so anywhere; and, for who takes the veil off, its
-            transmission, float (N, 1, P, P), as wrong as an estimate of it may be, and
-            atmospheric_light (N, 3, 1, 1).
+            rainy, background and streak_map (what rain added), float (N, 3, P, P), in [0, 1];
+            region, long (N, P, P), 1 where rain changed a channel visibly; raining, float
+            (N,), 1 where region has a 1; transmission for deveiling, float (N, 1, P, P),
+            perturbed to mimic estimation error; atmospheric_light, float (N, 3, 1, 1).
         """
         iteration = item[2]
         _, patch, count = next(s for s in reversed(self.stages) if s[0] <= iteration)
@@ -143,23 +141,23 @@ class RainPatches(Dataset):
         if rng.random() < self.veiled:
             veil = draw_accumulation((drawn_at, drawn_at), _VEIL, rng)
             background = background**veil.gamma
-        pictures = [background]
+        images = [background]
         if not dry:
             way = self.ways[rng.choice(len(self.ways), p=self.way_weights)]
-            pictures.append(compose_layers(background, self.bank.draw(drawn_at, rng), way))
+            images.append(compose_layers(background, self.bank.draw(drawn_at, rng), way))
         if veil is not None:
             light = (1 - veil.transmission) * veil.atmospheric_light
-            pictures = [veil.transmission * picture + light for picture in pictures]
+            images = [veil.transmission * image + light for image in images]
         if drawn_at != patch:
-            pictures = [_reduce(picture, patch) for picture in pictures]
+            images = [_reduce(image, patch) for image in images]
         if rng.random() < self.noisy:
             noise = _draw_noise(patch, rng)
-            pictures = [picture + noise for picture in pictures]
-        pictures = [(picture * 255).round_().clamp_(0, 255) for picture in pictures]
+            images = [image + noise for image in images]
+        images = [(image * 255).round_().clamp_(0, 255) for image in images]
         if small or rng.random() < self.compressed:
             quality = int(rng.integers(*(_QUALITY_OF_SMALL if small else _QUALITY), endpoint=True))
-            pictures = [_compress(picture, quality) for picture in pictures]
-        target, rainy = pictures[0] / 255, pictures[-1] / 255
+            images = [_compress(image, quality) for image in images]
+        target, rainy = images[0] / 255, images[-1] / 255
         change = rainy - target
         region = change.abs().amax(0) > VISIBLE
         alpha = torch.ones(1, patch, patch)
@@ -206,16 +204,15 @@ class RainPatches(Dataset):
 
 
 def compose_layers(background: Tensor, layers: Sequence[StreakLayer], way: str) -> Tensor:
-    """Put rain on a picture in one of the ways in which pictures of rain are made.
+    """Compose rain layers onto an image by one of the methods that rain data sets use.
 
     Args:
         background: float (3, H, W), in [0, 1].
         layers: of the same height and width.
-        way: `add`, the light of all layers is added and clipped at white; `screen`, a layer
-            moves what is behind it towards white; `preset`, each layer the one or the other,
-            as it says itself; `linear`, added as light and not as display values, with a
-            display's gamma of 2; `cover`, a layer moves what is behind it towards a
-            light grey, as a drop does that is darker than the sky behind it.
+        way: `add` adds the light of each layer and clips at white; `screen` blends towards
+            white; `preset` does either, as `StreakLayer.blended` says; `linear` adds in
+            linear light, with a display gamma of 2; `cover` blends towards a light grey, as
+            for a drop that is darker than the sky behind it.
 
     Returns:
         float (3, H, W), in [0, 1].
@@ -223,21 +220,21 @@ def compose_layers(background: Tensor, layers: Sequence[StreakLayer], way: str) 
     if way == "linear":
         layers = [replace(s, light=s.light**2, colour=s.colour**2) for s in layers]
         return compose_layers(background**2, layers, "add").sqrt_()
-    picture = background.clone()
+    image = background.clone()
     for layer in layers:
         if way == "cover":
-            # light, or black streaks would lie on a white wall
+            # a light grey: dark streaks on white would not look like rain
             colour = 0.5 + 0.5 * layer.colour.clamp(max=1)
-            picture.lerp_(colour, layer.light.clamp(max=1))
+            image.lerp_(colour, layer.light.clamp(max=1))
         elif way == "screen" or (way == "preset" and layer.blended):
-            picture.lerp_(_WHITE, (layer.light * layer.colour).clamp_(max=1))
+            image.lerp_(_WHITE, (layer.light * layer.colour).clamp_(max=1))
         else:
-            picture.addcmul_(layer.light, layer.colour).clamp_(max=1)
-    return picture
+            image.addcmul_(layer.light, layer.colour).clamp_(max=1)
+    return image
 
 
 def _resize(pixels: np.ndarray, size: int, sharp: bool = False) -> np.ndarray:
-    """(H, H, C) to `size` px; `sharp` as many programs do, where that does not lose lines."""
+    """Resize (H, H, C) to `size` px: area averaging, or bicubic if `sharp` and above half size."""
     smaller = pixels.shape[0] > size
     sharp = sharp and pixels.shape[0] < 2 * size
     method = cv2.INTER_AREA if smaller and not sharp else cv2.INTER_CUBIC
@@ -251,21 +248,21 @@ def _reduce(image: Tensor, size: int) -> Tensor:
 
 
 def _draw_noise(size: int, rng: np.random.Generator) -> Tensor:
-    """A sensor's noise, float (1 or 3, size, size)."""
+    """Sensor noise, float (1 or 3, size, size)."""
     deviation = math.exp(rng.uniform(*_LOG_NOISE))
     noise = rng.standard_normal((int(rng.choice([1, 3])), size, size), np.float32)
     return torch.from_numpy(noise) * deviation
 
 
 def _compress(image: Tensor, quality: int) -> Tensor:
-    """What JPEG keeps of whole numbers (3, H, W) from 0 to 255."""
+    """JPEG round trip of whole numbers (3, H, W) from 0 to 255."""
     pixels = np.ascontiguousarray(image.byte().permute(1, 2, 0).numpy())
     return torch.from_numpy(compress(pixels, quality)).permute(2, 0, 1).float().contiguous()
 
 
 @DATA_SAMPLERS.register_module()
 class IterationSampler(Sampler[tuple[int, int, int]]):
-    """Items (seed, rank, iteration) for `RainPatches`, without end.
+    """Endless items (seed, rank, iteration) for `RainPatches`.
 
     Args:
         dataset: unused; MMEngine passes it.
@@ -284,12 +281,12 @@ class IterationSampler(Sampler[tuple[int, int, int]]):
         return 2**31 - 1
 
     def skip(self, count: int) -> None:
-        """Leave out `count` iterations: MMEngine tells how many were done before a resume."""
+        """Skip `count` iterations; MMEngine calls it on resuming."""
         self.first += count
 
 
 @FUNCTIONS.register_module()
 def only_item(items: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """For a data loader whose items are whole batches, taken one at a time."""
+    """Collate function for data sets whose items are whole batches."""
     (item,) = items
     return item

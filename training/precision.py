@@ -29,12 +29,11 @@ def has_bfloat16() -> bool:
 
 @OPTIM_WRAPPERS.register_module()
 class FasterPrecisionOptimWrapper(OptimWrapper):
-    """Forward passes in bfloat16 or in float32, whichever the processor trains faster in.
+    """Forward passes in bfloat16 or float32, whichever trains faster on this processor.
 
-    On a CPU with instructions for bfloat16 the first 16 iterations take turns and are timed,
-    from the forward pass to the update; the precision of the shorter median stays. Depth-wise
-    convolutions, for one, train slower in bfloat16 even there. On other CPUs it is float32, on
-    a GPU bfloat16.
+    On a CPU with bfloat16 instructions the first 16 iterations alternate between the two and
+    are timed; the one of the shorter median is kept. Even there, depth-wise convolutions, for
+    example, train slower in bfloat16. Other CPUs use float32, GPUs bfloat16.
     """
 
     def __init__(self, *args, **kwargs):  # type: ignore[no-untyped-def]

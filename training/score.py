@@ -1,9 +1,8 @@
-"""`python -m training score PHOTOS`: the measuring stick, which weights are chosen by.
+"""`python -m training score PHOTOS`: the benchmark that weights are selected by.
 
-A network restores clean photographs under rain that it was never trained on, and dry ones: see
-`training.stick`. Luminance PSNR and SSIM, full frame, of 8-bit pictures, as files hold them.
-What a derainer removes is streaks, so behind a veil the reference is the veiled photograph; what
-a deveil network removes is the veil.
+It restores photographs with rain that is never trained on, and dry photographs; see
+`training.stick`. Luminance PSNR and SSIM of 8-bit images, full frame. A derainer removes streaks,
+so its reference keeps rain accumulation; a deveil network removes the accumulation.
 """
 
 from __future__ import annotations
@@ -55,21 +54,19 @@ WORST_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Score:
-    """One row of the stick: means over all pictures, against their references.
+    """One row: means over all images, against their references.
 
     Attributes:
         rain: kind of rain, see `list_rains`, or the name of a folder of pairs.
-        images: number of pictures.
-        input_psnr, input_ssim: of the rainy picture; dB, 100 where it is the reference, and
-            [0, 1].
-        psnr, ssim: of the restored one.
-        worst_gain: mean of `psnr - input_psnr` over the worst 5 % of the pictures, one at
-            least.
-        unchanged: share of the pictures that came back bit for bit: of dry ones, those left
-            alone; of rainy ones, those passed through.
-        auc: how well the probability of rain tells these pictures from the dry ones of their
-            size, `dry` or `dry_256`: the area under the ROC curve, [0, 1]. None for dry ones,
-            where they were not scored, and where the network cannot tell.
+        images: number of images.
+        input_psnr, input_ssim: of the rainy image; dB (100 where it equals the reference)
+            and [0, 1].
+        psnr, ssim: of the restored image.
+        worst_gain: mean of `psnr - input_psnr` over the worst 5 % of the images, at least one.
+        unchanged: share of the images that were returned bit for bit.
+        auc: area under the ROC curve, [0, 1], of the probability of rain on these images
+            against the dry images of their size (`dry` or `dry_256`). None for dry rows, if
+            these were not scored, or if the network does not predict the probability.
     """
 
     rain: str
@@ -105,7 +102,7 @@ def score(
         photos: folder of clean photographs.
         rains: names from `list_rains`; None takes `STICK` for a derainer, `DEVEIL_ROWS` for a
             deveil network.
-        pairs: folder of rainy pictures with clean ones, see `read_pairs`, for one more row.
+        pairs: folder of rainy images with clean ones, see `read_pairs`, for one more row.
         limit: the first so many photographs and pairs by name; None takes all.
         seed: of the rain.
 
@@ -129,7 +126,7 @@ def score(
 
 
 def _measure(network: Jorder | DeveilNetwork, pairs: Sequence[Pair]) -> Tensor:
-    """What `_score_pair` gives, float64 (n, 6)."""
+    """`_score_pair` of each pair, float64 (n, 6)."""
     return torch.tensor([_score_pair(network, pair) for pair in pairs], dtype=torch.float64)
 
 
@@ -155,9 +152,9 @@ def _summarize(rain: str, values: Tensor, dry: Tensor | None) -> Score:
 
 
 def _score_pair(network: Jorder | DeveilNetwork, pair: Pair) -> list[float]:
-    """PSNR and SSIM of the rainy and of the restored picture, and whether these are equal.
+    """PSNR and SSIM of the rainy and of the restored image, and whether they are equal.
 
-    Last comes the probability of rain, NaN where the network cannot tell.
+    The last value is the probability of rain, NaN if the network does not predict it.
     """
     rainy, reference = (pixels_to_float(image) for image in pair)
     probability = None
@@ -183,13 +180,13 @@ def _psnr_and_ssim(image: Tensor, reference: Tensor) -> tuple[float, float]:
 def markdown_table(scores: Iterable[Score]) -> str:
     """The scores as a Markdown table."""
     lines = [
-        "| rain | pictures | PSNR rainy | PSNR restored | gain | worst 5 % | SSIM rainy "
+        "| rain | images | PSNR rainy | PSNR restored | gain | worst 5 % | SSIM rainy "
         "| SSIM restored | unchanged | AUC |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for s in scores:
         last = [f"{100 * s.unchanged:.1f} %", "-" if s.auc is None else f"{s.auc:.4f}"]
-        if s.rain in (DRY, DRY_SMALL):  # the input is the reference: only the harm has a value
+        if s.rain in (DRY, DRY_SMALL):  # the input is the reference
             worst = f"{s.input_psnr + s.worst_gain:.2f}"
             values = ["-", f"{s.psnr:.2f}", "-", worst, "-", f"{s.ssim:.4f}"]
         else:
@@ -206,7 +203,7 @@ def markdown_table(scores: Iterable[Score]) -> str:
 
 
 def _describe(model: str, weights: str | None) -> dict[str, Any]:
-    """Which weights these are; their iteration, where a run left its record beside them."""
+    """The weights' path and SHA-256, and the iteration if the run's record is beside them."""
     path = find_weights(weights or model)
     record = path.with_suffix(".json")
     return {
@@ -218,16 +215,16 @@ def _describe(model: str, weights: str | None) -> dict[str, Any]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `score` and the export of weights, which scores them, both take."""
+    """Options that `score` and `training.export` share."""
     parser.add_argument(
-        "--pairs", help="folder with rain/ and norain/ pictures of equal names, for one more row"
+        "--pairs", help="folder with rain/ and norain/ images of equal names, for one more row"
     )
     parser.add_argument(
         "--rains",
         nargs="+",
         choices=list_rains(),
         metavar="RAIN",
-        help=f"instead of all of the stick; out of {', '.join(list_rains())}",
+        help=f"rows to score; default: all; out of {', '.join(list_rains())}",
     )
 
 
@@ -242,7 +239,9 @@ def main(arguments: list[str] | None = None) -> int:
     add_arguments(parser)
     parser.add_argument("--photos-limit", type=int, help="only the first so many, for a quick look")
     parser.add_argument("--seed", type=int, default=VALIDATION_SEED, help="of the rain")
-    parser.add_argument("--json", type=Path, help="file that gets one line more per checkpoint")
+    parser.add_argument(
+        "--json", type=Path, help="file to append a line of JSON to for each checkpoint"
+    )
     args = parser.parse_args(arguments)
     try:
         for weights in args.weights:

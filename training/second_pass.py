@@ -1,4 +1,4 @@
-"""The second removal of streaks, after the veil is off (Fig. 10's derain-deveil-derain)."""
+"""Training images for the second deraining of derain-deveil-derain (Fig. 10)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from jorder_preproc.rain.synthesize import VISIBLE
 def take_to_second_pass(
     network: Jorder, batch: Mapping[str, Tensor], count: int
 ) -> dict[str, Tensor]:
-    """What the first pictures of a batch look like when they are derained again.
+    """Replace the first images of a batch by their derained and deveiled versions.
 
-    The network as it is takes the streaks off, Eq. 10 the veil with the transmission that
-    the batch tells. What is left of the streaks is stronger then, and drawn in another way
-    than rain is. The target loses its veil likewise; no gradient goes through the first pass.
+    The current network removes the streaks, Eq. 10 the accumulation with the transmission of
+    the batch. Deveiling amplifies the remaining streaks, which then look unlike fresh rain.
+    The target is deveiled likewise; no gradient passes through the first deraining.
 
     Args:
-        network: derains.
+        network: the derainer in training.
         batch: rainy, background float (N, 3, H, W), in [0, 1]; transmission (N, 1, H, W);
             atmospheric_light (N, 3, 1, 1); and the labels streak_map, region.
-        count: of pictures that are taken there.
+        count: number of images to replace.
 
     Returns:
-        The batch with these pictures, and their labels, in place of the first.
+        The batch with these images and their labels in the first `count` places.
     """
     first = derain(network, batch["rainy"][:count], dry="derain").background
     light, transmission = (batch[key][:count] for key in ("atmospheric_light", "transmission"))

@@ -1,9 +1,8 @@
-"""What the measuring stick measures on: rain that is never trained on, and dry photographs.
+"""The images that weights are scored on: rain that is never trained on, and dry photographs.
 
-Every row is a function of the photographs, their names and the seed alone. Each draw of another
-library starts from a number that the seed and the picture's name give: albumentations' through
-`set_random_seed`, imgaug's through its argument `seed`, and kornia's, which takes from torch's
-global generator, by seeding a fork of that.
+Every row depends on the photographs, their names and the seed alone. Other libraries are seeded
+from the seed and the image's name: albumentations by `set_random_seed`, imgaug by its argument
+`seed`, and kornia, which uses torch's global generator, within `fork_rng`.
 """
 
 from __future__ import annotations
@@ -28,21 +27,21 @@ from training.data import list_photos, read_photo
 
 DRY = "dry"
 SMALL = "_256"
-"""Ending of the rows whose photographs are JPEGs of 256x256, on which rain is put."""
+"""Suffix of rows on photographs that are resized to 256x256 and JPEG-compressed before rain."""
 DRY_SMALL = DRY + SMALL
 
 _BLUR_PX = {"drizzle": 1, "heavy": 3, "torrential": 3}
-"""Of albumentations' kinds of rain; with its default, 7, no streaks are left to see."""
+"""Blur of albumentations' rain types; with its default of 7 no streaks are visible."""
 
 _SMALL_PX = 256
 _JPEG_QUALITY = 75
 
 PutRain = Callable[[np.ndarray, int], np.ndarray]
-"""Rainy pixels of clean ones, uint8 RGB (H, W, 3), and a seed."""
+"""Adds rain to uint8 RGB (H, W, 3) pixels, given a seed."""
 
 
 class Pair(NamedTuple):
-    """A picture to restore, and what it should become.
+    """An image to restore and its target.
 
     Attributes:
         rainy, reference: uint8 RGB (3, H, W).
@@ -52,19 +51,19 @@ class Pair(NamedTuple):
     reference: Tensor
 
 
-@functools.cache  # drawn once for all checkpoints that one process scores
+@functools.cache  # drawn once for all checkpoints of one command
 def draw_pairs(
     rain: str, photos: str, seed: int, limit: int | None = None, veil_stays: bool = True
 ) -> tuple[Pair, ...]:
-    """Every photograph with one kind of rain, as 8-bit files would hold it.
+    """Every photograph with one kind of rain, rounded to 8 bits.
 
     Args:
         rain: a name from `list_rains`.
         photos: folder of clean photographs; the rain's image id is the path in it.
         seed: >= 0.
         limit: the first so many photographs by name; None takes all.
-        veil_stays: the reference is the photograph behind the veil of the preset, from which
-            the streaks alone are gone; otherwise the photograph itself.
+        veil_stays: the reference keeps the accumulation of the preset and lacks the streaks
+            alone; otherwise it is the clean photograph.
 
     Raises:
         UserError: unknown rain, no photographs, or the library that draws it is missing.
@@ -110,7 +109,7 @@ def read_pairs(folder: str, limit: int | None = None) -> tuple[Pair, ...]:
         limit: the first so many by name; None takes all.
 
     Raises:
-        UserError: no pictures, one without its partner, or partners of different sizes.
+        UserError: no images, an image without its partner, or partners of different sizes.
     """
     pairs = []
     for path in list_photos(Path(folder, "rain"))[:limit]:
@@ -126,7 +125,7 @@ def read_pairs(folder: str, limit: int | None = None) -> tuple[Pair, ...]:
 
 
 def list_rains() -> list[str]:
-    """Names of what `draw_pairs` can draw."""
+    """Names that `draw_pairs` takes."""
     return [*PRESETS, *_LIBRARIES, DRY, *(f"{kind}{SMALL}" for kind in (*PRESETS, DRY))]
 
 
@@ -141,13 +140,13 @@ def _by_preset(pixels: np.ndarray, preset: str, seed: int, name: str, veil_stays
 
 
 def _albumentations(rain_type: str) -> PutRain:
-    # would ask the network for a newer version
+    # at import it would look for a newer version online
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
         from albumentations import RandomRain
     except ImportError as error:
         raise _missing("albumentations", error) from error
-    # brightness: a darker picture is no rain, and no derainer undoes it
+    # brightness_coefficient=1: darkening is not rain, and derainers do not undo it
     transform = RandomRain(
         rain_type=rain_type, blur_value=_BLUR_PX[rain_type], brightness_coefficient=1.0, p=1.0
     )
@@ -201,11 +200,11 @@ _LIBRARIES: Mapping[str, Callable[[], PutRain]] = {
 
 _PRESETS = ("light", "heavy", "storm", "rain800", "light_256", "heavy_256")
 STICK = (*_PRESETS, *_LIBRARIES, DRY, DRY_SMALL)
-"""The rows for a derainer, but for pairs of files."""
+"""Rows for a derainer, without pairs of files."""
 
 
 def _as_small_jpeg(pixels: np.ndarray) -> np.ndarray:
-    """The middle of a picture, as a data set of small pictures would hold it."""
+    """Centre crop, resize to 256x256, JPEG round trip."""
     small = ImageOps.fit(Image.fromarray(pixels), (_SMALL_PX, _SMALL_PX), Image.Resampling.BICUBIC)
     file = io.BytesIO()
     small.save(file, "JPEG", quality=_JPEG_QUALITY)

@@ -1,4 +1,4 @@
-"""Training pictures behind a veil, for the deveil networks (Sec. 5.2, 5.3)."""
+"""Training images with rain accumulation, for the deveil networks (Sec. 5.2, 5.3)."""
 
 from __future__ import annotations
 
@@ -22,34 +22,33 @@ from training.data import DRAWS_PER_SEED, list_photos, read_photo
 
 @DATASETS.register_module()
 class VeiledPhotos(Dataset):
-    """Clean photographs behind a veil, and without it.
+    """Clean photographs with and without rain accumulation.
 
-    The paper trains with A = 1. Behind a veil of a darker light, parts of the scene are
-    brighter than A, and a network that never saw that takes off too little; so A is drawn
-    as `AccumulationPreset` has it, and the network is told what it will be told in use.
+    The paper trains with A = 1. With a darker atmospheric light, parts of the scene are
+    brighter than A, and a network that has not seen this removes too little; so A is drawn
+    from `AccumulationPreset`, and the network gets the A that it will get in use.
 
-    Item `draw` is a function of that number alone. An epoch is as many consecutive draws of
-    `DrawSampler`, those of all processes together, as there are photographs and two more.
-    Each shows every photograph once, and a purely white and a purely black picture, which
-    are the white balance of Sec. 5.2 and never have streaks.
+    Item `draw` depends on that number alone. An epoch is as many consecutive draws of
+    `DrawSampler`, over all processes, as there are photographs, plus two: each photograph
+    once, and a white and a black image without streaks, the white balance of Sec. 5.2.
 
     Args:
         photos: folder of clean photographs.
-        shape: height and width of the views, px: as much of a photograph as has these
-            proportions. How thick a veil is shows in the whole.
+        shape: height and width of the training images, px: the largest crop of these
+            proportions, resized, since accumulation is judged from the whole image.
         gamma: darkening before the veil; (1, 1) trains without low light (Fig. 11, R).
-        white_balance: add the white and the black picture.
-        depth: share of the veils that thicken with a depth, which is harder to see.
-        clear: share without veil or darkening.
-        streaks: share with streaks, as faint as those that streak removal leaves behind.
-        blacks: share of the views whose black point is moved down. Many photographs keep away
-            from black, and from such alone a network learns to leave some of every veil.
-        zoomed: share of the views that show less, down to two thirds of the height.
-        pieced: share of the views that are pieced together of two photographs.
-        varied: how often each of the changes of `vary_colours` is made. What photographs
-            look like is all that tells a dark scene from a darkened one, so not too often.
-        light_known: share of the veils of which the network is told A itself, as by a user;
-            of the others and of clear pictures it is told what `estimate_light` makes of them.
+        white_balance: add the white and the black image.
+        depth: share of the veils whose thickness follows a drawn scene depth.
+        clear: share without accumulation or darkening.
+        streaks: share with faint streaks, such as deraining leaves behind.
+        blacks: share whose black point is lowered. Many photographs have no black pixels, and
+            a network trained on these alone leaves some of the accumulation.
+        zoomed: share with a smaller crop, down to two thirds of the height.
+        pieced: share composed of two photographs side by side.
+        varied: probability of each change of `vary_colours`. Keep it small: the usual tones of
+            photographs are all that tells a darkened scene from a dark one.
+        light_known: share of the veiled images for which the network gets the true A, as
+            from a user; otherwise it gets the result of `estimate_light`.
         mixture, layers_per_preset, seed: see `LayerBank`.
 
     Raises:
@@ -88,7 +87,7 @@ class VeiledPhotos(Dataset):
         self.bank = LayerBank(mixture, layers_per_preset, seed=seed, layer_px=max(shape))
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """rainy, background float (3, H, W); atmospheric_light, as told, float (3, 1, 1)."""
+        """rainy, background float (3, H, W); atmospheric_light given to it, float (3, 1, 1)."""
         rng = np.random.default_rng(draw)
         number = self._choose(draw)
         photographed = number < len(self.photos)
@@ -121,7 +120,7 @@ class VeiledPhotos(Dataset):
         }
 
     def _choose(self, draw: int) -> int:
-        """The number of what a draw shows; every epoch has an order of its own."""
+        """Index of the photograph of a draw; every epoch is shuffled anew."""
         count = len(self.photos) + len(self.flat)
         place = draw % DRAWS_PER_SEED % count
         order = np.random.default_rng([draw - place, 0]).permutation(count)
@@ -147,12 +146,12 @@ class VeiledPhotos(Dataset):
 
 
 def vary_colours(view: Tensor, share: float, rng: np.random.Generator) -> Tensor:
-    """Other tones, another saturation and another colour of the light, each now and then.
+    """Change gamma, saturation and white balance, each with the same probability.
 
     Args:
         view: float RGB (3, H, W), in [0, 1].
-        share: how often each of them.
-        rng: draws.
+        share: the probability.
+        rng: source of all randomness.
     """
     if rng.random() < share:
         view = view ** float(np.exp(rng.uniform(-0.5, 0.5)))
@@ -165,11 +164,11 @@ def vary_colours(view: Tensor, share: float, rng: np.random.Generator) -> Tensor
 
 
 def join(first: Tensor, second: Tensor, rng: np.random.Generator) -> Tensor:
-    """A part of one view beside a part of another, left and right or above and below.
+    """Join two images at a random horizontal or vertical border.
 
     Args:
         first, second: float (3, H, W).
-        rng: draws which, and where they meet.
+        rng: source of all randomness.
     """
     axis = int(rng.integers(1, 3))
     length = first.shape[axis]
@@ -179,11 +178,11 @@ def join(first: Tensor, second: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def move_black_point(image: Tensor, share: float) -> Tensor:
-    """The darkest thousandth goes towards black by that share of its distance; white stays.
+    """Lower the black point: stretch tones so that the darkest 0.1 % of pixels move to black.
 
     Args:
         image: float RGB (3, H, W), in [0, 1].
-        share: 0 changes nothing, 1 makes that thousandth black.
+        share: 0 changes nothing, 1 makes these pixels black.
     """
     dark = image.amin(0).flatten()
     black = share * float(dark.kthvalue(1 + len(dark) // 1000).values)
@@ -191,5 +190,5 @@ def move_black_point(image: Tensor, share: float) -> Tensor:
 
 
 def fade(layer: StreakLayer, left: float, shape: tuple[int, int]) -> StreakLayer:
-    """A corner of the layer, of that height and width, with that share of its light."""
+    """The layer cropped to `shape`, with the share `left` of its light."""
     return replace(layer, light=layer.light[: shape[0], : shape[1]] * left)

@@ -1,4 +1,4 @@
-"""Ablations as a user starts them, on tiny networks, pictures and numbers of iterations."""
+"""Ablations as a user starts them, on tiny networks, images and numbers of iterations."""
 
 import itertools
 import json
@@ -252,13 +252,13 @@ def test_several_seeds_give_mean_and_deviation(photos, tmp_path):
 
 def test_built_in_photographs_do_not_overlap(tmp_path):
     folders = [
-        ablation.write_built_in_photos(tmp_path / name, pictures)
-        for name, pictures in (("a", ablation._TRAIN_PHOTOS), ("b", ablation._VAL_PHOTOS))
+        ablation.write_built_in_photos(tmp_path / name, images)
+        for name, images in (("a", ablation._TRAIN_PHOTOS), ("b", ablation._VAL_PHOTOS))
     ]
     train, val = ({p.read_bytes() for p in list_photos(folder)} for folder in folders)
     assert len(train) == 4 and len(val) == 3 and not train & val
-    with Image.open(tmp_path / "b" / "chelsea.png") as picture:
-        np.testing.assert_array_equal(np.asarray(picture), data.chelsea())
+    with Image.open(tmp_path / "b" / "chelsea.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), data.chelsea())
 
 
 def test_runs_without_photographs_of_ones_own(tmp_path):

@@ -1,4 +1,4 @@
-"""The threshold below which pictures are left alone: the rule, and the command."""
+"""The threshold below which images are left alone: the rule, and the command."""
 
 import hashlib
 import json
@@ -145,7 +145,7 @@ def test_mistakes_are_named(photos, tmp_path, capsys):
     content = path.read_bytes()
     for arguments, message in (
         ([str(path), str(photos)], "jorder_e_lite cannot tell whether it rains; use one of"),
-        ([str(path), str(tmp_path / "none")], "no pictures"),
+        ([str(path), str(tmp_path / "none")], "no images"),
         ([str(path), str(photos), "--photos-limit", "0"], "at least 1, got 0"),
         ([str(tmp_path / "no"), str(photos)], "weights must be"),
     ):

@@ -63,7 +63,7 @@ def test_validation_rain_is_the_presets(photos):
     cat = torch.from_numpy(data.chelsea()).permute(2, 0, 1) / 255
     assert torch.equal(items[0]["rainy"], cat)
     heavy = synthesize_rain(cat, "heavy", 1, "cat.png").rainy
-    # rounded to 8 bits, as a picture file would be
+    # rounded to 8 bits, as an image file would be
     assert 0.4 / 255 < (items[1]["rainy"] - heavy).abs().max() < 0.501 / 255
     assert torch.equal(items[1]["background"], cat)
 
@@ -73,7 +73,7 @@ def test_photographs_of_several_folders(photos, tmp_path):
     both = list_photos([str(photos), str(tmp_path)])
     assert [path.name for path in both] == ["cat.png", "cup.png", "rocket.png"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no pictures .* under .*empty"):
+    with pytest.raises(ValueError, match="no images .* under .*empty"):
         list_photos([str(photos), str(tmp_path / "empty")])
 
 

@@ -42,9 +42,9 @@ def test_labels_add_up(photos):
         assert values.min() >= 0 and values.max() <= 255
         torch.testing.assert_close(values, values.round(), rtol=0, atol=1e-4)  # 8 bits
     shapes = {name: tuple(value.shape[1:]) for name, value in batch.items()}
-    picture = (3, 32, 32)
+    image = (3, 32, 32)
     assert shapes == {
-        "rainy": picture, "background": picture, "streak_map": picture, "region": (32, 32),
+        "rainy": image, "background": image, "streak_map": image, "region": (32, 32),
         "raining": (), "transmission": (1, 32, 32), "atmospheric_light": (3, 1, 1),
     }  # fmt: skip
 
@@ -154,7 +154,7 @@ def test_presets_are_composed_as_the_rain_model_does(photos):
 
 
 def test_mistakes_are_named(photos):
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         patches(photos / "none")
     with pytest.raises(ValueError, match="at least 4000 x 4000"):
         patches(photos, stages=[(0, 32, 1), (5, 4000, 1)])

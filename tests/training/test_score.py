@@ -43,7 +43,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pair_folder(photos, tmp_path_factory):
-    """Pairs of five pictures, of which the k-th is k + 1 levels too bright."""
+    """Pairs of five images, of which the k-th is k + 1 levels too bright."""
     folder = tmp_path_factory.mktemp("five_pairs")
     for half in ("rain", "norain"):
         (folder / half).mkdir()
@@ -144,7 +144,7 @@ def test_pairs_of_files(pair_folder, tmp_path):
 
 
 def restore_by(monkeypatch, change):
-    """A derainer that gives `change` of the picture."""
+    """A derainer that gives `change` of the image."""
 
     def derain_pixels(network, pixels, *, tile):
         assert tile is None
@@ -157,7 +157,7 @@ def restore_by(monkeypatch, change):
 
 
 def test_gain_worst_and_unchanged_by_hand(photos, pair_folder, monkeypatch):
-    """A derainer that makes pictures two levels darker, but for those of level 103."""
+    """A derainer that makes images two levels darker, but for those of level 103."""
 
     def change(image):
         return image if (image[0, 0, 0] * 255).round() == 103 else image - 2 / 255
@@ -185,7 +185,7 @@ def test_gain_worst_and_unchanged_by_hand(photos, pair_folder, monkeypatch):
 
 
 def test_worst_twentieth_of_many(photos, tmp_path, monkeypatch):
-    """Of 40 pictures the two worst count."""
+    """Of 40 images the two worst count."""
     for half in ("rain", "norain"):
         (tmp_path / half).mkdir()
     for k in range(40):
@@ -208,7 +208,7 @@ def test_dry_pictures_left_alone(photos, monkeypatch):
 
 
 def test_auc_of_a_network_that_can_tell(photos, monkeypatch):
-    """Against the dry pictures of the same size."""
+    """Against the dry images of the same size."""
     network = network_that_sees(0.35)
     rains = ["light", "heavy_256", "dry", "dry_256"]
     light, heavy, dry, dry_small = score(network, str(photos), rains)

@@ -1,4 +1,4 @@
-"""Pictures behind a veil, the loss on them, and a training run."""
+"""Images behind a veil, the loss on them, and a training run."""
 
 import itertools
 import json
@@ -85,7 +85,7 @@ def test_every_epoch_has_one_white_and_one_black_picture(photos):
         places = set()
         draws = iter(DrawSampler(dataset, seed))
         for _ in range(20):
-            # an epoch is two photographs, one white picture and one black
+            # an epoch is two photographs, one white image and one black
             epoch = [dataset[draw] for draw in itertools.islice(draws, 4)]
             flats = [place for place, item in enumerate(epoch) if flat(item)]
             colours = [float(epoch[place]["background"].mean()) for place in flats]
@@ -188,7 +188,7 @@ def test_colours_vary_within_the_range():
 
 
 def test_loss_by_hand():
-    """alpha = 1 leaves the pictures as they are; the logarithm is of each picture."""
+    """alpha = 1 leaves the images as they are; the logarithm is of each image."""
     rainy = torch.stack([torch.full((3, 8, 8), 0.5), torch.full((3, 8, 8), 0.9)])
     target = torch.stack([torch.full((3, 8, 8), 0.3), torch.full((3, 8, 8), 0.9)])
     labels = {"background": target, "atmospheric_light": torch.ones(2, 3, 1, 1)}
