@@ -18,7 +18,7 @@ from rich.table import Table
 
 from evaluation.datasets.photos import built_in_photographs
 from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
-from jorder_preproc.derain import Derained, derain
+from jorder_preproc.functional.derain import Derained, derain
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models import load_model
 from jorder_preproc.rain import RainSample, add_rain, synthesize_rain

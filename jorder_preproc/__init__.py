@@ -1,8 +1,6 @@
 """Rain removal as a preprocessing plug-in for vision models (JORDER-E)."""
 
-# `derain` and `deveil` are functions from here on; their modules stay at hand for imports
-from jorder_preproc.derain import Derained, derain, rain_probability
-from jorder_preproc.deveil import Deveiled, deveil
+from jorder_preproc.functional import Derained, Deveiled, derain, deveil, rain_probability
 from jorder_preproc.models.jorder import build_model
 from jorder_preproc.models.variants import list_models
 from jorder_preproc.models.weights import load_deveil_model, load_model

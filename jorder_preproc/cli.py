@@ -28,8 +28,8 @@ from jorder_preproc.commands import (
     stderr,
     stdout,
 )
-from jorder_preproc.derain import derain_pixels
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import derain_pixels
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.models import (
     DeveilNetwork,

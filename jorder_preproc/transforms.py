@@ -27,7 +27,7 @@ from torch.utils.data import get_worker_info
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from jorder_preproc.derain import Dry, check_dry, derain, rain_probability
+from jorder_preproc.functional.derain import Dry, check_dry, derain, rain_probability
 from jorder_preproc.images import decode
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder

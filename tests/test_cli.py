@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from jorder_preproc import cli
 from jorder_preproc.batch import plan_jobs
 from jorder_preproc.cli import app
-from jorder_preproc.derain import derain
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import (
     build_deveil_model,
     build_model,

@@ -723,10 +723,8 @@ def test_functions_refuse_what_is_no_picture(function):
 # the package
 
 
-def test_package_exports_and_module_of_the_same_name(weights):
-    from jorder_preproc.derain import derain as from_module
-
-    assert jorder_preproc.derain is from_module and callable(from_module)
+def test_package_exports(weights):
+    assert jorder_preproc.derain is jorder_preproc.functional.derain
     assert set(jorder_preproc.__all__) <= set(dir(jorder_preproc))
     assert load_model("jorder_e_lite", weights).name == "jorder_e_lite"
     assert random_network("jorder").name in jorder_preproc.list_models()

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, l1_loss, mse_loss
 
-from jorder_preproc.derain import region_gate
-from jorder_preproc.deveil import estimate_veil, positions, remove_veil
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import region_gate
+from jorder_preproc.functional.deveil import estimate_veil, positions, remove_veil
 from jorder_preproc.models import DeveilNetwork, StageOutput
 
 _FLOOR = 1e-4

@@ -13,9 +13,9 @@ from mmengine.registry import METRICS, MODELS
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from jorder_preproc.derain import derain
-from jorder_preproc.deveil import deveil
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import derain
+from jorder_preproc.functional.deveil import deveil
 from jorder_preproc.metrics import psnr
 from jorder_preproc.models import (
     Jorder,

@@ -22,9 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jorder_preproc.derain import derain_pixels
-from jorder_preproc.deveil import deveil
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import derain_pixels
+from jorder_preproc.functional.deveil import deveil
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models import (

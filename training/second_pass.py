@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from jorder_preproc.derain import derain
-from jorder_preproc.deveil import EPSILON
+from jorder_preproc.functional.derain import derain
+from jorder_preproc.functional.deveil import EPSILON
 from jorder_preproc.models import Jorder
 from jorder_preproc.rain.synthesize import VISIBLE
 

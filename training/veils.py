@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from jorder_preproc.deveil import estimate_light
+from jorder_preproc.functional.deveil import estimate_light
 from jorder_preproc.rain import add_rain
 from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset, Range

@@ -11,8 +11,8 @@ import numpy as np
 from mmengine.registry import TRANSFORMS
 
 from jorder_preproc.atomic import atomic_path
-from jorder_preproc.derain import Dry
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import Dry
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
 from jorder_preproc.openmmlab.transforms import JorderDerain
 from jorder_preproc.transforms import Deveil

@@ -13,8 +13,8 @@ from mmengine.config import Config, ConfigDict
 
 import evaluation.downstream.cache  # noqa: F401  (registers its class)
 from evaluation.downstream.checkpoints import file_sha256
-from jorder_preproc.derain import Dry
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import Dry
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
 from jorder_preproc.openmmlab.config import derains_inputs
 from jorder_preproc.openmmlab.pipelines import (

@@ -23,8 +23,8 @@ from evaluation.figures.rainy_photos import (
     score,
     to_8_bits,
 )
-from jorder_preproc.derain import derain
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import Jorder
 from jorder_preproc.rain.identity import rain_generator
 

@@ -12,7 +12,7 @@ from evaluation.downstream.protocol import spread
 from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
 from evaluation.figures.rainy_photos import Cell, Grid, mean_scores, put_rain_on, score, to_8_bits
 from evaluation.restoration.methods import INPUT
-from jorder_preproc.derain import Step, derain
+from jorder_preproc.functional.derain import Step, derain
 from jorder_preproc.models import DeveilNetwork, Jorder
 
 ORDERS: tuple[tuple[Step, ...], ...] = (

@@ -12,7 +12,7 @@ from evaluation.datasets.photos import Loader
 from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
 from evaluation.figures.rainy_photos import Grid, mean_scores, put_rain_on, score, to_8_bits
 from evaluation.restoration.methods import INPUT
-from jorder_preproc.derain import derain
+from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import DeveilNetwork, Jorder
 from jorder_preproc.rain import RainPreset
 from jorder_preproc.rain.presets import AccumulationPreset

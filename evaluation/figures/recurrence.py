@@ -19,8 +19,8 @@ from evaluation.figures.rainy_photos import (
     to_8_bits,
 )
 from evaluation.restoration.methods import INPUT
-from jorder_preproc.derain import derain
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import Jorder
 
 if TYPE_CHECKING:

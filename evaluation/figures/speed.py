@@ -24,8 +24,8 @@ from torch import Tensor
 from evaluation.figures.rainy_photos import Cell as Value
 from evaluation.figures.rainy_photos import Grid, new_figure
 from evaluation.report.tables import MISSING
-from jorder_preproc.derain import derain
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import (
     DeveilNetwork,
     Jorder,

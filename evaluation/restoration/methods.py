@@ -14,8 +14,8 @@ from torch import Tensor
 
 from evaluation.datasets.layouts.base import check_unique, some
 from evaluation.downstream.checkpoints import file_sha256
-from jorder_preproc.derain import derain
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import list_models, load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights, shipped_models
 from jorder_preproc.picture_files import list_pictures, read_rgb

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from jorder_preproc import transforms
-from jorder_preproc.derain import Dry
+from jorder_preproc.functional.derain import Dry
 from jorder_preproc.openmmlab.pictures import change_tensor
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from mmengine.config import ConfigDict
 
 from jorder_preproc import transforms
-from jorder_preproc.derain import Dry
+from jorder_preproc.functional.derain import Dry
 from jorder_preproc.openmmlab.pipelines import (
     check_loaders,
     dataset_pipelines,

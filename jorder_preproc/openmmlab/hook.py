@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from jorder_preproc import transforms
-from jorder_preproc.derain import Dry
+from jorder_preproc.functional.derain import Dry
 from jorder_preproc.openmmlab.batch import DerainInputs, derain_next_step, derains_inputs
 from jorder_preproc.openmmlab.pipelines import (
     Outcome,

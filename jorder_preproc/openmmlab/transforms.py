@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from jorder_preproc import transforms
-from jorder_preproc.derain import Dry
+from jorder_preproc.functional.derain import Dry
 from jorder_preproc.models.jorder import Jorder
 from jorder_preproc.openmmlab.pictures import change_array
 from jorder_preproc.rain.identity import image_name

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, relu
 
-from jorder_preproc.derain import derain, region_gate
+from jorder_preproc.functional.derain import derain, region_gate
 from jorder_preproc.models import Jorder
 from jorder_preproc.models.context import ContextBlock
 from jorder_preproc.models.variants import Variant

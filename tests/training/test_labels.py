@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from jorder_preproc.derain import derain
+from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import build_model, load_model, save_weights
 from jorder_preproc.models.jorder import Jorder
 from tests.networks import random_network

@@ -14,7 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import roc_auc_score
 
 import training.score
-from jorder_preproc.derain import DerainedPixels
+from jorder_preproc.functional.derain import DerainedPixels
 from jorder_preproc.images import float_to_pixels
 from jorder_preproc.metrics import luminance
 from jorder_preproc.models import build_deveil_model, build_model, save_weights

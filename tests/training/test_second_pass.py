@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from jorder_preproc.derain import derain
+from jorder_preproc.functional.derain import derain
 from tests.networks import random_network
 from training.model import DerainTraining
 from training.second_pass import take_to_second_pass

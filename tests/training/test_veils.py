@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from skimage import data
 
-from jorder_preproc.deveil import deveil, estimate_light
+from jorder_preproc.functional.deveil import deveil, estimate_light
 from jorder_preproc.models import build_deveil_model, load_deveil_model
 from tests.networks import random_deveil_network
 from training.__main__ import main

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from evaluation.__main__ import app
 from evaluation.figures.recurrence import draw_recurrence, keep_stages, read_blocks, study_stages
 from jorder_preproc import derain, synthesize_rain
-from jorder_preproc.derain import region_gate
+from jorder_preproc.functional.derain import region_gate
 from jorder_preproc.metrics import luminance
 from tests.evaluation.pictures import photograph
 from tests.networks import random_network

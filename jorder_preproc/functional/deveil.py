@@ -1,7 +1,7 @@
 """Take the veil of rain accumulation off a picture (Sec. 5.2).
 
 `jorder_preproc.deveil` is the function of this module, not the module itself; import more
-from here as `from jorder_preproc.deveil import estimate_light`.
+from here as `from jorder_preproc.functional.deveil import estimate_light`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
 from jorder_preproc.canvas import AnyCanvas, FloatCanvas
+from jorder_preproc.functional import windows
 from jorder_preproc.images import check_image
 from jorder_preproc.models.deveil import DeveilNetwork
 
@@ -28,7 +29,6 @@ brightest thing of a rainy scene, and exposed as such."""
 THIN_VEIL = 0.05
 """Mean of 1 - alpha below which a picture counts as clear."""
 
-_PIXELS_AT_ONCE = 1 << 20
 _LIGHT_PX = 128
 _LIGHT_WINDOW = 5
 _LIGHT_SHARE = 0.01
@@ -226,7 +226,7 @@ def remove_from_canvas(
     count, height, width = source.shape
     veil = estimate_from_views(network, views)
     across = positions(width, device=veil.coefficients.device)
-    rows_at_once = max(1, _PIXELS_AT_ONCE // width)
+    rows_at_once = max(1, windows.PIXELS_AT_ONCE // width)
     for number in range(count):
         picture = slice(number, number + 1)
         own = Veil(*(part[picture] for part in veil))

@@ -1,12 +1,12 @@
 """Take the rain off a picture: pad, run, gate, crop, clamp, in one piece or tile by tile.
 
 `jorder_preproc.derain` is the function of this module, not the module itself; import more
-from here as `from jorder_preproc.derain import derain_pixels`.
+from here as `from jorder_preproc.functional.derain import derain_pixels`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
@@ -16,8 +16,10 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d, relu
 
 from jorder_preproc.canvas import AnyCanvas, FloatCanvas, PixelCanvas
-from jorder_preproc.deveil import is_veiled, remove_from_canvas
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional import windows
+from jorder_preproc.functional.deveil import is_veiled, remove_from_canvas
+from jorder_preproc.functional.windows import round_up, spans
 from jorder_preproc.images import check_image
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder
@@ -33,8 +35,6 @@ Dry = Literal["leave", "derain"]
 DEVEIL_ORDER: tuple[Step, ...] = ("derain", "deveil", "derain")
 """Sec. 5.2: the veil's removal brings out streaks that the first step did not see."""
 
-_SMALLEST_SIDE = 16
-_PIXELS_AT_ONCE = 1 << 20
 # in halos: half of the edge is overlap; smaller tiles would take many times as long
 _SMALLEST_RETRY = 4
 
@@ -300,13 +300,13 @@ def _cues(network: Jorder, source: AnyCanvas, batch: list[int], tile: int | None
     presence = network.presence
     assert presence is not None
     cell = presence.cell_px
-    halo = _round_up(presence.reach, cell)
+    halo = round_up(presence.reach, cell)
     parameter = next(network.parameters())
     _, height, width = source.shape
     rows = []
-    for row in _spans(height, tile, halo, network.multiple, network.fold):
+    for row in spans(height, tile, halo, network.multiple, network.fold):
         cells = []
-        for column in _spans(width, tile, halo, network.multiple, network.fold):
+        for column in spans(width, tile, halo, network.multiple, network.fold):
             rainy = source.read(batch, row.source, column.source).to(parameter)
             down, across = (
                 slice(span.keep.start // cell, -(-span.keep.stop // cell)) for span in (row, column)
@@ -343,39 +343,6 @@ def _derain_window(network: Jorder, rainy: Tensor, cues: Tensor | None) -> Derai
     return Derained(
         (rainy.to(precise) + change).clamp(0, 1), streak_map.to(precise), region_mask.to(precise)
     )
-
-
-class _Span(NamedTuple):
-    """One tile along one axis.
-
-    Attributes:
-        source: pixels of the picture that the network sees, padding by reflection.
-        keep: the part of these whose result counts.
-        target: where that part lies in the picture.
-    """
-
-    source: NDArray[np.intp]
-    keep: slice
-    target: slice
-
-
-def _spans(size: int, tile: int | None, halo: int, multiple: int, fold: int) -> Iterator[_Span]:
-    """Cut an axis of `size` pixels into tiles that overlap by `halo` to each side.
-
-    All starts are multiples of `multiple`, so that every tile is folded like the whole, whose
-    size is padded to a multiple of `fold`.
-    Nothing is cut off at the borders of the picture: there a tile sees what the whole does.
-    """
-    padded = _round_up(max(size, _SMALLEST_SIDE), fold)
-    # 0 1 2 3 2 1 0 1 ...; a single pixel is repeated
-    period = max(2 * (size - 1), 1)
-    position = np.arange(padded) % period
-    reflected = np.minimum(position, period - position)
-    step = padded if tile is None or tile >= padded else (tile - 2 * halo) // multiple * multiple
-    for start in range(0, size, step):
-        stop = min(start + step, size)
-        first, last = max(start - halo, 0), min(start + step + halo, padded)
-        yield _Span(reflected[first:last], slice(start - first, stop - first), slice(start, stop))
 
 
 class _Layers(NamedTuple):
@@ -440,7 +407,7 @@ def _run(
     Returns:
         The probabilities of rain, float64 (N,); None where the network cannot tell.
     """
-    halo = _round_up(network.receptive_field + GATE_WINDOW // 2, network.multiple)
+    halo = round_up(network.receptive_field + GATE_WINDOW // 2, network.multiple)
     smallest = 2 * halo + network.multiple
     if tile is not None and tile < smallest:
         raise UserError(
@@ -449,7 +416,7 @@ def _run(
         )
     count, height, width = source.shape
     longest = max(height, width)
-    pixels_at_once = _PIXELS_AT_ONCE if tile is None else tile**2
+    pixels_at_once = windows.PIXELS_AT_ONCE if tile is None else tile**2
     pictures_at_once = max(1, min(pixels_at_once // (height * width), count))
     rain = torch.empty(count, dtype=torch.float64)
     while True:
@@ -496,8 +463,8 @@ def _run_batch(
             cues = cues[raining.to(cues.device)]
     wet = [index for index, rains in zip(batch, raining.tolist(), strict=True) if rains]
     left = [index for index in batch if index not in wet]
-    for row in _spans(height, tile, halo, network.multiple, network.fold):
-        for column in _spans(width, tile, halo, network.multiple, network.fold):
+    for row in spans(height, tile, halo, network.multiple, network.fold):
+        for column in spans(width, tile, halo, network.multiple, network.fold):
             for pictures in filter(None, (wet, left)):
                 rainy = source.read(pictures, row.source, column.source)
                 if pictures is wet:
@@ -516,7 +483,3 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     # the CPU allocator raises plain RuntimeErrors
     messages = ("not enough memory", "DefaultCPUAllocator")
     return isinstance(error, torch.OutOfMemoryError) or any(m in str(error) for m in messages)
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

@@ -1,5 +1,3 @@
-import importlib
-
 import numpy as np
 import pytest
 import torch
@@ -7,20 +5,19 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from jorder_preproc import derain
-from jorder_preproc.derain import (
+from jorder_preproc.functional import windows
+from jorder_preproc.functional.derain import (
     DEVEIL_ORDER,
     GATE_WINDOW,
     Derained,
     derain_pixels,
     region_gate,
 )
-from jorder_preproc.deveil import estimate_light
+from jorder_preproc.functional.deveil import estimate_light
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder, StageOutput
 from jorder_preproc.rain.synthesize import VISIBLE
 from tests.networks import random_deveil_network, random_network
-
-module = importlib.import_module("jorder_preproc.derain")
 
 
 def picture(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -115,7 +112,7 @@ def test_half_precision_network_runs_in_its_own_precision():
 def test_batch_gives_what_single_pictures_give(network, monkeypatch):
     images = picture(5, 3, 18, 21)
     single = [derain(network, image) for image in images]
-    monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 2 * 18 * 21)
+    monkeypatch.setattr(windows, "PIXELS_AT_ONCE", 2 * 18 * 21)
     for result in (derain(network, images), derain(network, images, tile=200)):
         for index, part in enumerate(result):
             expected = torch.stack([one[index] for one in single])
@@ -124,7 +121,7 @@ def test_batch_gives_what_single_pictures_give(network, monkeypatch):
 
 def test_large_batches_run_a_few_pictures_at_a_time(network, monkeypatch):
     seen = record_windows(network, monkeypatch)
-    monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 2 * 18 * 20)
+    monkeypatch.setattr(windows, "PIXELS_AT_ONCE", 2 * 18 * 20)
     derain(network, picture(5, 3, 18, 20))
     assert [shape[0] for shape in seen] == [2, 2, 1]
 
@@ -186,23 +183,6 @@ def test_tiles_without_overlap_would_show(monkeypatch):
     monkeypatch.setattr(Jorder, "receptive_field", 4)
     tiled = derain(network, image, tile=40).background
     assert (tiled - whole).abs().max() > 1e-3
-
-
-def test_every_tile_starts_on_a_multiple_and_fits(network):
-    spans = list(module._spans(501, 200, 84, 2, 2))
-    covered = np.concatenate([np.arange(501)[span.target] for span in spans])
-    np.testing.assert_array_equal(covered, np.arange(501))
-    for span in spans:
-        assert span.source[0] % 2 == 0 and len(span.source) % 2 == 0 and len(span.source) <= 200
-        np.testing.assert_array_equal(span.source[span.keep], np.arange(501)[span.target])
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 20])
-def test_padding_reflects_like_numpy(size):
-    (span,) = module._spans(size, None, 84, 4, 4)
-    expected = np.pad(np.arange(size), (0, len(span.source) - size), mode="reflect")
-    np.testing.assert_array_equal(span.source, expected)
-    assert len(span.source) % 4 == 0 and len(span.source) >= 16
 
 
 def test_tile_too_small(network):

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from jorder_preproc import JorderDerain, derain, derain_image, rain_probability
 from jorder_preproc.cli import app
-from jorder_preproc.derain import derain_pixels
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import derain_pixels
 from jorder_preproc.models import build_model, save_weights
 from tests.networks import network_that_sees, random_deveil_network
 

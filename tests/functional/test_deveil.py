@@ -1,4 +1,3 @@
-import importlib
 import math
 
 import numpy as np
@@ -8,14 +7,18 @@ from scipy.ndimage import map_coordinates
 
 from jorder_preproc import deveil
 from jorder_preproc.canvas import FloatCanvas
-from jorder_preproc.deveil import (
+from jorder_preproc.functional import windows
+from jorder_preproc.functional.deveil import (
     EPSILON,
     LIGHT_RANGE,
     THIN_VEIL,
     Veil,
+    estimate_from_views,
     estimate_light,
+    estimate_veil,
     is_veiled,
     positions,
+    remove_from_canvas,
     remove_veil,
     veil_thickness,
 )
@@ -23,8 +26,6 @@ from jorder_preproc.models import build_deveil_model, list_deveil_models
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.rain import compose
 from tests.networks import random_deveil_network
-
-module = importlib.import_module("jorder_preproc.deveil")
 
 
 def picture(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -313,8 +314,8 @@ def test_a_thin_veil_is_none(thickness, veiled):
 def test_a_veil_seen_in_two_views_is_their_mean():
     views = [picture(2, 3, 32, 48, seed=seed) for seed in (0, 1)]
     network = random_deveil_network()
-    first, second = (module.estimate_veil(network, view) for view in views)
-    both = module.estimate_from_views(network, [FloatCanvas(view) for view in views])
+    first, second = (estimate_veil(network, view) for view in views)
+    both = estimate_from_views(network, [FloatCanvas(view) for view in views])
     for part, one, other in zip(both, first, second, strict=True):
         torch.testing.assert_close(part, (one + other) / 2)
 
@@ -332,9 +333,9 @@ def test_a_canvas_is_worked_on_some_rows_at_a_time(monkeypatch):
             seen.append((batch.start, rows.start, rows.stop))
             super().write(batch, rows, columns, values)
 
-    monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 10 * 30)
+    monkeypatch.setattr(windows, "PIXELS_AT_ONCE", 10 * 30)
     target = Recording(torch.zeros(2, 3, 37, 30))
-    module.remove_from_canvas(network, [FloatCanvas(images)], target)
+    remove_from_canvas(network, [FloatCanvas(images)], target)
     torch.testing.assert_close(target.values, expected, rtol=0, atol=1e-5)
     assert seen == [
         (number, start, min(start + 10, 37)) for number in (0, 1) for start in (0, 10, 20, 30)
