@@ -35,11 +35,12 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The shipped derainer from nothing: make train PHOTOS="DIR DIR" STREAKS=DIR VAL=DIR
-# The same again goes on after the last checkpoint.
+# The derainer from nothing: make train PHOTOS="DIR DIR" STREAKS=DIR VAL=DIR FEATURES=squeezenet1_1.pth
+# The same command again resumes from the last checkpoint. FEATURES: torchvision's weights.
 train: .venv/.demo
 	$(BIN)/python -m training configs/training/jorder_e_lite.py --photos $(PHOTOS) \
 	    --streaks $(STREAKS) --val-photos $(VAL) \
+	    $(if $(FEATURES),--cfg-options model.feature_weights=$(FEATURES)) \
 	    $(if $(wildcard work_dirs/jorder_e_lite/last_checkpoint),--resume)
 
 clean:

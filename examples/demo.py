@@ -1,4 +1,4 @@
-"""Rain on photographs, and off again: a table of PSNR and SSIM, and one sheet of pictures.
+"""Rain on photographs and deraining: a table of PSNR and SSIM, a sheet, and a page of all images.
 
     make demo
 
@@ -8,13 +8,17 @@ of them was used in training.
 
 from __future__ import annotations
 
+import base64
+import io
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+import jinja2
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from evaluation.datasets.photos import built_in_photographs
 from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
@@ -26,8 +30,26 @@ from jorder_preproc.rain import RainSample, add_rain, synthesize_rain
 DRY = "no rain"
 PRESETS = ("light", "heavy", "rain800", DRY)
 SHEET = Path("demo_output/sheet.png")
+SHOWN = (("chelsea", "light"), ("astronaut", "heavy"), ("china", "rain800"))
+"""Photographs and presets on the sheet."""
+PAGE = Path("demo_output/photographs.html")
 TITLES = ("clean", "rainy", "mask", "derained")
-WIDTH_PX = 360
+SHEET_WIDTH_PX = 640
+PAGE_WIDTH_PX = 400
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>jorder-preproc: rain on photographs</title>
+<style>
+body {font: 16px sans-serif; margin: 2em} img {width: 100%} figure {margin: 0 0 2em}
+.images {display: grid; grid-template-columns: repeat(4, 1fr); gap: 6px}
+</style>
+{% for caption, images in rows %}
+<figure><figcaption>{{ caption }}</figcaption><div class="images">
+{% for title, image in zip(titles, images) %}
+<div>{{ title }}<img src="{{ image }}" alt="{{ title }}"></div>
+{% endfor %}</div></figure>
+{% endfor %}</html>
+"""
 
 
 class Result(NamedTuple):
@@ -57,23 +79,43 @@ def score(preset: str, results: list[Result]) -> list[str]:
     return row
 
 
-def draw_results(results: list[Result]) -> Image.Image:
-    """A row per result: clean | rainy | mask | derained."""
+def describe(result: Result) -> str:
+    """Name, preset, and PSNR before and after."""
+    before = float(psnr(result.sample.rainy, result.sample.background))
+    after = float(psnr(result.derained.background, result.sample.background))
+    change = f"{after:.2f} dB" if result.preset == DRY else f"{before:.2f} dB -> {after:.2f} dB"
+    return f"{result.photograph}, {result.preset}: {change}"
+
+
+def draw_sheet_of_three(results: list[Result]) -> Image.Image:
+    """A row for each of `SHOWN`: rainy | derained."""
+    by_name = {(r.photograph, r.preset): r for r in results}
+    rows = []
+    for result in (by_name[shown] for shown in SHOWN):
+        images = (result.sample.rainy, result.derained.background)
+        thumbnails = [to_thumbnail(image, SHEET_WIDTH_PX) for image in images]
+        rows.append(list(zip(thumbnails, (describe(result), ""), strict=True)))
+    return draw_sheet(("rainy", "derained"), rows)
+
+
+def render_page(results: list[Result]) -> str:
+    """An HTML page with all results, the images inside it."""
     rows = []
     for r in results:
-        before = float(psnr(r.sample.rainy, r.sample.background))
-        after = float(psnr(r.derained.background, r.sample.background))
-        change = f"{after:.2f} dB" if r.preset == DRY else f"{before:.2f} dB -> {after:.2f} dB"
-        captions = [f"{r.photograph}, {r.preset}: {change}", "", "", ""]
-        pictures = (
+        images = (
             r.sample.background,
             r.sample.rainy,
             r.derained.region_mask,
             r.derained.background,
         )
-        thumbnails = [to_thumbnail(picture, WIDTH_PX) for picture in pictures]
-        rows.append(list(zip(thumbnails, captions, strict=True)))
-    return draw_sheet(TITLES, rows)
+        rows.append((describe(r), [_data_uri(image) for image in images]))
+    return jinja2.Template(_PAGE, autoescape=True).render(titles=TITLES, rows=rows, zip=zip)
+
+
+def _data_uri(image: Tensor) -> str:
+    file = io.BytesIO()
+    to_thumbnail(image, PAGE_WIDTH_PX).save(file, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def main() -> None:
@@ -102,9 +144,11 @@ def main() -> None:
     console.print(table)
 
     SHEET.parent.mkdir(exist_ok=True)
-    draw_results(results).save(SHEET)
-    console.print(f"{len(results) / seconds:.1f} pictures per second derained on the CPU.")
-    console.print(f"clean | rainy | mask | derained: {SHEET.resolve()}", soft_wrap=True)
+    draw_sheet_of_three(results).save(SHEET)
+    PAGE.write_text(render_page(results), encoding="utf-8")
+    console.print(f"{len(results) / seconds:.1f} images per second derained on the CPU.")
+    console.print(f"rainy | derained: {SHEET.resolve()}", soft_wrap=True)
+    console.print(f"all {len(results)} images: {PAGE.resolve()}", soft_wrap=True)
 
 
 if __name__ == "__main__":
