@@ -2,24 +2,14 @@
 
 import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from evaluation.report.html import write_report
+from tests.evaluation.browser import CHROMIUM, browse
 from tests.evaluation.report.example import classification, detection, segmentation, with_samples
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--disable-dev-shm-usage", "--hide-scrollbars"),
-)
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium to open the page in: apt-get install chromium"
@@ -32,13 +22,6 @@ def folder(tmp_path_factory):
     results = [with_samples(classification(40), folder), segmentation(), detection()]
     write_report(results, folder)
     return folder
-
-
-def browse(page, profile, *arguments):
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *arguments, page.as_uri()]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=180)
-    assert run.returncode == 0, run.stderr[-2000:]
-    return run.stdout
 
 
 def dump_after(script, folder, tmp_path):
