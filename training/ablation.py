@@ -1,9 +1,10 @@
 """`python -m training.ablation --table N --out DIR`: train and score the paper's ablations.
 
-Tables 6, 7, 8, 9 and 13 of Sec. 6.3, and as 21 the recurrences of Figs. 21 and 22. All rows are
-trained with the same seed, patches and number of iterations, and their last weights are scored on
-photographs that were not trained on. Finished rows are skipped, an interrupted row continues from
-its last checkpoint, and networks that several tables share are trained once.
+Tables 6, 7, 8, 9 and 13 of Sec. 6.3, as 1 the networks of Tables 1 and 2 that the paper trains,
+as 21 the recurrences of Figs. 21 and 22. All rows share seed, patches and number
+of iterations, and their last weights are scored on photographs that were not trained on. Finished
+rows are skipped, an interrupted row continues from its last checkpoint, and networks that several
+tables share are trained once. `--curves` draws Figs. 17 to 19 from the runs of Tables 6 and 7.
 
 As in the paper, the networks are trained and scored without the gate of `derain`, with the squared
 error as loss, which only Table 13 replaces by the absolute error.
@@ -34,6 +35,8 @@ from jorder_preproc.errors import UserError
 from jorder_preproc.models.variants import Variant
 from jorder_preproc.rain import PRESETS
 from training.__main__ import set_iterations
+from training.baselines import BASELINES
+from training.curves import write_curves
 from training.score import score
 
 CONFIG = Path(__file__).parents[1] / "configs" / "training" / "jorder_e_lite.py"
@@ -44,6 +47,7 @@ RECURRENCES = (1, 2, 3, 4, 5)
 """Numbers K of blocks; the paper's go to about 9."""
 
 _CHECKPOINT_EVERY = 250
+_SCORES = 12  # of a curve
 _LOSS = {"distance": "l2", "streak_weight": 0.01, "mask_weight": 0.001, "gated": False}
 _RAW_LOSS = {"streak_weight": 0.0, "mask_weight": 0.0}  # it predicts no S and R
 _ONE_PATH = ((1, 1),)
@@ -57,11 +61,13 @@ class Network:
         variant: fields of `Variant`.
         loss: arguments of `DerainTraining`.
         depth: factor on the number of blocks; `blocks` in `variant` overrides it.
+        baseline: it is this network of `training.baselines`, and nothing of JORDER.
     """
 
     variant: Mapping[str, Any] = field(default_factory=dict)
     loss: Mapping[str, Any] = field(default_factory=dict)
     depth: int = 1
+    baseline: bool = False
 
 
 NETWORKS: dict[str, Network] = {
@@ -90,6 +96,7 @@ NETWORKS: dict[str, Network] = {
         )
         for blocks in RECURRENCES
     },
+    **{name: Network(baseline=True) for name in BASELINES},
 }
 
 
@@ -126,6 +133,76 @@ class Table:
 
 
 TABLES: dict[int, Table] = {
+    1: Table(
+        "Methods that the paper trains",
+        [
+            Row(
+                "SRCNN",
+                "SRCNN",
+                {
+                    "Rain12": (34.41, 0.9421),
+                    "Rain100L": (32.63, 0.9392),
+                    "Rain100H": (18.29, 0.6124),
+                    "Rain800": (25.10, 0.8232),
+                },
+            ),
+            Row(
+                "DetailNet",
+                "DetailNet",
+                {
+                    "Rain12": (35.31, 0.9485),
+                    "Rain100L": (33.50, 0.9444),
+                    "Rain100H": (20.12, 0.6351),
+                    "Rain800": (25.22, 0.8228),
+                },
+            ),
+            Row(
+                "JORDER-",
+                "RSB",
+                {
+                    "Rain12": (35.86, 0.9534),
+                    "Rain100L": (35.41, 0.9632),
+                    "Rain100H": (20.79, 0.5978),
+                    "Rain800": (25.61, 0.8378),
+                },
+            ),
+            Row(
+                "JORDER",
+                "RSBD",
+                {
+                    "Rain12": (36.02, 0.9612),
+                    "Rain100L": (36.11, 0.9741),
+                    "Rain100H": (22.15, 0.6736),
+                    "Rain800": (26.03, 0.8501),
+                },
+            ),
+            Row(
+                "JORDER-R",
+                "JORDER-R",
+                {
+                    "Rain12": (36.21, 0.9644),
+                    "Rain100L": (36.62, 0.9820),
+                    "Rain100H": (23.45, 0.7490),
+                    "Rain800": (26.73, 0.8683),
+                },
+            ),
+            Row(
+                "JORDER-E",
+                "L1",
+                {
+                    "Rain12": (36.14, 0.9593),
+                    "Rain100L": (37.10, 0.9795),
+                    "Rain100H": (24.54, 0.8024),
+                    "Rain800": (27.08, 0.8716),
+                },
+            ),
+        ],
+        [
+            "SRCNN and DetailNet have the sizes of their papers, whatever C and K.",
+            "The paper's table calls two rows JORDER-R; the first one is JORDER-.",
+        ],
+        where="Tables 1 and 2",
+    ),
     6: Table(
         "Order of prediction",
         [
@@ -317,19 +394,26 @@ def build_variant(network: str, settings: Settings) -> Variant:
     return replace(Variant(channels=settings.channels, blocks=blocks, stages=1), **row.variant)
 
 
-def build_config(network: str, seed: int, settings: Settings, photos: Path, run: Path) -> Config:
+def build_config(
+    network: str, seed: int, settings: Settings, photos: Path, val_photos: Path, run: Path
+) -> Config:
     """Config of the shipped network with a row's network and loss, without validation.
 
     As in the paper, training has a single kind of rain and no other degradation. float32.
     """
-    config = Config.fromfile(CONFIG)
+    config = Config.fromfile(
+        CONFIG, format_python_code=False
+    )  # which takes longer than a short run
     set_iterations(config, settings.iterations)
-    config.model = dict(
-        type="DerainTraining",
-        name=network,
-        variant=asdict(build_variant(network, settings)),
-        **{**_LOSS, **NETWORKS[network].loss},
-    )
+    if NETWORKS[network].baseline:
+        config.model = dict(type="BaselineTraining", name=network)
+    else:
+        config.model = dict(
+            type="DerainTraining",
+            name=network,
+            variant=asdict(build_variant(network, settings)),
+            **{**_LOSS, **NETWORKS[network].loss},
+        )
     config.train_dataloader.sampler.seed = config.randomness.seed = seed
     # replaced, not merged: the shipped network's mixture would stay
     config.train_dataloader.dataset = dict(
@@ -340,7 +424,10 @@ def build_config(network: str, seed: int, settings: Settings, photos: Path, run:
         layers_per_preset=config.train_dataloader.dataset.layers_per_preset,
     )
     config.optim_wrapper.type = "OptimWrapper"
-    config.custom_hooks = []
+    every = max(settings.iterations // _SCORES, 1)
+    config.custom_hooks = [
+        dict(type="RecordCurve", photos=str(val_photos), rain=settings.rain, every=every)
+    ]
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
     checkpoint = config.default_hooks.checkpoint
     checkpoint.pop("save_best")
@@ -356,7 +443,7 @@ def train_and_score(
     network: str, seed: int, settings: Settings, photos: Path, val_photos: Path, run: Path
 ) -> Result:
     """Train one network in the folder `run`, resuming if possible, and score its last weights."""
-    runner = Runner.from_cfg(build_config(network, seed, settings, photos, run))
+    runner = Runner.from_cfg(build_config(network, seed, settings, photos, val_photos, run))
     runner.train()
     trained = runner.model.network.eval().requires_grad_(False)
     (scores,) = score(trained, str(val_photos), [settings.rain])
@@ -601,7 +688,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     which = "; ".join(f"{number}: {table.where}" for number, table in TABLES.items() if table.where)
-    parser.add_argument("--table", type=int, required=True, choices=list(TABLES), help=which)
+    made = parser.add_mutually_exclusive_group(required=True)
+    made.add_argument("--table", type=int, choices=list(TABLES), help=which)
+    made.add_argument("--curves", action="store_true", help="draw curves.png from runs in --out")
     parser.add_argument("--out", type=Path, required=True, help="folder of runs and tables")
     parser.add_argument("--rows", nargs="+", help="names as in the table; default: all")
     parser.add_argument("--seeds", type=_positive, default=1, help="trainings per row (1)")
@@ -627,6 +716,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     args = parse_args(arguments)
     try:
+        if args.curves:
+            print(write_curves(args.out))
+            return 0
         for name in ("photos", "val_photos"):
             value = getattr(args, name)
             if value != BUILT_IN and not Path(value).is_dir():

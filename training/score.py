@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain_pixels
@@ -35,6 +35,7 @@ from jorder_preproc.models import (
     load_model,
 )
 from jorder_preproc.models.weights import find_weights
+from training.baselines import restore
 from training.calibrate import auc
 from training.stick import (
     DRY,
@@ -88,7 +89,7 @@ def load_network(name: str, weights: str | None) -> Jorder | DeveilNetwork:
 
 
 def score(
-    network: Jorder | DeveilNetwork,
+    network: nn.Module,
     photos: str,
     rains: Sequence[str] | None = None,
     pairs: str | None = None,
@@ -98,7 +99,8 @@ def score(
     """Score a network, one row per kind of rain.
 
     Args:
-        network: a derainer or a deveil network.
+        network: a derainer, a deveil network, or a module that maps rainy (N, 3, H, W) to the
+            background.
         photos: folder of clean photographs.
         rains: names from `list_rains`; None takes `STICK` for a derainer, `DEVEIL_ROWS` for a
             deveil network.
@@ -111,7 +113,7 @@ def score(
     """
     if limit is not None and limit < 1:
         raise UserError(f"the number of photographs must be at least 1, got {limit}")
-    derains = isinstance(network, Jorder)
+    derains = not isinstance(network, DeveilNetwork)
     measured = [
         (rain, _measure(network, draw_pairs(rain, photos, seed, limit, veil_stays=derains)))
         for rain in rains or (STICK if derains else DEVEIL_ROWS)
@@ -125,7 +127,7 @@ def score(
     ]
 
 
-def _measure(network: Jorder | DeveilNetwork, pairs: Sequence[Pair]) -> Tensor:
+def _measure(network: nn.Module, pairs: Sequence[Pair]) -> Tensor:
     """`_score_pair` of each pair, float64 (n, 6)."""
     return torch.tensor([_score_pair(network, pair) for pair in pairs], dtype=torch.float64)
 
@@ -151,7 +153,7 @@ def _summarize(rain: str, values: Tensor, dry: Tensor | None) -> Score:
     )
 
 
-def _score_pair(network: Jorder | DeveilNetwork, pair: Pair) -> list[float]:
+def _score_pair(network: nn.Module, pair: Pair) -> list[float]:
     """PSNR and SSIM of the rainy and of the restored image, and whether they are equal.
 
     The last value is the probability of rain, NaN if the network does not predict it.
@@ -162,8 +164,10 @@ def _score_pair(network: Jorder | DeveilNetwork, pair: Pair) -> list[float]:
         derained = derain_pixels(network, pair.rainy.permute(1, 2, 0).numpy(), tile=None)
         pixels = torch.from_numpy(derained.background).permute(2, 0, 1)
         probability = derained.rain_probability
-    else:
+    elif isinstance(network, DeveilNetwork):
         pixels = float_to_pixels(deveil(network, rainy).background, torch.uint8)
+    else:
+        pixels = float_to_pixels(restore(network, rainy), torch.uint8)
     restored = pixels_to_float(pixels)
     return [
         *_psnr_and_ssim(rainy, reference),

@@ -18,6 +18,7 @@ from jorder_preproc.models import Jorder
 from jorder_preproc.models.variants import Variant
 from training import ablation
 from training.ablation import BUILT_IN, NETWORKS, TABLES, Settings, build_variant, main
+from training.curves import draw_curves, mean_curves
 from training.data import RainyPhotos, list_photos
 from training.model import DerainTraining
 
@@ -96,6 +97,8 @@ def interrupt_after(losses, monkeypatch):
 @pytest.mark.parametrize(
     ("number", "names", "paper"),
     [
+        (1, "SRCNN|DetailNet|JORDER-|JORDER|JORDER-R|JORDER-E",
+         ("SRCNN", "Rain100H", 18.29, 0.6124)),
         (6, "RSB|PAR|SRB|RAW|RAW, as deep as RSB", ("SRB", "Rain20L", 34.28, 0.9593)),
         (7, "PAR|PARD|RSB|RSBD", ("RSBD", "Rain100H", 22.15, 0.6736)),
         (8, "w/o CDC|CDC (parallel)|CDC (sequential)",
@@ -136,7 +139,9 @@ def test_parameters_by_hand(finished):
 
 
 def test_networks_are_what_the_paper_compares():
-    variants = {name: build_variant(name, DEFAULT) for name in NETWORKS}
+    variants = {
+        name: build_variant(name, DEFAULT) for name, row in NETWORKS.items() if not row.baseline
+    }
     counts = {
         name: sum(p.numel() for p in Jorder(name, variant=variant).parameters())
         for name, variant in variants.items()
@@ -194,6 +199,43 @@ def test_rows_see_the_same_patches_and_begin_alike(photos, tmp_path, monkeypatch
     assert not torch.equal(seen["RSB"][0], seen["RSB"][1])
 
 
+def test_the_last_point_of_a_curve_is_the_result(finished):
+    for network in ("RSB", "SRCNN"):
+        run = finished / "runs" / f"{network}_seed0"
+        curve = json.loads((run / "curve.json").read_text())
+        assert list(curve) == ["1", "2", "3", "4"]
+        result = json.loads((run / "result.json").read_text())
+        assert curve["4"] == pytest.approx([result["psnr"], result["ssim"]], abs=1e-9)
+        assert curve["4"] != curve["1"]
+
+
+def test_curves_are_drawn_from_the_runs(finished, capsys):
+    assert main(["--curves", "--out", str(finished)]) == 0
+    assert capsys.readouterr().out.strip() == str(finished / "curves.png")
+    means = json.loads((finished / "curves.json").read_text())
+    assert set(means) == {"PAR", "PARD", "RSB", "RSBD", "SRB", "RAW"}
+    assert means["RSB"] == json.loads((finished / "runs" / "RSB_seed0" / "curve.json").read_text())
+    figure = draw_curves({"RSB": {1: (20.0, 0.5), 3: (22.0, 0.7)}, "SRB": {1: (19.0, 0.4)}})
+    lines = [[(line.get_label(), *line.get_ydata()) for line in axes.lines] for axes in figure.axes]
+    assert lines == [
+        [("RSB", 20.0, 22.0)], [("RSB", 0.5, 0.7)],
+        [("RSB", 20.0, 22.0), ("SRB", 19.0)], [("RSB", 0.5, 0.7), ("SRB", 0.4)],
+    ]  # fmt: skip
+
+
+def test_curves_are_means_over_seeds(tmp_path):
+    for seed, values in enumerate(({"2": [20, 0.5], "4": [22, 0.7]}, {"2": [21, 0.6]})):
+        run = tmp_path / "runs" / f"RSB_seed{seed}"
+        run.mkdir(parents=True)
+        (run / "curve.json").write_text(json.dumps(values))
+    assert mean_curves(tmp_path) == {"RSB": {2: pytest.approx((20.5, 0.55))}}
+
+
+def test_curves_without_runs(tmp_path, capsys):
+    assert main(["--curves", "--out", str(tmp_path)]) == 2
+    assert "has no runs of PAR, PARD, RSB, RSBD, SRB, RAW; train them" in capsys.readouterr().err
+
+
 def test_an_interrupted_row_ends_as_an_uninterrupted_one(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "_CHECKPOINT_EVERY", 1)
     whole, cut = (tmp_path / name for name in ("whole", "cut"))
@@ -210,6 +252,8 @@ def test_an_interrupted_row_ends_as_an_uninterrupted_one(photos, tmp_path, monke
             row.pop("seconds_per_iteration")
         table.pop("command")
     assert tables[0] == tables[1]
+    curves = [(out / "runs" / "RSB_seed0" / "curve.json").read_text() for out in (whole, cut)]
+    assert curves[0] == curves[1]
     assert [row["row"] for row in tables[1]["rows"]] == ["RSB", "PAR"]
 
 
@@ -225,7 +269,7 @@ def test_finished_rows_are_not_trained_again(finished, photos, monkeypatch):
 
 def test_tables_share_networks(finished):
     """JORDER- of Table 9 is RSB of Table 6."""
-    assert len(list(finished.glob("runs/*/result.json"))) == len(NETWORKS) == 19
+    assert len(list(finished.glob("runs/*/result.json"))) == len(NETWORKS) == 21
     first, second = read_table(finished, 6)["rows"][0], read_table(finished, 9)["rows"][0]
     assert (first["row"], second["row"]) == ("RSB", "JORDER-")
     assert first["psnr"] == second["psnr"]
