@@ -5,6 +5,14 @@ from jorder_preproc.models.jorder import Jorder
 from tests.networks import random_network
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unformatted_configs():
+    """MMEngine formats the config of every run with yapf, which takes longer than a short run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **_: (text, True))
+        yield
+
+
 @pytest.fixture(scope="session")
 def network() -> Jorder:
     return random_network("jorder_e_lite")

@@ -401,9 +401,7 @@ def build_config(
 
     As in the paper, training has a single kind of rain and no other degradation. float32.
     """
-    config = Config.fromfile(
-        CONFIG, format_python_code=False
-    )  # which takes longer than a short run
+    config = Config.fromfile(CONFIG)
     set_iterations(config, settings.iterations)
     if NETWORKS[network].baseline:
         config.model = dict(type="BaselineTraining", name=network)
