@@ -17,6 +17,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from PIL import Image
 from rich.console import Console
 
+from evaluation.datasets.subsets import spread
 from evaluation.downstream.checkpoints import file_sha256
 from evaluation.downstream.conditions import CONDITIONS, Derain, Rain
 from evaluation.downstream.published_scores import check_clean
@@ -54,7 +55,6 @@ class Plan:
 
     Attributes:
         task: `classification`, `segmentation` or `detection`.
-        title: of the table.
         model: name of the model, as `check_clean` knows it.
         data: name of the data set.
         root: its folder.
@@ -64,13 +64,12 @@ class Plan:
         rain, derain: see `evaluation.downstream.conditions`.
         limit: at most so many images, evenly spread over the data set; None takes all.
         skip_unreadable: count images that cannot be read and leave them out everywhere.
-        check_clean: stop where a known model misses its published clean score.
+        check_reference: stop where a known model misses its published clean score.
         samples: pictures to show, evenly spread.
         coco: for detection, COCO's AP too.
     """
 
     task: str
-    title: str
     model: str
     data: str
     root: str
@@ -81,7 +80,7 @@ class Plan:
     derain: Derain
     limit: int | None = None
     skip_unreadable: bool = False
-    check_clean: bool = True
+    check_reference: bool = True
     samples: int = 6
     coco: bool = False
 
@@ -106,7 +105,7 @@ def evaluate(
     """
     dataset = build_dataset(subject.cfg)
     classes = tuple(dataset.metainfo["classes"])
-    indices = spread(len(dataset), plan.limit)
+    indices = spread(range(len(dataset)), plan.limit)
     unreadable = find_unreadable(dataset, indices, console) if plan.skip_unreadable else {}
     indices = [index for index in indices if index not in unreadable]
     if not indices:
@@ -119,9 +118,7 @@ def evaluate(
     def score(condition: str) -> None:
         records[condition] = stores[condition].load(indices)
         scores[condition] = SCORE[plan.task](records[condition], len(classes))
-        if hasattr(module, "check_with_host"):
-            module.check_with_host(records[condition], scores[condition], classes)
-        if condition == "clean" and plan.check_clean:
+        if condition == "clean" and plan.check_reference:
             check_clean(plan.task, plan.model, len(indices), scores["clean"].metrics)
 
     for condition in CONDITIONS:
@@ -138,7 +135,7 @@ def evaluate(
         metrics |= {name: _plain_metric(name, found) for name in found["clean"]}
     return table.Results(
         task=plan.task,
-        title=plan.title,
+        title=f"{plan.model} on {plan.data}",
         command=plan.command,
         dataset=table.Dataset(
             name=plan.data,
@@ -177,13 +174,6 @@ def evaluate(
         samples=_samples(subject, indices, records, plan, module, classes),
         origins=_origins(stores, indices),
     )
-
-
-def spread(total: int, limit: int | None) -> list[int]:
-    """At most `limit` of the numbers below `total`, evenly spread; None takes all."""
-    if limit is None or limit >= total:
-        return list(range(total))
-    return [number * total // limit for number in range(limit)]
 
 
 def _metric(name: str, scores: Mapping[str, Scores], images: int) -> table.Metric:
@@ -258,7 +248,7 @@ def _samples(
     folder = plan.out / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     samples = []
-    for position in spread(len(indices), plan.samples):
+    for position in spread(range(len(indices)), plan.samples):
         index = indices[position]
         said = {name: records[name][position] for name in CONDITIONS}
         files, rain = {}, {}

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluation.figures.rainy_photos import put_rain_on
 from mmengine.config import Config
 
 from evaluation.datasets.photos import find_photographs
 from evaluation.downstream.conditions import CONDITIONS, Derain, Rain, apply_condition
 from evaluation.downstream.runner import build_dataset, condition_config, find_source, load_image
 from evaluation.downstream.tasks.classification import make_subject
-from evaluation.figures.rainy_photos import put_rain_on
 from jorder_preproc import rain_image, synthesize_rain
 from tests.evaluation.pictures import photograph
 
