@@ -17,7 +17,7 @@ import typer
 from mmengine.dist import barrier, is_main_process
 
 from evaluation.cli.options import (
-    Derainer,
+    DerainerName,
     DerainerWeights,
     DeveilWeights,
     Device,
@@ -33,18 +33,16 @@ from evaluation.cli.options import (
 )
 from evaluation.datasets.checks import examine
 from evaluation.datasets.synthetic.dataset import SIZES, write_dataset
-from evaluation.downstream.conditions import Derain, Rain
+from evaluation.downstream.conditions import check_derainer
 from evaluation.downstream.protocol import Plan, evaluate
 from evaluation.downstream.published_scores import SET_SIZES
 from evaluation.downstream.runner import Subject
 from evaluation.downstream.tasks import classification
 from evaluation.report.html import gather_samples, write_report
-from evaluation.report.schema import from_json
+from evaluation.report.schema import Derainer, Rain, Task, from_json
 from evaluation.report.tables import terminal_table
 from jorder_preproc.commands import Dry, DryOption, check_output, stderr, stdout
 from jorder_preproc.errors import UserError
-from jorder_preproc.models import load_deveil_model, load_model
-from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import get_preset
 from jorder_preproc.transforms import Deveil
@@ -74,7 +72,7 @@ class TableOptions:
         int | None, typer.Option(min=1, max=5, help="In place of --preset: severity_1 to _5.")
     ] = None
     seed: Seed = 0
-    derainer: Derainer = "jorder_e_lite"
+    derainer: DerainerName = "jorder_e_lite"
     derainer_weights: DerainerWeights = None
     deveil: Annotated[
         Literal["off", "on", "auto"],
@@ -118,23 +116,18 @@ class TableOptions:
         start(self.launcher, self.device)
         if self.severity is not None and self.preset != "heavy":
             raise UserError("give --preset or --severity, not both")
-        if self.deveil_weights is not None and self.deveil == "off":
-            raise UserError("--deveil-weights are for --deveil on or auto; give one of these, too")
-        get_preset(self.rain().preset)
-        load_model(self.derainer, self.derainer_weights)
-        if self.deveil != "off":
-            load_deveil_model(self.deveil_weights or DEVEIL_WEIGHTS)
-        self.derain()
+        get_preset(self.make_rain().preset)
+        check_derainer(self.make_derainer())
         output_folder(self.out, task)
 
-    def rain(self) -> Rain:
+    def make_rain(self) -> Rain:
         """The rain of the rainy conditions."""
         preset = self.preset if self.severity is None else f"severity_{self.severity}"
         return Rain(preset, self.seed)
 
-    def derain(self) -> Derain:
+    def make_derainer(self) -> Derainer:
         """The derainer of the derained conditions."""
-        return Derain(
+        return Derainer(
             self.derainer,
             _text(self.derainer_weights),
             self.where,
@@ -148,7 +141,6 @@ class TableOptions:
 @app.command("classification")
 @expand_options
 def classification_command(
-    options: TableOptions,
     data: _Data = None,
     model: Annotated[
         str | None,
@@ -167,6 +159,8 @@ def classification_command(
     std: Annotated[
         tuple[float, float, float] | None, typer.Option(help="RGB, in [0, 1]; default: its own.")
     ] = None,
+    *,
+    options: TableOptions,
 ) -> None:
     """Top-1, top-5 and top-10 accuracy of an image classifier (Table 4) on ImageNet validation.
 
@@ -204,10 +198,11 @@ def classification_command(
 @app.command()
 @expand_options
 def segmentation(
-    options: TableOptions,
     config: Annotated[Path | None, typer.Argument(help="Config of mmseg.")] = None,
     checkpoint: Annotated[Path | None, typer.Argument(help="Its weights.")] = None,
     data: _Data = None,
+    *,
+    options: TableOptions,
 ) -> None:
     """Mean IoU and pixel accuracy of an mmseg segmenter (Table 5), on ADE20K for example.
 
@@ -220,11 +215,12 @@ def segmentation(
 @app.command()
 @expand_options
 def detection(
-    options: TableOptions,
     config: Annotated[Path | None, typer.Argument(help="Config of mmdet.")] = None,
     checkpoint: Annotated[Path | None, typer.Argument(help="Its weights.")] = None,
     data: _Data = None,
     coco: Annotated[bool, typer.Option("--coco", help="COCO-style AP, too.")] = False,
+    *,
+    options: TableOptions,
 ) -> None:
     """VOC 2007 mAP of an mmdet detector (Table 5).
 
@@ -284,7 +280,7 @@ def doctor(
 
 
 def _run_config(
-    task: str,
+    task: Task,
     options: TableOptions,
     config: Path | None,
     checkpoint: Path | None,
@@ -306,7 +302,7 @@ def _run_config(
 
 
 def _run_built_in(
-    task: str, options: TableOptions, batch_size: int = 1, coco: bool = False
+    task: Task, options: TableOptions, batch_size: int = 1, coco: bool = False
 ) -> None:
     """Evaluate the built-in model of a task on the built-in scenes."""
     root = output_folder(options.out, task) / "scenes"
@@ -330,7 +326,7 @@ def _run_built_in(
 
 
 def _run(
-    task: str,
+    task: Task,
     options: TableOptions,
     subject: Subject,
     model: str,
@@ -354,8 +350,8 @@ def _run(
         whole=None if built_in else SET_SIZES[task],
         command=command_line(),
         out=out,
-        rain=options.rain(),
-        derain=options.derain(),
+        rain=options.make_rain(),
+        derainer=options.make_derainer(),
         limit=options.limit,
         skip_unreadable=options.skip_unreadable,
         check_reference=not options.skip_reference_check,

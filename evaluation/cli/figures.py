@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from evaluation.cli.options import (
-    Derainer,
+    DerainerName,
     DerainerWeights,
     DeveilWeights,
     Device,
@@ -71,7 +71,7 @@ app.add_typer(
 class CommonOptions:
     """Options of all figures."""
 
-    derainer: Derainer = "jorder_e_lite"
+    derainer: DerainerName = "jorder_e_lite"
     limit: Limit = None
     device: Device = None
     out: Out = None

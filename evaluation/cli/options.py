@@ -29,7 +29,7 @@ Out = Annotated[
 ]
 Preset = Annotated[str, typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the rain; same seed and image name, same rain.")]
-Derainer = Annotated[str, typer.Option(help="Derainer; `jorder models` lists them.")]
+DerainerName = Annotated[str, typer.Option(help="Derainer; `jorder models` lists them.")]
 DerainerWeights = Annotated[
     Path | None, typer.Option(help="Weights of the derainer (safetensors); default: the shipped.")
 ]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from evaluation.downstream.host_config import read_config
-from evaluation.downstream.records import Record
 from evaluation.downstream.runner import Subject
+from evaluation.metrics.base import Record
 from evaluation.report.overlays import draw_boxes
 
 _SHOWN_SCORE = 0.3
@@ -23,7 +23,7 @@ def make_subject(config: str, checkpoint: str, data: str | None = None) -> Subje
 
 
 def record(sample: Any, classes: Sequence[str]) -> Record:
-    """Boxes of one picture, found and true."""
+    """Predicted and target boxes of one image."""
     found, true, ignored = sample.pred_instances, sample.gt_instances, sample.ignored_instances
     boxes = [_corners(true.bboxes), _corners(ignored.bboxes)]
     labels = [_whole(part.labels).reshape(-1) for part in (true, ignored)]
@@ -37,18 +37,18 @@ def record(sample: Any, classes: Sequence[str]) -> Record:
     }
 
 
-def truth(record: Record, classes: Sequence[str]) -> str:
-    """What is in the picture, in words."""
+def describe_target(record: Record, classes: Sequence[str]) -> str:
+    """The counted target boxes, by class."""
     return _count(record["true_labels"][~record["true_ignored"]], classes)
 
 
-def said(record: Record, classes: Sequence[str]) -> str:
-    """What was found in the picture, in words."""
+def describe_prediction(record: Record, classes: Sequence[str]) -> str:
+    """The confident predicted boxes, by class."""
     return _count(record["labels"][record["scores"] >= _SHOWN_SCORE], classes)
 
 
 def draw(image: np.ndarray, record: Record, classes: Sequence[str]) -> np.ndarray:
-    """The boxes over an RGB picture."""
+    """The confident predicted boxes over an RGB image."""
     shown = record["scores"] >= _SHOWN_SCORE
     names = [classes[label] for label in record["labels"][shown]]
     return draw_boxes(image, record["boxes"][shown], names, record["scores"][shown])
