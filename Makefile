@@ -10,7 +10,7 @@ else
 TORCH := torch==2.13.0 torchvision==0.28.0
 endif
 
-.PHONY: demo test lint train clean
+.PHONY: demo test lint train docs-tables clean
 
 # Rain on and off photographs, then the downstream tables on scenes that are drawn here
 demo: .venv/.demo
@@ -42,6 +42,11 @@ train: .venv/.demo
 	    --streaks $(STREAKS) --val-photos $(VAL) \
 	    $(if $(FEATURES),--cfg-options model.feature_weights=$(FEATURES)) \
 	    $(if $(wildcard work_dirs/jorder_e_lite/last_checkpoint),--resume)
+
+# Tables and figures of docs/tables.md again, by the commands on the page:
+# make docs-tables SECTIONS="masks speed"; by default those that need shipped weights alone.
+docs-tables: .venv/.demo
+	$(BIN)/python -m tools.docs_tables $(SECTIONS)
 
 clean:
 	rm -rf .venv demo_output

@@ -1,6 +1,19 @@
-"""`python -m evaluation`: what a model scores without rain, with rain, and with rain removed."""
+"""`python -m evaluation`: scores of a model on clean, rainy and derained images."""
 
-from evaluation.cli.downstream import app
+import typer
+
+from evaluation.cli import downstream, figures, restoration
+from jorder_preproc.commands import CommandGroup
+
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Scores of a model on clean, rainy and derained images.",
+)
+for commands in (downstream.app, restoration.app, figures.app):
+    app.add_typer(commands)
 
 if __name__ == "__main__":
     app()

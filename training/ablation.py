@@ -475,6 +475,7 @@ def build_table(number: int, out: Path) -> dict[str, Any]:
         measured = next(iter(results.values()))
         line: dict[str, Any] = {
             "row": row.name,
+            "blocks": NETWORKS[row.network].variant.get("blocks"),
             "seeds": list(results),
             "parameters": measured.parameters,
         }

@@ -1,4 +1,4 @@
-"""`python -m evaluation`: what a model scores without rain, with rain, and with rain removed."""
+"""Commands that test a vision model on clean, rainy and derained images."""
 
 from __future__ import annotations
 
@@ -8,158 +8,138 @@ import io
 import os
 import warnings
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
-from mmengine.device import get_device
 from mmengine.dist import barrier, is_main_process
 
-from evaluation.cli import figures as analyses
 from evaluation.cli.options import (
-    DerainerOption,
-    DeviceOption,
-    DocsOption,
+    DerainerName,
+    DerainerWeights,
+    DeveilWeights,
+    Device,
     Launcher,
-    LimitOption,
-    OutOption,
-    PresetOption,
-    SeedOption,
-    WeightsOption,
+    Limit,
+    Out,
+    Preset,
+    Seed,
     command_line,
+    expand_options,
     output_folder,
     start,
 )
-from evaluation.datasets import checks as doctor
+from evaluation.datasets.checks import examine
 from evaluation.datasets.synthetic.dataset import SIZES, write_dataset
-from evaluation.downstream.conditions import Derain, Rain
+from evaluation.downstream.conditions import check_derainer
 from evaluation.downstream.protocol import Plan, evaluate
 from evaluation.downstream.published_scores import SET_SIZES
 from evaluation.downstream.runner import Subject
 from evaluation.downstream.tasks import classification
-from evaluation.report.docs_sections import check_section, replace_section
 from evaluation.report.html import gather_samples, write_report
-from evaluation.report.schema import Results, from_json
+from evaluation.report.schema import Derainer, Rain, Task, from_json
 from evaluation.report.tables import terminal_table
-from evaluation.restoration import benchmark as restoration
-from evaluation.restoration.methods import (
-    do_nothing,
-    other_restorer,
-    our_restorer,
-    shipped_derainers,
-)
-from evaluation.restoration.pair_sets import BUILT_IN, open_sets
-from jorder_preproc import transforms
-from jorder_preproc.commands import CommandGroup, Dry, DryOption, check_output, stderr, stdout
+from jorder_preproc.commands import Dry, DryOption, check_output, stderr, stdout
 from jorder_preproc.errors import UserError
-from jorder_preproc.models import load_deveil_model, load_model
-from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import get_preset
+from jorder_preproc.transforms import Deveil
 
-app = typer.Typer(
-    cls=CommandGroup,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="What a model scores without rain, with rain, and with rain removed.",
-)
+app = typer.Typer()
 _ROOT = Path(__file__).parents[2]
 _DATA_NAMES = {
     "classification": "ImageNet validation",
     "segmentation": "ADE20K validation",
     "detection": "VOC 2007 test",
 }
-_BUILT_IN = "the built-in scenes"
+_DEVEIL: dict[str, Deveil] = {"off": False, "on": True, "auto": "auto"}
 
-
-class Where(str, Enum):
-    """Where pictures are derained."""
-
-    pipeline = "pipeline"
-    batch = "batch"
-
-
-class Deveil(str, Enum):
-    """Which pictures the veil of rain accumulation is taken off."""
-
-    off = "off"
-    on = "on"
-    auto = "auto"
-
-
-_DEVEIL: dict[Deveil, transforms.Deveil] = {
-    Deveil.off: False,
-    Deveil.on: True,
-    Deveil.auto: "auto",
-}
-
-
-class Half(str, Enum):
-    """One of two pictures in one file."""
-
-    left = "left"
-    right = "right"
-
-
-_Severity = Annotated[
-    int | None, typer.Option(min=1, max=5, help="In place of a preset: severity_1 to severity_5.")
-]
-_WhereOption = Annotated[
-    Where,
-    typer.Option(
-        help="Derain in the pipeline, at the pictures' own size, or batches on the device."
-    ),
-]
-_DeveilOption = Annotated[
-    Deveil,
-    typer.Option(
-        help="Take the veil of dense rain off, too: on, or auto, from pictures that show one."
-    ),
-]
-_DeveilWeights = Annotated[
-    Path | None, typer.Option(help="Weights for --deveil (safetensors) in place of the shipped.")
-]
-_Cache = Annotated[
-    Path | None, typer.Option(help="Folder that keeps derained pictures for the next run.")
-]
-_Workers = Annotated[
-    int | None, typer.Option(min=0, help="Processes that load and derain; default: one per core.")
-]
-_LauncherOption = Annotated[
-    Launcher, typer.Option(help="For several processes: pytorch (torchrun), slurm or mpi.")
-]
-_Samples = Annotated[int, typer.Option(min=0, help="Pictures that the report shows.")]
-_Skip = Annotated[
-    bool,
-    typer.Option("--skip-unreadable", help="Count images that cannot be read, and leave them out."),
-]
-_AnyClean = Annotated[
-    bool,
-    typer.Option("--any-clean-score", help="Go on where a known model misses its published score."),
-]
 _Data = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
+_Labels = Annotated[Path | None, typer.Option(help="Label file, for a flat folder.")]
+_Classes = Annotated[
+    Path | None, typer.Option(help="File of all classes, in the order of the model's outputs.")
+]
 
 
 @dataclass(frozen=True)
-class Shared:
-    """Options of all three tables."""
+class TableOptions:
+    """Options of classification, segmentation and detection."""
 
-    out: Path
-    rain: Rain
-    derain: Derain
-    limit: int | None
-    workers: int
-    samples: int
-    skip_unreadable: bool
-    check_clean: bool
-    coco: bool = False
+    preset: Preset = "heavy"
+    severity: Annotated[
+        int | None, typer.Option(min=1, max=5, help="In place of --preset: severity_1 to _5.")
+    ] = None
+    seed: Seed = 0
+    derainer: DerainerName = "jorder_e_lite"
+    derainer_weights: DerainerWeights = None
+    deveil: Annotated[
+        Literal["off", "on", "auto"],
+        typer.Option(
+            help="Remove rain accumulation, too: on all images, or on those that show it (auto)."
+        ),
+    ] = "off"
+    deveil_weights: DeveilWeights = None
+    dry: DryOption = Dry.leave
+    where: Annotated[
+        Literal["pipeline", "batch"],
+        typer.Option(help="Derain in the pipeline, at the images' own size, or on the device."),
+    ] = "pipeline"
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps derained images for later runs.")
+    ] = None
+    limit: Limit = None
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that load and derain; default: one per core."),
+    ] = None
+    device: Device = None
+    launcher: Annotated[
+        Launcher, typer.Option(help="For several processes: pytorch is torchrun.")
+    ] = "none"
+    samples: Annotated[int, typer.Option(min=0, help="Images that the report shows.")] = 6
+    skip_unreadable: Annotated[
+        bool,
+        typer.Option("--skip-unreadable", help="Leave out and count images that cannot be read."),
+    ] = False
+    skip_reference_check: Annotated[
+        bool,
+        typer.Option(
+            "--skip-reference-check", help="Go on where a known model misses its published score."
+        ),
+    ] = False
+    out: Out = None
+
+    def begin(self, task: str) -> None:
+        """Choose the device, and report wrong options before any work begins."""
+        start(self.launcher, self.device)
+        if self.severity is not None and self.preset != "heavy":
+            raise UserError("give --preset or --severity, not both")
+        get_preset(self.make_rain().preset)
+        check_derainer(self.make_derainer())
+        output_folder(self.out, task)
+
+    def make_rain(self) -> Rain:
+        """The rain of the rainy conditions."""
+        preset = self.preset if self.severity is None else f"severity_{self.severity}"
+        return Rain(preset, self.seed)
+
+    def make_derainer(self) -> Derainer:
+        """The derainer of the derained conditions."""
+        return Derainer(
+            self.derainer,
+            _text(self.derainer_weights),
+            self.where,
+            _text(self.cache),
+            _DEVEIL[self.deveil],
+            _text(self.deveil_weights),
+            self.dry.value,
+        )
 
 
 @app.command("classification")
+@expand_options
 def classification_command(
     data: _Data = None,
     model: Annotated[
@@ -167,10 +147,8 @@ def classification_command(
         typer.Option(help="timm model, or module:function; default: vgg19.tv_in1k."),
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Weights of the model.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="File of labels, for a flat folder.")] = None,
-    classes: Annotated[
-        Path | None, typer.Option(help="File with all classes in the order of the model's outputs.")
-    ] = None,
+    labels: _Labels = None,
+    classes: _Classes = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     input_size: Annotated[int | None, typer.Option(help="px; default: the model's own.")] = None,
     crop_pct: Annotated[float | None, typer.Option(help="Default: the model's own.")] = None,
@@ -181,50 +159,29 @@ def classification_command(
     std: Annotated[
         tuple[float, float, float] | None, typer.Option(help="RGB, in [0, 1]; default: its own.")
     ] = None,
-    preset: PresetOption = "heavy",
-    severity: _Severity = None,
-    seed: SeedOption = 0,
-    derainer: DerainerOption = "jorder_e_lite",
-    weights: WeightsOption = None,
-    deveil: _DeveilOption = Deveil.off,
-    deveil_weights: _DeveilWeights = None,
-    dry: DryOption = Dry.leave,
-    where: _WhereOption = Where.pipeline,
-    cache: _Cache = None,
-    limit: LimitOption = None,
-    workers: _Workers = None,
-    device: DeviceOption = None,
-    launcher: _LauncherOption = Launcher.none,
-    samples: _Samples = 6,
-    skip_unreadable: _Skip = False,
-    any_clean_score: _AnyClean = False,
-    out: OutOption = None,
+    *,
+    options: TableOptions,
 ) -> None:
-    """Top-1, top-5 and top-10 of an image classifier (Table 4); ImageNet's validation set.
+    """Top-1, top-5 and top-10 accuracy of an image classifier (Table 4) on ImageNet validation.
 
     Without --data: the built-in scenes and their classifier.
     """
-    start(launcher, device)
-    shared = _shared("classification", locals())
-    own: dict[str, Any] = {"--model": model, "--checkpoint": checkpoint}
-    own |= {"--labels": labels, "--classes": classes}
-    own |= {"--input-size": input_size, "--crop-pct": crop_pct, "--interpolation": interpolation}
-    own |= {"--mean": mean, "--std": std}
-    given = [option for option, value in own.items() if value is not None]
-    if data is None and given:
-        raise UserError(
-            f"{', '.join(given)} need --data; the built-in scenes have a model of their own"
-        )
-    if data is None:
-        _finish(_built_in("classification", shared, batch_size), shared.out)
-        return
-    overrides = {
+    options.begin("classification")
+    overrides: dict[str, Any] = {
         "input_size": None if input_size is None else (3, input_size, input_size),
         "crop_pct": crop_pct,
         "interpolation": interpolation,
         "mean": mean,
         "std": std,
     }
+    if data is None:
+        own = {"model": model, "checkpoint": checkpoint, "labels": labels, "classes": classes}
+        given = [name for name, value in {**own, **overrides}.items() if value is not None]
+        if given:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise UserError(f"{names} need --data; the built-in scenes have a model of their own")
+        _run_built_in("classification", options, batch_size)
+        return
     name = model or "vgg19.tv_in1k"
     subject = classification.make_subject(
         str(data),
@@ -235,91 +192,60 @@ def classification_command(
         overrides={key: value for key, value in overrides.items() if value is not None},
         batch_size=batch_size,
     )
-    _finish(_table("classification", subject, shared, name, str(data)), shared.out)
+    _run("classification", options, subject, name, str(data))
 
 
 @app.command()
+@expand_options
 def segmentation(
     config: Annotated[Path | None, typer.Argument(help="Config of mmseg.")] = None,
     checkpoint: Annotated[Path | None, typer.Argument(help="Its weights.")] = None,
     data: _Data = None,
-    preset: PresetOption = "heavy",
-    severity: _Severity = None,
-    seed: SeedOption = 0,
-    derainer: DerainerOption = "jorder_e_lite",
-    weights: WeightsOption = None,
-    deveil: _DeveilOption = Deveil.off,
-    deveil_weights: _DeveilWeights = None,
-    dry: DryOption = Dry.leave,
-    where: _WhereOption = Where.pipeline,
-    cache: _Cache = None,
-    limit: LimitOption = None,
-    workers: _Workers = None,
-    device: DeviceOption = None,
-    launcher: _LauncherOption = Launcher.none,
-    samples: _Samples = 6,
-    skip_unreadable: _Skip = False,
-    any_clean_score: _AnyClean = False,
-    out: OutOption = None,
+    *,
+    options: TableOptions,
 ) -> None:
-    """Mean IoU and accuracy of a segmenter of mmseg (Table 5); ADE20K for one.
+    """Mean IoU and pixel accuracy of an mmseg segmenter (Table 5), on ADE20K for example.
 
     Without a config: the built-in scenes and their segmenter.
     """
-    start(launcher, device)
-    _host("segmentation", config, checkpoint, data, _shared("segmentation", locals()))
+    options.begin("segmentation")
+    _run_config("segmentation", options, config, checkpoint, data)
 
 
 @app.command()
+@expand_options
 def detection(
     config: Annotated[Path | None, typer.Argument(help="Config of mmdet.")] = None,
     checkpoint: Annotated[Path | None, typer.Argument(help="Its weights.")] = None,
     data: _Data = None,
     coco: Annotated[bool, typer.Option("--coco", help="COCO-style AP, too.")] = False,
-    preset: PresetOption = "heavy",
-    severity: _Severity = None,
-    seed: SeedOption = 0,
-    derainer: DerainerOption = "jorder_e_lite",
-    weights: WeightsOption = None,
-    deveil: _DeveilOption = Deveil.off,
-    deveil_weights: _DeveilWeights = None,
-    dry: DryOption = Dry.leave,
-    where: _WhereOption = Where.pipeline,
-    cache: _Cache = None,
-    limit: LimitOption = None,
-    workers: _Workers = None,
-    device: DeviceOption = None,
-    launcher: _LauncherOption = Launcher.none,
-    samples: _Samples = 6,
-    skip_unreadable: _Skip = False,
-    any_clean_score: _AnyClean = False,
-    out: OutOption = None,
+    *,
+    options: TableOptions,
 ) -> None:
-    """VOC 2007's mAP of a detector of mmdet (Table 5).
+    """VOC 2007 mAP of an mmdet detector (Table 5).
 
     Without a config: the built-in scenes and their detector.
     """
-    start(launcher, device)
-    _host("detection", config, checkpoint, data, _shared("detection", locals()))
+    options.begin("detection")
+    _run_config("detection", options, config, checkpoint, data, coco)
 
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="Folders that tables were written to.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report of them all.")],
+    folders: Annotated[list[Path], typer.Argument(help="Output folders of earlier runs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the combined report.")],
 ) -> None:
-    """Put the tables of several runs into one report."""
+    """Combine the tables of several runs into one report."""
     check_output(out)
-    results: list[Results] = []
+    results = []
     for folder in folders:
         try:
             text = (folder / "results.json").read_text(encoding="utf-8")
+            found = from_json(text)
         except OSError as error:
             raise UserError(
                 f"{folder} has no results.json ({error.strerror}); run the table first"
             ) from error
-        try:
-            found = from_json(text)
         except ValueError as error:
             raise UserError(f"{folder / 'results.json'}: {error}") from error
         results += gather_samples(found, folder, out)
@@ -327,19 +253,19 @@ def report(
     stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
 
 
-@app.command("doctor")
-def doctor_command(
+@app.command()
+def doctor(
     task: Annotated[str, typer.Argument(help="classification, segmentation or detection.")],
     data: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    labels: Annotated[Path | None, typer.Option(help="File of labels, for a flat folder.")] = None,
-    classes: Annotated[
-        Path | None, typer.Option(help="File with all classes in the order of the model's outputs.")
+    labels: _Labels = None,
+    classes: _Classes = None,
+    outputs: Annotated[
+        int | None, typer.Option(min=1, help="Number of the model's outputs.")
     ] = None,
-    outputs: Annotated[int | None, typer.Option(min=1, help="Number of the model's.")] = None,
-    thorough: Annotated[bool, typer.Option("--thorough", help="Open every picture.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Open every image.")] = False,
 ) -> None:
-    """Check a data set before an hour is spent on it."""
-    findings = doctor.examine(
+    """Check a data set before a long evaluation."""
+    findings = examine(
         task, data, labels=labels, classes=classes, outputs=outputs, thorough=thorough
     )
     colours = {"ok": "green", "warning": "yellow", "error": "red"}
@@ -353,132 +279,33 @@ def doctor_command(
         raise typer.Exit(1)
 
 
-@app.command("restoration")
-def restoration_command(
-    sets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[SET]...",
-            help="Folder of pairs, or NAME=FOLDER; default: "
-            f"{', '.join(BUILT_IN)}, which are built in.",
-        ),
-    ] = None,
-    derainer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME, NAME+deveil, or either with =FILE for other weights; may be given again. "
-            "Default: all that have weights in the package."
-        ),
-    ] = None,
-    other: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME=module:callable, NAME=FILE.onnx or NAME=FOLDER of results; may be given "
-            "again."
-        ),
-    ] = None,
-    deveil_weights: Annotated[
-        Path | None, typer.Option(help="Of the deveil network (safetensors), for NAME+deveil.")
-    ] = None,
-    clean_half: Annotated[
-        Half | None, typer.Option(help="Of pictures that hold a rainy and a clean half.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many pairs of each set, evenly spread.")
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Do again what an earlier run left in --out.")
-    ] = False,
-    device: DeviceOption = None,
-    docs: DocsOption = None,
-    out: OutOption = None,
-) -> None:
-    """PSNR and SSIM of restored pictures (Tables 1 and 2): Rain12, Rain100L, Rain100H, Rain800."""
-    start(Launcher.none, device)
-    out = output_folder(out, "restoration")
-    named = derainer or shipped_derainers()
-    if deveil_weights is not None and not any(
-        name.partition("=")[0].endswith("+deveil") for name in named
-    ):
-        raise UserError("--deveil-weights are for NAME+deveil; give such a --derainer, too")
-    if docs is not None:
-        check_section(docs, "restoration")
-    found = open_sets(sets or [], None if clean_half is None else clean_half.value, limit)
-    pictures = {each.name: list(each.pairs) for each in found}
-    rows = [do_nothing()]
-    rows += [our_restorer(name, get_device(), deveil_weights) for name in named]
-    rows += [other_restorer(text, pictures) for text in other or []]
-    with progress_bar(stderr) as progress:
-        bar = progress.add_task("restoring", total=sum(map(len, pictures.values())))
-        scores = restoration.score_sets(
-            found, rows, out, fresh=fresh, advance=lambda: progress.advance(bar)
-        )
-    restoration.write_tables(scores, found, rows, out, command_line())
-    if docs is not None:
-        text = restoration.markdown(scores, found)
-        replace_section(docs, "restoration", text, command_line())
-    for table in restoration.terminal_tables(scores, found):
-        stdout.print(table)
-    stdout.print(f"tables: {out / 'restoration.md'}", soft_wrap=True, highlight=False)
-
-
-def _shared(task: str, options: dict[str, Any]) -> Shared:
-    preset, severity = options["preset"], options["severity"]
-    if severity is not None:
-        if preset != "heavy":
-            raise UserError("give --preset or --severity, not both")
-        preset = f"severity_{severity}"
-    if options["deveil_weights"] is not None and options["deveil"] is Deveil.off:
-        raise UserError("--deveil-weights are for --deveil on or auto; give one of these, too")
-    deveil = _DEVEIL[options["deveil"]]
-    workers = options["workers"]
-    get_preset(preset)
-    # before pictures are blamed
-    load_model(options["derainer"], options["weights"])
-    if deveil:
-        load_deveil_model(options["deveil_weights"] or DEVEIL_WEIGHTS)
-    return Shared(
-        out=output_folder(options["out"], task),
-        rain=Rain(preset, options["seed"]),
-        derain=Derain(
-            options["derainer"],
-            _text(options["weights"]),
-            options["where"].value,
-            _text(options["cache"]),
-            deveil,
-            _text(options["deveil_weights"]),
-            options["dry"].value,
-        ),
-        limit=options["limit"],
-        workers=(os.cpu_count() or 1) if workers is None else workers,
-        samples=options["samples"],
-        skip_unreadable=options["skip_unreadable"],
-        check_clean=not options["any_clean_score"],
-        coco=options.get("coco", False),
-    )
-
-
-def _host(
-    task: str, config: Path | None, checkpoint: Path | None, data: Path | None, shared: Shared
+def _run_config(
+    task: Task,
+    options: TableOptions,
+    config: Path | None,
+    checkpoint: Path | None,
+    data: Path | None,
+    coco: bool = False,
 ) -> None:
     if config is None:
         if data is not None:
             raise UserError(
                 "--data needs a config and a checkpoint; the built-in scenes have their own"
             )
-        _finish(_built_in(task, shared), shared.out)
+        _run_built_in(task, options, coco=coco)
         return
     if checkpoint is None:
         raise UserError("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
-    module = _find_module(task)
-    subject = module.make_subject(str(config), str(checkpoint), _text(data))
+    subject = _find_module(task).make_subject(str(config), str(checkpoint), _text(data))
     root = subject.cfg.test_dataloader["dataset"].get("data_root", "")
-    _finish(_table(task, subject, shared, config.stem, str(data or root)), shared.out)
+    _run(task, options, subject, config.stem, str(data or root), coco=coco)
 
 
-def _built_in(task: str, shared: Shared, batch_size: int = 1) -> Results | None:
-    """The table of the built-in scenes."""
-    root = shared.out / "scenes"
+def _run_built_in(
+    task: Task, options: TableOptions, batch_size: int = 1, coco: bool = False
+) -> None:
+    """Evaluate the built-in model of a task on the built-in scenes."""
+    root = output_folder(options.out, task) / "scenes"
     if is_main_process():
         with progress_bar(stderr, disable=root.exists()) as progress:
             bar = progress.add_task("drawing scenes", total=SIZES[task])
@@ -487,52 +314,67 @@ def _built_in(task: str, shared: Shared, batch_size: int = 1) -> Results | None:
     barrier()
     checkpoint = str(_ROOT / f"evaluation/datasets/synthetic/weights/scenes_{task}.safetensors")
     if task == "classification":
-        model, outputs = "test_resnet", 12
+        model = "test_resnet"
         subject = classification.make_subject(
-            str(root), model, checkpoint, outputs=outputs, batch_size=batch_size
+            str(root), model, checkpoint, outputs=12, batch_size=batch_size
         )
     else:
-        config = _ROOT / f"configs/scenes/{task}.py"
         model = f"scenes/{task}"
-        subject = _find_module(task).make_subject(str(config), checkpoint, str(root))
-    return _table(task, subject, shared, model, str(root), built_in=True)
+        config = str(_ROOT / f"configs/scenes/{task}.py")
+        subject = _find_module(task).make_subject(config, checkpoint, str(root))
+    _run(task, options, subject, model, str(root), built_in=True, coco=coco)
 
 
-def _table(
-    task: str, subject: Subject, shared: Shared, model: str, root: str, built_in: bool = False
-) -> Results | None:
-    subject.cfg.test_dataloader["num_workers"] = shared.workers
-    if shared.workers:  # threads that wait for the workers would take their cores
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
-    data = _BUILT_IN if built_in else _DATA_NAMES[task]
+def _run(
+    task: Task,
+    options: TableOptions,
+    subject: Subject,
+    model: str,
+    root: str,
+    *,
+    built_in: bool = False,
+    coco: bool = False,
+) -> None:
+    """Evaluate; the first process writes the report and prints the table."""
+    cores = os.cpu_count() or 1
+    workers = cores if options.workers is None else options.workers
+    subject.cfg.test_dataloader["num_workers"] = workers
+    if workers:  # leave cores to the workers
+        torch.set_num_threads(max(1, cores // 2))
+    out = output_folder(options.out, task)
     plan = Plan(
         task=task,
-        title=f"{model} on {data}",
         model=model,
-        data=data,
+        data="the built-in scenes" if built_in else _DATA_NAMES[task],
         root=root,
         whole=None if built_in else SET_SIZES[task],
         command=command_line(),
-        out=shared.out,
-        rain=shared.rain,
-        derain=shared.derain,
-        limit=shared.limit,
-        skip_unreadable=shared.skip_unreadable,
-        check_clean=shared.check_clean,
-        samples=shared.samples,
-        coco=shared.coco,
+        out=out,
+        rain=options.make_rain(),
+        derainer=options.make_derainer(),
+        limit=options.limit,
+        skip_unreadable=options.skip_unreadable,
+        check_reference=not options.skip_reference_check,
+        samples=options.samples,
+        coco=coco,
     )
-    return evaluate(subject, plan, _find_module(task), stderr)
+    results = evaluate(subject, plan, _find_module(task), stderr)
+    if results is not None:
+        write_report([results], out)
+        stdout.print(terminal_table([results]))
+        stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
 
 
 def _find_module(task: str) -> ModuleType:
     if task == "classification":
         return classification
     host = "mmseg" if task == "segmentation" else "mmdet"
-    # what the hosts deprecate is not for the user of a config to mend
+    # users cannot act on the hosts' deprecation warnings
     warnings.filterwarnings("ignore", module=r"mmengine|mmcv|mmdet|mmseg")
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # they print what is optional
+        with contextlib.redirect_stdout(
+            io.StringIO()
+        ):  # they print which optional parts are missing
             importlib.import_module(f"{host}.datasets")
         return importlib.import_module(f"evaluation.downstream.tasks.{task}")
     except ImportError as error:
@@ -542,17 +384,5 @@ def _find_module(task: str) -> ModuleType:
         ) from error
 
 
-def _finish(results: Results | None, out: Path) -> None:
-    """Write the report and print the table, in the first process."""
-    if results is None:
-        return
-    write_report([results], out)
-    stdout.print(terminal_table([results]))
-    stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
-
-
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-app.registered_commands += analyses.app.registered_commands

@@ -1,13 +1,16 @@
-"""What the commands of `python -m evaluation` share: options, device, results folder."""
+"""Options that commands of `python -m evaluation` share, their device and their output folder."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
 import os
 import shlex
 import sys
-from enum import Enum
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_type_hints
 
 import mmengine.device.utils
 import torch
@@ -19,47 +22,85 @@ from jorder_preproc.commands import check_output
 from jorder_preproc.errors import UserError
 from jorder_preproc.rain import PRESETS
 
+Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 
-class Launcher(str, Enum):
-    """How the processes of a run find each other."""
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Output folder; default: evaluation_output/NAME.")
+]
+Preset = Annotated[str, typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the rain; same seed and image name, same rain.")]
+DerainerName = Annotated[str, typer.Option(help="Derainer; `jorder models` lists them.")]
+DerainerWeights = Annotated[
+    Path | None, typer.Option(help="Weights of the derainer (safetensors); default: the shipped.")
+]
+DeveilWeights = Annotated[
+    Path | None,
+    typer.Option(help="Weights of the deveil network (safetensors); default: the shipped."),
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="At most N images, evenly spread over the data set.")
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda or cuda:N; default: the GPU if there is one.")
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        help="Another derainer: NAME=module:callable or NAME=FILE.onnx; may be repeated.",
+    ),
+]
 
-    none = "none"
-    pytorch = "pytorch"
-    slurm = "slurm"
-    mpi = "mpi"
 
+def expand_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a Typer command take dataclasses of options: each field becomes an option.
 
-OutOption = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Folder; default: evaluation_output/TASK.")
-]
-PresetOption = Annotated[str, typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}.")]
-SeedOption = Annotated[
-    int, typer.Option(min=0, help="Of the rain; same seed and name of a picture, same rain.")
-]
-DerainerOption = Annotated[str, typer.Option(help="Derainer; `jorder models` lists them.")]
-WeightsOption = Annotated[
-    Path | None, typer.Option(help="Weights of the derainer (safetensors) in place of the shipped.")
-]
-LimitOption = Annotated[
-    int | None, typer.Option(min=1, help="At most so many images, evenly spread over the data set.")
-]
-DeviceOption = Annotated[
-    str | None, typer.Option(help="cpu, cuda or cuda:N for the model; default: the GPU if any.")
-]
-DocsOption = Annotated[
-    Path | None, typer.Option(help="Page whose section of the command's name takes the table.")
-]
+    Typer reads options from the parameters of a function alone; here several commands share
+    theirs. Fields are annotated as parameters of a command are.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {
+        name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)
+    }
+    parameters = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            parameters.append((name, hints[name], parameter.default))
+            continue
+        kinds = get_type_hints(groups[name], include_extras=True)
+        for field in dataclasses.fields(groups[name]):
+            missing = field.default is dataclasses.MISSING
+            default = inspect.Parameter.empty if missing else field.default
+            parameters.append((field.name, kinds[field.name], default))
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        for name, kind in groups.items():
+            own = [field.name for field in dataclasses.fields(kind)]
+            values[name] = kind(**{field: values.pop(field) for field in own})
+        command(**values)
+
+    run.__annotations__ = {name: kind for name, kind, _ in parameters}
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind
+            )
+            for name, kind, default in parameters
+        ]
+    )
+    return run
 
 
 def start(launcher: Launcher, device: str | None) -> None:
-    """Choose the device and meet the other processes, before anything touches a GPU."""
+    """Choose the device and join the other processes, before anything touches a GPU."""
     if device is not None:
         kind, _, number = device.partition(":")
         if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdecimal())):
             raise UserError(f"--device must be cpu, cuda or cuda:N, got {device}")
         if kind == "cuda" and not torch.cuda.is_available():
-            raise UserError("--device: no CUDA device is there; leave the option out for the CPU")
-        if number and launcher is not Launcher.none:
+            raise UserError("--device: there is no CUDA device; leave the option out for the CPU")
+        if number and launcher != "none":
             raise UserError(
                 f"--device {device} is for one process; with --launcher each takes its own"
             )
@@ -69,22 +110,21 @@ def start(launcher: Launcher, device: str | None) -> None:
             )
         if number:
             torch.cuda.set_device(int(number))
-        # MMEngine made its choice as it was imported, and CUDA read its environment then
+        # MMEngine chose its device at import, so that an environment variable would be too late
         mmengine.device.utils.DEVICE = kind
-    if launcher is not Launcher.none:
-        if launcher is Launcher.pytorch and "RANK" not in os.environ:
-            raise UserError(
-                "--launcher pytorch is for torchrun: "
-                "torchrun --nproc-per-node N -m evaluation TASK --launcher pytorch"
-            )
-        if get_device() == "cuda":
-            init_dist(launcher.value, backend="nccl")
-        elif launcher is Launcher.pytorch:  # MMEngine's own way wants a GPU
-            torch.distributed.init_process_group("gloo")
-        else:
-            raise UserError(
-                f"--launcher {launcher.value} needs GPUs; on CPUs use torchrun and pytorch"
-            )
+    if launcher == "none":
+        return
+    if launcher == "pytorch" and "RANK" not in os.environ:
+        raise UserError(
+            "--launcher pytorch is for torchrun: "
+            "torchrun --nproc-per-node N -m evaluation TASK --launcher pytorch"
+        )
+    if get_device() == "cuda":
+        init_dist(launcher, backend="nccl")
+    elif launcher == "pytorch":  # MMEngine's init_dist needs a GPU
+        torch.distributed.init_process_group("gloo")
+    else:
+        raise UserError(f"--launcher {launcher} needs GPUs; on CPUs use torchrun and pytorch")
 
 
 def output_folder(out: Path | None, name: str) -> Path:
@@ -99,5 +139,5 @@ def output_folder(out: Path | None, name: str) -> Path:
 
 
 def command_line() -> str:
-    """The command as it was typed, for what it writes."""
+    """The command as typed, for reports."""
     return shlex.join(["python", "-m", "evaluation", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""What a model said of each picture, on disk: shards that are there whole or not at all."""
+"""Per-image predictions, stored as atomically written .npz shards."""
 
 from __future__ import annotations
 
@@ -14,17 +14,10 @@ from typing import Any
 
 import numpy as np
 from mmengine.dist import get_world_size
-from numpy.typing import NDArray
 
+from evaluation.metrics.base import Record
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
-
-Record = dict[str, NDArray[Any]]
-"""Arrays by name. Classification: `target` int64 (), `labels` int64 (k,) from the likeliest on,
-`scores` float32 (k,). Segmentation: `areas` int64 (4, C), pixels of intersection, union,
-prediction and label of each class, and `map`, the predicted labels as a PNG file, uint8 (n,).
-Detection: `boxes` float32 (n, 4) as x1 y1 x2 y2, `scores` float32 (n,), `labels` int64 (n,), and
-the truth: `true_boxes`, `true_labels`, `true_ignored` bool."""
 
 _SHARD = 64
 _LONGEST_SECONDS = 30.0
@@ -33,13 +26,11 @@ _LONGEST_SECONDS = 30.0
 class RecordStore:
     """The records of one model under one condition.
 
-    Several processes may write into one folder, as long as none of them does an image that
-    another one does.
+    Several processes may write into one folder, each its own images.
 
     Args:
-        folder: made if it is not there.
-        provenance: where the records come from, kept with all that is added here: anything
-            that JSON can hold.
+        folder: created if missing.
+        provenance: stored with every record that is added here; of JSON's types.
 
     Raises:
         ValueError: a file in the folder is damaged.
@@ -64,12 +55,12 @@ class RecordStore:
 
     @property
     def images_per_second(self) -> float | None:
-        """Over all shards, of all the processes of their runs together; None before the first."""
+        """Over all shards, all processes of a run together; None before the first shard."""
         images, seconds = self._speed
         return images / seconds if seconds > 0 else None
 
     def refresh(self) -> None:
-        """Look for shards, other processes' among them."""
+        """Find the shards on disk, those of other processes too."""
         self._where, self._origins, self._speed = {}, {}, [0, 0.0]
         for path in sorted(self.folder.glob("*.npz")):
             with _open(path) as shard:
@@ -79,14 +70,14 @@ class RecordStore:
                 self._origins[path] = json.loads(str(shard["provenance"]))
             self._where.update(dict.fromkeys(indices, path))
 
-    def add(self, index: int, record: Mapping[str, NDArray[Any]]) -> None:
-        """Keep a record; every now and then those at hand are written."""
+    def add(self, index: int, record: Record) -> None:
+        """Add a record; pending ones are written after `_SHARD` records or `_LONGEST_SECONDS`."""
         self._pending[index] = dict(record)
         if len(self._pending) >= _SHARD or time.monotonic() - self._since > _LONGEST_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is at hand."""
+        """Write the pending records."""
         now = time.monotonic()
         if self._pending:
             indices = sorted(self._pending)
@@ -99,7 +90,7 @@ class RecordStore:
             origin = {**self._provenance, "date": date}
             arrays |= {
                 "indices": indices,
-                "seconds": (now - self._since) / get_world_size(),  # all work at the same time
+                "seconds": (now - self._since) / get_world_size(),  # processes work in parallel
                 "provenance": json.dumps(origin, sort_keys=True),
             }
             path = self.folder / f"{indices[0]:08}-{len(indices)}.npz"
@@ -111,11 +102,11 @@ class RecordStore:
         self._since = now
 
     def start(self) -> None:
-        """Set the clock, as the first image is on its way."""
+        """Start the clock, before the first image."""
         self._since = time.monotonic()
 
     def origins(self, indices: Iterable[int]) -> list[dict[str, Any]]:
-        """For each of these images the provenance of its record, with the `date`."""
+        """The provenance of each image's record, with its `date`."""
         return [dict(self._origins[self._where[index]]) for index in indices]
 
     def load(self, indices: list[int]) -> list[Record]:
@@ -127,7 +118,7 @@ class RecordStore:
         missing = [index for index in indices if index not in self._where]
         if missing:
             raise UserError(f"{self.folder} has no record of {len(missing)} images: run it again")
-        found: dict[int, Record] = {index: {} for index in indices}
+        found: dict[int, dict[str, Any]] = {index: {} for index in indices}
         for path in sorted({self._where[index] for index in indices}):
             with _open(path) as shard:
                 for key in shard.files:
@@ -139,7 +130,7 @@ class RecordStore:
 
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    # damage in the middle of a file shows as its arrays are read
+    # some damage shows only when arrays are read
     try:
         with np.load(path, allow_pickle=False) as shard:
             yield shard

@@ -26,9 +26,17 @@ from rich.console import Console
 from torch.utils.data import Dataset, Sampler
 
 from evaluation.downstream.checkpoints import file_sha256, read_state
-from evaluation.downstream.conditions import CONDITIONS, Derain, Rain, apply_condition
-from evaluation.downstream.records import Record, RecordStore
+from evaluation.downstream.conditions import (
+    DERAINED,
+    RAINY,
+    apply_condition,
+    derainer_sha256,
+    deveil_sha256,
+)
+from evaluation.downstream.records import RecordStore
+from evaluation.metrics.base import Record
 from evaluation.provenance import package_sha256, package_versions, prediction_sha256, provenance
+from evaluation.report.schema import Derainer, Rain
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import MissingFileError, UserError
 from jorder_preproc.openmmlab.pipelines import type_names
@@ -91,14 +99,14 @@ def data_digest(dataset: Any) -> str:
     return digest.hexdigest()
 
 
-def condition_config(subject: Subject, condition: str, rain: Rain, derain: Derain) -> Config:
+def condition_config(subject: Subject, condition: str, rain: Rain, derainer: Derainer) -> Config:
     """A copy of the subject's config with the rain and the deraining of a condition.
 
     Raises:
         ValueError: see `apply_condition`.
     """
     cfg = copy.deepcopy(subject.cfg)
-    apply_condition(cfg, CONDITIONS[condition], rain, derain)
+    apply_condition(cfg, condition, rain, derainer)
     return cfg
 
 
@@ -106,7 +114,7 @@ def run_condition(
     subject: Subject,
     condition: str,
     rain: Rain,
-    derain: Derain,
+    derainer: Derainer,
     data: str,
     indices: Sequence[int],
     out: Path,
@@ -116,8 +124,8 @@ def run_condition(
 
     Args:
         subject: what to test.
-        condition: a key of `CONDITIONS`.
-        rain, derain: what the conditions put in.
+        condition: one of `CONDITIONS`.
+        rain, derainer: what the conditions insert.
         data: `data_digest` of the data set; records of other entries are not used.
         indices: images of the data set to do.
         out: folder for records and logs, of all conditions.
@@ -130,8 +138,8 @@ def run_condition(
         UnreadableImage: one cannot be loaded.
         ValueError: the checkpoint does not fit, or the config rains or derains by itself.
     """
-    cfg = condition_config(subject, condition, rain, derain)
-    settings = {"entries": data, **_settings(subject, condition, rain, derain)}
+    cfg = condition_config(subject, condition, rain, derainer)
+    settings = {"entries": data, **_settings(subject, condition, rain, derainer)}
     text = json.dumps(settings, sort_keys=True, default=repr)
     digest = hashlib.sha256(text.encode()).hexdigest()
     store = RecordStore(out / "records" / f"{condition}-{digest[:12]}", provenance())
@@ -349,9 +357,8 @@ def _load(runner: Runner, checkpoint: str) -> None:
         )
 
 
-def _settings(subject: Subject, condition: str, rain: Rain, derain: Derain) -> dict[str, Any]:
+def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) -> dict[str, Any]:
     """All that the records depend on, besides the entries of the data set."""
-    chosen = CONDITIONS[condition]
     settings: dict[str, Any] = {
         "condition": condition,
         "model": subject.cfg.model.to_dict(),
@@ -362,19 +369,16 @@ def _settings(subject: Subject, condition: str, rain: Rain, derain: Derain) -> d
         "versions": package_versions(),
         "source": {"jorder_preproc": package_sha256(), "evaluation": prediction_sha256()},
     }
-    if chosen.rain:
-        # a preset that changes makes the records of old rain stale
+    if condition in RAINY:
+        # with the preset's parameters, so that records of an older preset are not used
         settings["rain"] = {**asdict(rain), "drawn": asdict(get_preset(rain.preset))}
-    if chosen.derain:
-        settings["derain"] = {
-            "model": derain.model,
-            "sha256": derain.sha256,
-            "where": derain.where,
-            "dry": derain.dry,
+    if condition in DERAINED:
+        settings["derainer"] = {
+            "name": derainer.name,
+            "sha256": derainer_sha256(derainer),
+            "where": derainer.where,
+            "deveil": derainer.deveil,
+            "deveil_sha256": deveil_sha256(derainer),
+            "dry": derainer.dry,
         }
-        if derain.deveil:
-            settings["derain"] |= {
-                "deveil": derain.deveil,
-                "deveil_sha256": derain.deveil_sha256,
-            }
     return settings

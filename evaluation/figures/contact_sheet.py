@@ -1,4 +1,4 @@
-"""One picture of many: rows of thumbnails under titles, each with a caption."""
+"""Contact sheets: rows of thumbnails with captions, under column titles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LINE_PX = 26
 
 
 def to_thumbnail(image: Tensor, width_px: int) -> Image.Image:
-    """Picture of that width, from float (1 or 3, H, W), in [0, 1]."""
+    """An image of that width, from float (1 or 3, H, W), in [0, 1]."""
     pixels = float_to_pixels(image.expand(3, -1, -1), torch.uint8).permute(1, 2, 0).numpy()
     height = max(1, round(width_px * pixels.shape[0] / pixels.shape[1]))
     return Image.fromarray(pixels).resize((width_px, height), Image.Resampling.LANCZOS)
@@ -24,13 +24,13 @@ def to_thumbnail(image: Tensor, width_px: int) -> Image.Image:
 def draw_sheet(
     titles: Sequence[str], rows: Sequence[Sequence[tuple[Image.Image, str]]]
 ) -> Image.Image:
-    """Rows of thumbnails.
+    """Draw rows of thumbnails.
 
     Args:
         titles: of the columns.
-        rows: thumbnails and the captions under them, one for each title; all of one width,
-            and those of a row of one height. A caption that is too long runs on under the
-            next thumbnail, whose own must be empty then.
+        rows: thumbnails with captions, one for each title; all of one width, and those of a
+            row of one height. A long caption continues under the next thumbnail, whose own
+            must be empty.
 
     Raises:
         ValueError: no rows, or one with more or fewer thumbnails than there are titles.

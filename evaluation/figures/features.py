@@ -1,8 +1,9 @@
-"""What the derainer sees: feature maps of its first and its last layer, Figs. 8 and 20."""
+"""Feature maps of a derainer's first and last layer, Figs. 8 and 20."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import torch
@@ -12,13 +13,14 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from evaluation.datasets.photos import Loader
 from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
-from evaluation.figures.rainy_photos import Grid, put_rain_on
+from evaluation.report.grid import Grid
+from evaluation.restoration.scores import add_rain_to_all
 from jorder_preproc.errors import UserError
 from jorder_preproc.metrics import luminance
 from jorder_preproc.models import Jorder
 
 MAPS = 24
-"""How many feature maps are shown, as in Fig. 8."""
+"""Number of feature maps shown, as in Fig. 8."""
 
 CROP_PX = 150
 _SIDE = 5  # maps in a row of the mosaic, and rows
@@ -28,13 +30,13 @@ _WIDTH_PX = 366
 
 
 class Features(NamedTuple):
-    """Features of one picture, at the network's own resolution.
+    """Features of one image, at the network's own resolution.
 
     Attributes:
         first: of the first convolution, (C, H, W).
         last: F of the last stage, which R, S and B are predicted from, (C, H, W).
-        mask: probability of R at the picture's resolution, (1, H, W); None where the
-            network has no R that says where rain is.
+        mask: probability of R at the image's resolution, (1, H, W); None where the
+            network's R does not mean rain.
     """
 
     first: Tensor
@@ -44,7 +46,7 @@ class Features(NamedTuple):
 
 @torch.inference_mode()
 def find_features(network: Jorder, rainy: Tensor) -> Features:
-    """Run the network and keep what its layers give, on the CPU.
+    """Run the network and keep the outputs of its first and last layer, on the CPU.
 
     Args:
         network: the derainer.
@@ -62,12 +64,10 @@ def find_features(network: Jorder, rainy: Tensor) -> Features:
         "first": network.stages[0].get_submodule("encoder"),
         "last": network.stages[-1].get_submodule("context"),
     }
-    handles = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hooks.enter_context(module.register_forward_hook(keep(name)))
         output = network(rainy[None].to(next(network.parameters())))[-1]
-    finally:
-        for handle in handles:
-            handle.remove()
     mask = output.mask_logits[0].float().softmax(0)[1:].cpu() if network.detects_rain else None
     return Features(kept["first"], kept["last"], mask)
 
@@ -84,7 +84,7 @@ def strongest(features: Tensor, count: int = MAPS) -> Tensor:
 
 
 def mean_correlation(maps: Tensor, target: Tensor) -> float:
-    """Mean over the maps of |Pearson's r| with a picture; 0 for one that does not vary.
+    """Mean over the maps of |Pearson's r| with an image; 0 for constant maps.
 
     Args:
         maps: (n, H, W).
@@ -112,7 +112,7 @@ def mosaic(maps: Tensor) -> Tensor:
 
 
 def crop_centre(image: Tensor, multiple: int) -> Tensor:
-    """The middle of a picture, (..., H, W), at most `CROP_PX` wide and high, square.
+    """The central square of an image, (..., H, W), at most `CROP_PX` wide.
 
     The side is a multiple of `multiple`, px.
 
@@ -133,16 +133,14 @@ def study_features(
     *,
     preset: str = "heavy",
     seed: int = 1,
-    advance: Callable[[], object] | None = None,
 ) -> tuple[Grid, Image.Image]:
-    """The strongest feature maps, and how far they follow the rain and the scene behind it.
+    """The strongest feature maps, and their correlation with the rain and the scene behind it.
 
     Args:
         networks: rows; for Fig. 20 the second one is trained without the loss of R.
-        photographs: their names, which the rain depends on, and how to load them.
+        photographs: loaders by name; the rain depends on the name.
         preset: kind of rain.
         seed: of the rain.
-        advance: called after each photograph.
 
     Returns:
         Mean |r| of the maps with S and with the luminance of B, over the photographs; and a
@@ -153,30 +151,28 @@ def study_features(
     """
     sums: dict[tuple[str, str], list[tuple[float, float]]] = {}
     rows = []
-    for number, each in enumerate(put_rain_on(photographs, preset, seed)):
+    for number, each in enumerate(add_rain_to_all(photographs, preset, seed)):
         for title, network in networks.items():
             rainy, clean, streaks = (
-                crop_centre(picture, network.multiple)
-                for picture in (each.rainy, each.clean, each.streak_map)
+                crop_centre(image, network.multiple)
+                for image in (each.rainy, each.clean, each.streak_map)
             )
             features = find_features(network, rainy)
             fold = network.variant.unshuffle
             targets = [
-                avg_pool2d(picture[None], fold)[0]
-                for picture in (streaks.mean(0), luminance(clean).float())
+                avg_pool2d(image[None], fold)[0]
+                for image in (streaks.mean(0), luminance(clean).float())
             ]
-            pictures = []
+            mosaics = []
             for layer in ("first", "last"):
                 maps = strongest(getattr(features, layer))
                 both = [mean_correlation(maps, target) for target in targets]
                 sums.setdefault((title, layer), []).append((both[0], both[1]))
-                pictures.append(mosaic(maps))
+                mosaics.append(mosaic(maps))
             if number == 0:
                 mask = torch.ones_like(rainy[:1]) if features.mask is None else features.mask
-                thumbnails = [to_thumbnail(p, _WIDTH_PX) for p in (rainy, *pictures, mask)]
+                thumbnails = [to_thumbnail(p, _WIDTH_PX) for p in (rainy, *mosaics, mask)]
                 rows.append(list(zip(thumbnails, [title, "", "", ""], strict=True)))
-        if advance is not None:
-            advance()
     columns = ["|r| with streaks", "|r| with scene"]
     table = [
         [f"{title}, {layer} layer", *(sum(v) / len(v) for v in zip(*values, strict=True))]

@@ -1,9 +1,9 @@
-"""How much the derainer relies on its rain mask R, and how right R is: Tables 10 to 12."""
+"""Deraining with wrong rain masks R, and the accuracy of the predicted ones: Tables 10 to 12."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,15 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
 from evaluation.datasets.photos import Loader
-from evaluation.figures.rainy_photos import (
-    KINDS,
-    Grid,
-    mean_scores,
-    new_figure,
-    put_rain_on,
-    score,
-    to_8_bits,
-)
+from evaluation.figures.drawing import new_figure
+from evaluation.report.grid import Grid
+from evaluation.restoration.scores import KINDS, Scores, add_rain_to_all, grid_by_kind, score
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import Jorder
@@ -78,7 +72,7 @@ def _grow(mask: Mask, count: int, rng: np.random.Generator) -> Mask:
 
 
 class Change(Protocol):
-    """Makes a mask wrong."""
+    """Perturbs a mask."""
 
     def __call__(self, mask: Mask, *, rng: np.random.Generator) -> Mask: ...
 
@@ -108,44 +102,40 @@ def detect(network: Jorder, rainy: Tensor) -> Tensor:
 
 @contextmanager
 def mask_in_place(network: Jorder, logits: Tensor) -> Iterator[None]:
-    """Let every stage of the network go on with a given R in place of its own.
+    """Replace the R of every stage of the network by a given one.
 
-    The paper changes R before S and B are predicted from it. Here R does two things: in
-    every stage it goes into the prediction of B (and, in the paper's order, of S), and its
-    probability gates what `derain` changes. The given R does both: hooks on the convolutions
-    that end in R put it in the place of what they found; they are gone afterwards.
+    The paper changes R before S and B are predicted from it. Here R has two uses: in every
+    stage B (and, in the paper's order, S) is predicted from it, and its probability gates
+    what `derain` changes. The given R replaces the predicted one in both, by hooks on the
+    convolutions that predict R; they are removed afterwards.
 
     Args:
         network: predicts R.
-        logits: R before the softmax, as `detect` gives it, for the one picture of this size
-            that is derained.
+        logits: R before the softmax, as `detect` gives it, of the image to derain.
 
     Raises:
         ValueError: the network predicts no R, or, later, is run on another size.
     """
     if not network.detects_rain:
-        raise UserError(f"{network.name} has no R that says where rain is; take another derainer")
+        raise UserError(f"the R of {network.name} does not mean rain; choose another derainer")
     folded = pixel_unshuffle(logits, network.variant.unshuffle)
 
     def put(given: Tensor, _module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         if output.shape != given.shape:
             raise UserError(
                 f"the given R is for features {tuple(given.shape)}, the network has "
-                f"{tuple(output.shape)}; derain a picture of the size of R, in one piece"
+                f"{tuple(output.shape)}; derain an image of the size of R, in one piece"
             )
         return given.to(output)
 
-    handles = []
-    for number, stage in enumerate(network.stages):
-        # such a stage adds the R of the one before to what it finds (Eq. 8)
-        given = torch.zeros_like(folded) if network.variant.residual_stages and number else folded
-        head = stage.get_submodule("heads.mask")
-        handles.append(head.register_forward_hook(partial(put, given)))
-    try:
+    with ExitStack() as hooks:
+        for number, stage in enumerate(network.stages):
+            # a residual stage adds the R of the one before (Eq. 8)
+            residual = network.variant.residual_stages and number
+            given = torch.zeros_like(folded) if residual else folded
+            head = stage.get_submodule("heads.mask")
+            hooks.enter_context(head.register_forward_hook(partial(put, given)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def derain_with_mask(network: Jorder, rainy: Tensor, logits: Tensor, mask: Mask) -> Tensor:
@@ -171,19 +161,16 @@ def derain_with_mask(network: Jorder, rainy: Tensor, logits: Tensor, mask: Mask)
 def study_masks(
     network: Jorder,
     photographs: Mapping[str, Loader],
-    *,
     seed: int = 1,
-    advance: Callable[[], object] | None = None,
 ) -> tuple[Grid, Grid]:
-    """Derain with masks that are wrong, and compare those predicted with the truth.
+    """Derain with wrong masks, and compare the predicted ones with the target.
 
     Photographs are cut on the right and below to sizes that the network takes as they are.
 
     Args:
         network: predicts R.
-        photographs: their names, which the rain depends on, and how to load them.
+        photographs: loaders by name; the rain depends on the name.
         seed: of the rain and of the changes.
-        advance: called after each photograph of each kind of rain.
 
     Returns:
         Mean PSNR and SSIM for each of `CHANGES` and kind of rain; and precision, recall, F1
@@ -193,11 +180,11 @@ def study_masks(
         ValueError: the network predicts no R, or a photograph that cannot be used.
     """
     if not network.detects_rain:
-        raise UserError(f"{network.name} has no R that says where rain is; take another derainer")
-    scores: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        raise UserError(f"the R of {network.name} does not mean rain; choose another derainer")
+    scores: dict[str, dict[str, list[Scores]]] = {}
     counts: dict[str, NDArray[np.int64]] = {}
     for kind in KINDS:
-        for each in put_rain_on(photographs, kind, seed):
+        for each in add_rain_to_all(photographs, kind, seed):
             height, width = (
                 min(size, _LARGEST_SIDE) // network.multiple * network.multiple
                 for size in each.region.shape
@@ -207,7 +194,7 @@ def study_masks(
             if min(height, width) < 16:
                 raise UserError(
                     f"{each.name} is {tuple(each.region.shape)}, at least 16 x 16 is needed; "
-                    "leave this photograph out"
+                    "leave this image out"
                 )
             logits = detect(network, rainy)
             mask = (logits[0, 1] > logits[0, 0]).cpu().numpy()
@@ -218,21 +205,10 @@ def study_masks(
                 else:
                     rng = rain_generator(seed, f"{kind} {each.name} {name}")
                     restored = derain_with_mask(network, rainy, logits, change(mask, rng=rng))
-                own = score(each.name, to_8_bits(restored), clean)
-                scores.setdefault((name, kind), []).append(own)
-            if advance is not None:
-                advance()
-    columns = [f"{kind} {metric}" for kind in KINDS for metric in ("PSNR", "SSIM")]
+                own = score(each.name, restored, clean)
+                scores.setdefault(name, {}).setdefault(kind, []).append(own)
     return (
-        Grid(
-            ["mask", *columns],
-            [
-                [name, *(v for kind in KINDS for v in mean_scores(scores[name, kind]))]
-                for name in CHANGES
-            ],
-            {column: 2 if column.endswith("PSNR") else 4 for column in columns},
-            f"Means over {len(photographs)} photographs, on luminance; PSNR in dB.",
-        ),
+        grid_by_kind("mask", scores),
         Grid(
             ["rain", "precision", "recall", "F1", "IoU"],
             [[kind, *detection_scores(counts[kind])] for kind in KINDS],
@@ -242,28 +218,28 @@ def study_masks(
     )
 
 
-def confusion(mask: Mask, truth: Mask) -> NDArray[np.int64]:
-    """Numbers of pixels: found and there, found alone, there alone."""
-    return np.array([(mask & truth).sum(), (mask & ~truth).sum(), (~mask & truth).sum()])
+def confusion(mask: Mask, target: Mask) -> NDArray[np.int64]:
+    """Numbers of true-positive, false-positive and false-negative pixels."""
+    return np.array([(mask & target).sum(), (mask & ~target).sum(), (~mask & target).sum()])
 
 
 def detection_scores(counts: NDArray[np.int64]) -> list[float | None]:
-    """Precision, recall, F1 and IoU from `confusion`; None where nothing is divided by."""
-    both, found, there = map(int, counts)
+    """Precision, recall, F1 and IoU from `confusion`; None where undefined."""
+    hits, false, missed = map(int, counts)
 
     def ratio(part: int, whole: int) -> float | None:
         return part / whole if whole else None
 
     return [
-        ratio(both, both + found),
-        ratio(both, both + there),
-        ratio(2 * both, 2 * both + found + there),
-        ratio(both, both + found + there),
+        ratio(hits, hits + false),
+        ratio(hits, hits + missed),
+        ratio(2 * hits, 2 * hits + false + missed),
+        ratio(hits, hits + false + missed),
     ]
 
 
 def draw_masks(grid: Grid) -> Figure:
-    """PSNR of each row less that of `predicted`, kind by kind."""
+    """PSNR of each row minus that of `predicted`, for each kind of rain."""
     figure = new_figure()
     axes = figure.add_subplot()
     reference, *rows = grid.rows

@@ -1,8 +1,8 @@
-"""Four types of rain, synthesized and taken off: Fig. 14."""
+"""Four types of rain, synthesized and removed: Fig. 14."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -10,8 +10,16 @@ from torch import Tensor
 
 from evaluation.datasets.photos import Loader
 from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
-from evaluation.figures.rainy_photos import Grid, mean_scores, put_rain_on, score, to_8_bits
+from evaluation.report.grid import Cell, Grid
 from evaluation.restoration.methods import INPUT
+from evaluation.restoration.scores import (
+    DIGITS,
+    Scores,
+    add_rain_to_all,
+    mean_scores,
+    score,
+    to_8_bits,
+)
 from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import DeveilNetwork, Jorder
 from jorder_preproc.rain import RainPreset
@@ -23,11 +31,11 @@ _WIDTH_PX = 300
 
 @dataclass(frozen=True)
 class RainType:
-    """One of the four.
+    """One of the four types.
 
     Attributes:
         preset: how it is drawn.
-        veiled: whether it has a veil to take off.
+        veiled: whether it has accumulation to remove.
     """
 
     preset: RainPreset
@@ -93,18 +101,15 @@ def study_types(
     network: Jorder,
     deveil: DeveilNetwork,
     photographs: Mapping[str, Loader],
-    *,
     seed: int = 1,
-    advance: Callable[[], object] | None = None,
 ) -> tuple[Grid, Image.Image]:
-    """Derain the four types, and take the veil off those that have one.
+    """Derain the four types, and deveil those with accumulation.
 
     Args:
         network: the derainer.
         deveil: on the same device.
-        photographs: their names, which the rain depends on, and how to load them.
+        photographs: loaders by name; the rain depends on the name.
         seed: of the rain.
-        advance: called after each photograph of each type.
 
     Returns:
         Mean PSNR and SSIM of each type, and a sheet with a photograph of each.
@@ -112,14 +117,14 @@ def study_types(
     Raises:
         ValueError: a photograph that cannot be used.
     """
-    table: list[list[str | float | None]] = []
+    table: list[list[Cell]] = []
     rows = []
     names = [INPUT, DERAINED, DEVEILED]
     for number, (kind, each) in enumerate(TYPES.items()):
-        scores: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-        # another photograph for every type
+        scores: dict[str, list[Scores]] = {name: [] for name in names}
+        # each type is shown on another photograph
         shown = number % len(photographs)
-        for at, photograph in enumerate(put_rain_on(photographs, each.preset, seed)):
+        for at, photograph in enumerate(add_rain_to_all(photographs, each.preset, seed)):
             restored = {
                 INPUT: photograph.rainy,
                 DERAINED: to_8_bits(derain(network, photograph.rainy).background),
@@ -127,19 +132,17 @@ def study_types(
             if each.veiled:
                 both = derain(network, photograph.rainy, deveil=deveil)
                 restored[DEVEILED] = to_8_bits(both.background)
-            for name, picture in restored.items():
-                scores[name].append(score(photograph.name, picture, photograph.clean))
+            for name, image in restored.items():
+                scores[name].append(score(photograph.name, image, photograph.clean))
             if at == shown:
                 rows.append(_row(kind, restored, photograph.clean, names))
-            if advance is not None:
-                advance()
         means = [mean_scores(scores[name]) if scores[name] else (None, None) for name in names]
         table.append([kind, *(db for db, _ in means), *(share for _, share in means)])
-    columns = [f"{metric} {name}" for metric in ("PSNR", "SSIM") for name in names]
+    columns = {f"{metric} {name}": digits for metric, digits in DIGITS.items() for name in names}
     grid = Grid(
         ["rain", *columns],
         table,
-        {column: 2 if column.startswith("PSNR") else 4 for column in columns},
+        columns,
         f"Means over {len(photographs)} photographs, on luminance; PSNR in dB.",
     )
     return grid, draw_sheet([*names, "clean"], rows)
@@ -148,7 +151,7 @@ def study_types(
 def _row(
     kind: str, restored: Mapping[str, Tensor], clean: Tensor, names: Sequence[str]
 ) -> list[tuple[Image.Image, str]]:
-    """Thumbnails of one type; white where there is none."""
+    """Thumbnails of one type; white where there is no image."""
     row = []
     for name in names:
         if name in restored:

@@ -1,24 +1,18 @@
-"""What recurrences bring: blocks K, Figs. 21 and 22, and stages of one network, Sec. 5.1."""
+"""Scores over the number of blocks K, Figs. 21 and 22, and over the stages, Sec. 5.1."""
 
 from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.datasets.photos import Loader
-from evaluation.figures.rainy_photos import (
-    Cell,
-    Grid,
-    mean_scores,
-    new_figure,
-    put_rain_on,
-    score,
-    to_8_bits,
-)
+from evaluation.figures.drawing import new_figure
+from evaluation.report.grid import Cell, Grid
 from evaluation.restoration.methods import INPUT
+from evaluation.restoration.scores import DIGITS, Scores, add_rain_to_all, mean_scores, score
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import Jorder
@@ -27,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TABLE = "table_21.json"
-_DIGITS = {"PSNR": 2, "SSIM": 4}
 
 
 def keep_stages(network: Jorder, stages: int) -> Jorder:
@@ -46,31 +39,26 @@ def keep_stages(network: Jorder, stages: int) -> Jorder:
 def study_stages(
     network: Jorder,
     photographs: Mapping[str, Loader],
-    *,
     preset: str = "heavy",
     seed: int = 1,
-    advance: Callable[[], object] | None = None,
 ) -> Grid:
     """PSNR and SSIM after each stage of one network.
 
     Args:
         network: the derainer.
-        photographs: their names, which the rain depends on, and how to load them.
+        photographs: loaders by name; the rain depends on the name.
         preset: kind of rain.
         seed: of the rain.
-        advance: called after each photograph.
 
     Raises:
         ValueError: unknown preset, or a photograph that cannot be used.
     """
     cut = [keep_stages(network, stages + 1) for stages in range(len(network.stages))]
-    scores: list[list[tuple[float, float]]] = [[] for _ in range(len(cut) + 1)]
-    for each in put_rain_on(photographs, preset, seed):
-        pictures = [each.rainy, *(to_8_bits(derain(one, each.rainy).background) for one in cut)]
-        for own, picture in zip(scores, pictures, strict=True):
-            own.append(score(each.name, picture, each.clean))
-        if advance is not None:
-            advance()
+    scores: list[list[Scores]] = [[] for _ in range(len(cut) + 1)]
+    for each in add_rain_to_all(photographs, preset, seed):
+        images = [each.rainy, *(derain(one, each.rainy).background for one in cut)]
+        for own, image in zip(scores, images, strict=True):
+            own.append(score(each.name, image, each.clean))
     rows: list[list[Cell]] = [
         [str(stages) if stages else INPUT, *mean_scores(own)] for stages, own in enumerate(scores)
     ]
@@ -78,7 +66,7 @@ def study_stages(
         f"{network.name} on {len(photographs)} photographs with rain `{preset}`, on luminance; "
         "PSNR in dB."
     )
-    return Grid(["stages", "PSNR", "SSIM"], rows, _DIGITS, note)
+    return Grid(["stages", "PSNR", "SSIM"], rows, DIGITS, note)
 
 
 def read_blocks(runs: Path) -> Grid:
@@ -94,7 +82,7 @@ def read_blocks(runs: Path) -> Grid:
         settings = table["settings"]
         rows: list[list[Cell]] = [[INPUT, table["input"]["psnr"], table["input"]["ssim"]]]
         for row in table["rows"]:
-            rows.append([str(int(row["row"].removeprefix("K = "))), row["psnr"], row["ssim"]])
+            rows.append([str(int(row["blocks"])), row["psnr"], row["ssim"]])
         note = (
             f"Trained and scored alike but for K: C = {settings['channels']}, "
             f"{settings['iterations']} iterations, {table['images']} photographs with rain "
@@ -104,7 +92,7 @@ def read_blocks(runs: Path) -> Grid:
         raise UserError(f"cannot read {path} ({error.strerror}); {advice}") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is no table of recurrences ({error!r}); {advice}") from error
-    return Grid(["K", "PSNR", "SSIM"], rows, _DIGITS, note)
+    return Grid(["K", "PSNR", "SSIM"], rows, DIGITS, note)
 
 
 def draw_recurrence(grids: Mapping[str, Grid]) -> Figure:

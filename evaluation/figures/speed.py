@@ -1,4 +1,4 @@
-"""How long derainers take for a picture, and how much memory: Table 3.
+"""Seconds and memory of derainers per image: Table 3.
 
 The weights are untrained: time and memory do not depend on them.
 """
@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from evaluation.figures.rainy_photos import Cell as Value
-from evaluation.figures.rainy_photos import Grid, new_figure
-from evaluation.report.tables import MISSING
+from evaluation.figures.drawing import new_figure
+from evaluation.report.grid import MISSING, Cell, Grid
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import (
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REFERENCE = "jorder_e_practical"
-"""The authors' light network, to which ratios are."""
+"""The authors' light network, which speed-ups compare with."""
 
 SIZES = ("80x80", "500x500", "1920x1080")
 DEVEIL = "+deveil"
@@ -49,13 +48,13 @@ _WARM_UP = (3, 80, 80)
 
 
 @dataclass
-class Cell:
-    """One derainer on one size of picture.
+class Timing:
+    """One derainer at one image size.
 
     Attributes:
         row: name of the derainer.
         size: width and height, px.
-        seconds: of each repeat, after the warm-up; empty where it was left out.
+        seconds: of each repeat, after the warm-up; empty where it was skipped.
         peak_bytes: memory; None where it was not measured.
     """
 
@@ -66,7 +65,7 @@ class Cell:
 
 
 def default_rows() -> list[str]:
-    """Every network, and the shipped one with the veil's removal."""
+    """Every network, and the shipped one with deveiling."""
     return [*list_models(), f"jorder_e_lite{DEVEIL}"]
 
 
@@ -86,7 +85,7 @@ def build_row(name: str, device: str) -> Callable[[Tensor], Tensor]:
     """A derainer with untrained weights, from a float (3, H, W) on the CPU to one like it.
 
     Args:
-        name: of a network, with `+deveil` for the veil's removal, too (Sec. 5.2).
+        name: of a network, with `+deveil` for deveiling, too (Sec. 5.2).
         device: where to run it.
 
     Raises:
@@ -97,7 +96,7 @@ def build_row(name: str, device: str) -> Callable[[Tensor], Tensor]:
     deveil: DeveilNetwork | None = None
     if name.endswith(DEVEIL):
         deveil = build_deveil_model(DEVEIL_WEIGHTS).eval().requires_grad_(False).to(device)
-    # the result comes back to the CPU, so CUDA is waited for
+    # copying the result to the CPU waits for CUDA
     return lambda image: derain(network, image, deveil=deveil).background
 
 
@@ -107,20 +106,20 @@ def measure(
     *,
     device: str = "cpu",
     repeats: int = 5,
-    longest: float = 20.0,
+    max_seconds: float = 20.0,
     advance: Callable[[], object] | None = None,
-) -> list[Cell]:
-    """Time derainers in turn, so that a slow moment of the machine meets all of them.
+) -> list[Timing]:
+    """Time derainers in turn, so that a slow moment of the machine affects all of them.
 
-    Each is warmed up on a picture of 80 x 80 px, which also tells about how long others
-    will take: those of more than `longest` seconds are left out.
+    A warm-up on 80 x 80 px estimates the seconds of larger images; what would take more than
+    `max_seconds` is skipped.
 
     Args:
         rows: names; see `build_row`.
         sizes: width and height, px.
         device: where to run them.
         repeats: for each row and size.
-        longest: see above.
+        max_seconds: see above.
         advance: called after each row of each repeat of each size.
 
     Returns:
@@ -131,11 +130,11 @@ def measure(
     """
     derainers = {name: build_row(name, device) for name in rows}
     speed = {name: _warm_up(run) for name, run in derainers.items()}
-    cells: list[Cell] = []
+    timings: list[Timing] = []
     for width, height in sizes:
         image = torch.rand(3, height, width, generator=torch.Generator().manual_seed(0))
-        own = {name: Cell(name, (width, height)) for name in rows}
-        short = [name for name in rows if width * height * speed[name] <= longest]
+        own = {name: Timing(name, (width, height)) for name in rows}
+        short = [name for name in rows if width * height * speed[name] <= max_seconds]
         for _ in range(repeats):
             for name in rows:
                 if name in short:
@@ -144,8 +143,8 @@ def measure(
                     advance()
         for name in short:
             own[name].peak_bytes = peak_memory(name, (width, height), device)
-        cells += own.values()
-    return cells
+        timings += own.values()
+    return timings
 
 
 def _warm_up(run: Callable[[Tensor], Tensor]) -> float:
@@ -162,10 +161,10 @@ def _time(run: Callable[[Tensor], Tensor], image: Tensor) -> float:
 
 
 def peak_memory(row: str, size: tuple[int, int], device: str = "cpu") -> int:
-    """Most bytes that deraining one picture takes, on top of the network and the picture.
+    """Peak memory of deraining one image, bytes, on top of the network and the image.
 
-    On the CPU in a process of its own, whose resident memory is looked at before and at its
-    highest; on a GPU what PyTorch allocated there.
+    On the CPU the growth of the peak resident memory of a new process; on a GPU what PyTorch
+    allocated there.
 
     Args:
         row: see `build_row`.
@@ -192,9 +191,9 @@ def peak_memory(row: str, size: tuple[int, int], device: str = "cpu") -> int:
 
 
 def print_memory(row: str, size: tuple[int, int]) -> None:
-    """What `peak_memory` asks of a process of its own."""
+    """Print the peak memory of this process; `peak_memory` runs it in a new one."""
     run, image = build_row(row, "cpu"), torch.rand(3, size[1], size[0])
-    run(torch.rand(3, 16, 16))  # what PyTorch needs in any case
+    run(torch.rand(3, 16, 16))  # PyTorch's own memory
     before = _peak_bytes()
     run(image)
     print(json.dumps(_peak_bytes() - before))
@@ -203,43 +202,43 @@ def print_memory(row: str, size: tuple[int, int]) -> None:
 def _peak_bytes() -> int:
     if sys.platform == "darwin":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux's ru_maxrss begins with that of the process which started this one
+    # Linux's ru_maxrss starts from that of the parent process
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024 * int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])
 
 
-def speed_table(cells: Sequence[Cell], device: str) -> Grid:
-    """Median and quartiles of the seconds, memory, and how many times faster than the reference.
+def speed_table(timings: Sequence[Timing], device: str) -> Grid:
+    """Median and quartiles of the seconds, memory, and speed-up over the reference.
 
     Args:
-        cells: what `measure` gives.
+        timings: what `measure` gives.
         device: where they were run.
     """
-    medians = {(c.row, c.size): statistics.median(c.seconds) for c in cells if c.seconds}
-    rows: list[list[Value]] = []
-    for cell in cells:
-        size = "x".join(map(str, cell.size))
-        if not cell.seconds:
-            rows.append([cell.row, size, *[None] * 5])
+    medians = {(c.row, c.size): statistics.median(c.seconds) for c in timings if c.seconds}
+    rows: list[list[Cell]] = []
+    for timing in timings:
+        size = "x".join(map(str, timing.size))
+        if not timing.seconds:
+            rows.append([timing.row, size, *[None] * 5])
             continue
-        median, reference = medians[cell.row, cell.size], medians.get((REFERENCE, cell.size))
-        low, high = quartiles(cell.seconds)
+        median, reference = medians[timing.row, timing.size], medians.get((REFERENCE, timing.size))
+        low, high = quartiles(timing.seconds)
         rows.append(
             [
-                cell.row,
+                timing.row,
                 size,
                 median,
                 low,
                 high,
-                None if cell.peak_bytes is None else cell.peak_bytes / _MEGABYTE,
+                None if timing.peak_bytes is None else timing.peak_bytes / _MEGABYTE,
                 None if reference is None else reference / median,
             ]
         )
-    repeats = max((len(cell.seconds) for cell in cells), default=0)
+    repeats = max((len(timing.seconds) for timing in timings), default=0)
     note = (
         f"{_device_name(device)}, torch {torch.__version__}; {repeats} repeats, in turn, untrained "
-        f"weights. Speed-up is against {REFERENCE} in the same run; memory is what one "
-        f"picture takes on top of the network. {MISSING} was left out: too slow here."
+        f"weights. Speed-up is over {REFERENCE} in the same run; memory is what one "
+        f"image takes on top of the network. {MISSING} was skipped: too slow here."
     )
     columns = ["derainer", "size", "median, s", "quartile 1, s", "quartile 3, s"]
     digits = {**dict.fromkeys(columns[2:], 3), "peak memory, MB": 0, "speed-up": 2}
@@ -261,29 +260,29 @@ def _device_name(device: str) -> str:
     return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def draw_speed(devices: Sequence[tuple[str, Sequence[Cell]]]) -> Figure:
+def draw_speed(devices: Sequence[tuple[str, Sequence[Timing]]]) -> Figure:
     """Median seconds of each derainer by size, with the quartiles as bars; a plot per device."""
     figure = new_figure(3.5 + 3.5 * len(devices))
     first = None
-    for number, (device, cells) in enumerate(devices, 1):
+    for number, (device, timings) in enumerate(devices, 1):
         first = axes = figure.add_subplot(1, len(devices), number, sharey=first)
         axes.set_title(device)
-        _draw_device(axes, cells)
+        _draw_device(axes, timings)
     return figure
 
 
-def _draw_device(axes: Axes, cells: Sequence[Cell]) -> None:
-    for row in dict.fromkeys(cell.row for cell in cells):
-        own = [cell for cell in cells if cell.row == row and cell.seconds]
+def _draw_device(axes: Axes, timings: Sequence[Timing]) -> None:
+    for row in dict.fromkeys(timing.row for timing in timings):
+        own = [timing for timing in timings if timing.row == row and timing.seconds]
         if not own:
             continue
-        medians = [statistics.median(cell.seconds) for cell in own]
-        spread = [quartiles(cell.seconds) for cell in own]
+        medians = [statistics.median(timing.seconds) for timing in own]
+        spread = [quartiles(timing.seconds) for timing in own]
         errors = [
             [median - low for median, (low, _) in zip(medians, spread, strict=True)],
             [high - median for median, (_, high) in zip(medians, spread, strict=True)],
         ]
-        pixels = [cell.size[0] * cell.size[1] for cell in own]
+        pixels = [timing.size[0] * timing.size[1] for timing in own]
         axes.errorbar(pixels, medians, errors, marker="o", markersize=4, label=row)
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -1,8 +1,8 @@
-"""What derainers take off beside the rain: errors on rain and on the rest of a picture (Fig. 9)."""
+"""Errors of derained images on the pixels with rain and on the others (Fig. 9)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from PIL import Image
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from evaluation.datasets.photos import Loader
 from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
-from evaluation.figures.rainy_photos import KINDS, Grid, put_rain_on, to_8_bits
+from evaluation.report.grid import Grid
 from evaluation.restoration.methods import Restorer
-from jorder_preproc.errors import UserError
+from evaluation.restoration.scores import KINDS, add_rain_to_all, check_restored
 
 AMPLIFICATION = 5
 """Of the error maps in the sheet."""
@@ -21,46 +21,38 @@ _WIDTH_PX = 240
 
 
 def error_map(restored: Tensor, clean: Tensor) -> Tensor:
-    """|restored - clean|, the mean of the channels: float (1, H, W), in [0, 1]."""
+    """|restored - clean|, averaged over channels: float (1, H, W), in [0, 1]."""
     return (restored - clean).abs().mean(0, keepdim=True)
 
 
 def study_texture(
     restorers: Sequence[Restorer],
     photographs: Mapping[str, Loader],
-    *,
     seed: int = 1,
-    advance: Callable[[], object] | None = None,
 ) -> tuple[Grid, Image.Image]:
-    """Mean errors of restored pictures on the pixels with rain and on those without.
+    """Mean errors of restored images on the pixels with rain and on those without.
 
     Args:
         restorers: rows of the table.
-        photographs: their names, which the rain depends on, and how to load them.
+        photographs: loaders by name; the rain depends on the name.
         seed: of the rain.
-        advance: called after each photograph of each kind of rain.
 
     Returns:
         The table, in 8-bit levels over the pixels of all photographs, and a sheet with error
         maps of the first photograph.
 
     Raises:
-        ValueError: a photograph that cannot be used, or a restorer that gives no such picture.
+        ValueError: a photograph that cannot be used, or a restorer that gives no such image.
     """
     sums: dict[tuple[str, str, bool], list[float]] = {}
     rows = []
     for kind in KINDS:
-        for number, each in enumerate(put_rain_on(photographs, kind, seed)):
+        for number, each in enumerate(add_rain_to_all(photographs, kind, seed)):
             maps = []
             for restorer in restorers:
                 restored = restorer.restore(kind, each.name, each.rainy)
-                if not isinstance(restored, Tensor) or restored.shape != each.clean.shape:
-                    got = tuple(getattr(restored, "shape", ())) or type(restored).__name__
-                    raise UserError(
-                        f"{restorer.name} of {each.name}: expected a float tensor "
-                        f"{tuple(each.clean.shape)}, got {got}"
-                    )
-                error = error_map(to_8_bits(restored), each.clean)
+                named = f"{restorer.name} of {each.name}"
+                error = error_map(check_restored(named, restored, each.clean), each.clean)
                 maps.append(error)
                 for rain in (True, False):
                     chosen = error[0][each.region == rain].double()
@@ -69,8 +61,6 @@ def study_texture(
                     total[1] += chosen.numel()
             if number == 0:
                 rows.append(_row(each.rainy, each.clean, maps, kind))
-            if advance is not None:
-                advance()
     columns = [f"{kind}, {where}" for kind in KINDS for where in ("rain", "rest")]
     table = []
     for restorer in restorers:
@@ -82,7 +72,7 @@ def study_texture(
         table,
         dict.fromkeys(columns, 2),
         f"Absolute, of 255 levels, over the pixels of {len(photographs)} photographs; rain is "
-        "the true R.",
+        "the target R.",
     )
     names = [f"{restorer.name}, |error| x {AMPLIFICATION}" for restorer in restorers]
     return grid, draw_sheet(["rainy", "clean", *names], rows)
@@ -91,11 +81,11 @@ def study_texture(
 def _row(
     rainy: Tensor, clean: Tensor, maps: Sequence[Tensor], kind: str
 ) -> list[tuple[Image.Image, str]]:
-    pictures = [rainy, clean, *((AMPLIFICATION * error).clamp(max=1) for error in maps)]
+    images = [rainy, clean, *((AMPLIFICATION * error).clamp(max=1) for error in maps)]
     captions = [
         kind,
         "",
         *(f"mean {255 * float(error.mean(dtype=torch.double)):.2f}" for error in maps),
     ]
-    thumbnails = [to_thumbnail(picture, _WIDTH_PX) for picture in pictures]
+    thumbnails = [to_thumbnail(image, _WIDTH_PX) for image in images]
     return list(zip(thumbnails, captions, strict=True))

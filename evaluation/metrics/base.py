@@ -1,4 +1,4 @@
-"""What the scores of all three tasks look like."""
+"""Records and scores of all three tasks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from numpy.typing import NDArray
 from evaluation.metrics.statistics import Measure
 
 Record = Mapping[str, NDArray[Any]]
-"""What a model said of one image, and the truth; keys and shapes depend on the task."""
+"""Prediction and target of one image, arrays by name.
+
+Classification: `target` int64 (), `labels` int64 (k,) from the likeliest on, `scores` float32
+(k,). Segmentation: `areas` int64 (4, C), pixels of intersection, union, prediction and label of
+each class, and `map`, the predicted labels as a PNG file, uint8 (n,). Detection: `boxes` float32
+(n, 4) as x1 y1 x2 y2, `scores` float32 (n,), `labels` int64 (n,), and the targets: `true_boxes`,
+`true_labels`, `true_ignored` bool.
+"""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What one run over a data set scores; all values are fractions, NaN where undefined.
+    """Scores of one run over a data set; fractions, NaN where undefined.
 
     Attributes:
         measures: metrics by name as functions of how often each image counts; the main one
@@ -47,7 +54,7 @@ class Scores:
 
 
 def check_records(records: Sequence[Record], task: str, keys: Sequence[str]) -> None:
-    """Complain about records that are not there, or of another task.
+    """Report missing records, or those of another task.
 
     Raises:
         ValueError: no records, or one without these keys.

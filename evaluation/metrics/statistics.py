@@ -1,4 +1,4 @@
-"""How much of what rain took comes back, and how sure that is: paired over images."""
+"""Recovery ratios with paired bootstrap intervals, and McNemar's test."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
 
 CONDITIONS = ("clean", "rainy", "derained", "clean_derained")
+"""What the model is shown, in the order of tests and tables; the last one measures harm."""
 
 Measure = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """Takes counts (R, N), how often each of N images is in each of R resamples; gives the metric
@@ -24,11 +26,9 @@ _COUNTS_AT_ONCE = 1 << 22
 class Bootstrap(NamedTuple):
     """Percentile intervals of one metric, 95 %; None where they have no finite end.
 
-    A resample in which the value is not defined counts as unbounded, below the lower and above
-    the upper end: of a few, each moves both ends outwards, and with more than 2.5 % of them
-    neither end is finite. So it is with `recovery` where rain took nothing: the ratio to a
-    loss that may be none can be anything. To drop such resamples would make intervals the
-    narrower, the less is known.
+    A resample whose value is undefined counts as infinite at both ends: each moves both ends
+    outwards, and with more than 2.5 % of them neither end is finite. This concerns `recovery`,
+    a ratio to a loss that may be 0. Without such resamples intervals would be too narrow.
 
     Attributes:
         conditions: of the metric under each condition.
@@ -50,15 +50,15 @@ class McNemar(NamedTuple):
 
 
 def recovery(clean: ArrayLike, rainy: ArrayLike, derained: ArrayLike) -> Any:
-    """The share of the loss to rain that deraining brings back.
+    """The share of the loss to rain that deraining regains.
 
-    (derained - rainy) / (clean - rainy): 1 is all of it, below 0 it made things worse.
+    (derained - rainy) / (clean - rainy): 1 is all of it; below 0 deraining does harm.
 
     Args:
         clean, rainy, derained: a metric under these conditions; floats or arrays.
 
     Returns:
-        float or float64 array; NaN where rain took nothing (clean <= rainy).
+        float or float64 array; NaN without a loss (clean <= rainy).
     """
     clean, rainy, derained = (np.asarray(x, np.float64) for x in (clean, rainy, derained))
     loss = clean - rainy
@@ -104,8 +104,8 @@ def bootstrap(
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
     """McNemar's exact test: are two runs right equally often on the same images?
 
-    Under the null hypothesis each image that only one has right is either's with
-    probability 1/2. The p-value is twice the smaller binomial tail, at most 1.
+    Under the null hypothesis an image that only one has right is either's with probability
+    1/2: a two-sided binomial test.
 
     Args:
         first, second: bool (N,), whether each run has each image right.
@@ -122,12 +122,8 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
         )
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     total = only_first + only_second
-    # in integers, hence exact for any N; each binomial coefficient from the one before
-    tail, ways = 0, 1
-    for k in range(min(only_first, only_second) + 1):
-        tail += ways
-        ways = ways * (total - k) // (k + 1)
-    return McNemar(only_first, only_second, min(1.0, 2 * tail / 2**total))
+    p_value = float(binomtest(only_first, total).pvalue) if total else 1.0
+    return McNemar(only_first, only_second, p_value)
 
 
 def _interval(values: NDArray[np.float64]) -> Interval | None:

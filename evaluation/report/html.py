@@ -1,4 +1,4 @@
-"""Write the report: `results.json`, `table.md`, `table.csv`, and `report.html`, one page alone."""
+"""Write the report: `results.json`, `table.md`, `table.csv`, and one page, `report.html`."""
 
 from __future__ import annotations
 
@@ -14,36 +14,34 @@ from typing import Any
 import jinja2
 from PIL import Image
 
+from evaluation.metrics.statistics import CONDITIONS
 from evaluation.report import tables
 from evaluation.report.paper_numbers import NOTE
-from evaluation.report.schema import CONDITIONS, ClassRow, Results, to_json
-from evaluation.report.tables import terminal_table
+from evaluation.report.schema import ClassRow, Results, to_json
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
 
-__all__ = ["terminal_table", "write_report"]
-
-PICTURE_WIDTH_PX = 640
-"""Pictures of the page are at most this wide."""
+IMAGE_WIDTH_PX = 640
+"""Largest width of the page's images."""
 
 JPEG_QUALITY = 88
 
 CLASSES_SHOWN = 30
-"""Classes of the page's table; the others are folded."""
+"""Classes in the page's table; the others are folded."""
 
 
 def write_report(results: Sequence[Results], out: Path) -> None:
-    """Write the four files of the report into a folder, each whole or not at all.
+    """Write the four files of the report into a folder, atomically.
 
-    The page needs nothing beside it and no network; pictures are inside it. It is written
-    last, so that the numbers are safe if a picture is missing.
+    The page needs no other file and no network; it embeds its images. It is written last,
+    so that the numbers are safe if an image is missing.
 
     Args:
         results: one or several tables, in the order of the page.
-        out: the folder; made where it is missing. The samples' pictures lie in it.
+        out: the folder, created if missing; it holds the samples' images.
 
     Raises:
-        ValueError: no results, or a picture that cannot be read.
+        ValueError: no results, or an image that cannot be read.
     """
     out = Path(out)
     document = to_json(results)
@@ -55,7 +53,7 @@ def write_report(results: Sequence[Results], out: Path) -> None:
 
 
 def render_page(results: Sequence[Results], folder: Path) -> str:
-    """The text of `report.html`; the samples' pictures are read from `folder`."""
+    """The text of `report.html`; the samples' images are read from `folder`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -86,40 +84,40 @@ def render_page(results: Sequence[Results], folder: Path) -> str:
         axis=recovery_axis,
         mark=mark,
         provenance=provenance,
-        picture=lambda path: _data_uri(sample_file(folder, path)),
+        image_uri=lambda path: _data_uri(sample_file(folder, path)),
         isnan=math.isnan,
     )
 
 
 def sample_file(folder: Path, path: str) -> Path:
-    """The file of a sample's picture.
+    """The file of a sample's image.
 
     Raises:
-        UserError: it lies outside of the folder of the results, by its path or by a link: a
-            file of results from elsewhere must not put pictures of this machine on the page.
+        UserError: it lies outside of the folder of the results, by its path or by a link:
+            results from elsewhere must not put files of this machine on the page.
     """
     file = folder / path
     if not file.resolve().is_relative_to(folder.resolve()):
         raise UserError(
-            f"the results in {folder} name the picture {path}, which lies outside of that "
+            f"the results in {folder} name the image {path}, which lies outside of that "
             "folder, and it was not read; evaluate again to write the samples beside them"
         )
     return file
 
 
 def gather_samples(results: Sequence[Results], folder: Path, out: Path) -> list[Results]:
-    """Copy the samples' pictures of a folder of results into another, for a report of several.
+    """Copy the samples' images of a folder of results into another, for a combined report.
 
     Args:
         results: of `folder`.
-        folder: holds their pictures.
-        out: folder to write to; pictures go to `samples/` with a digest in their names.
+        folder: holds their images.
+        out: folder to write to; images go to `samples/` with a digest in their names.
 
     Returns:
-        The results, with the pictures in `out`.
+        The results, with the images in `out`.
 
     Raises:
-        UserError: see `sample_file`, or a picture that is not there.
+        UserError: see `sample_file`, or an image that is not there.
     """
 
     def copy(path: str) -> str:
@@ -137,17 +135,17 @@ def gather_samples(results: Sequence[Results], folder: Path, out: Path) -> list[
     return [
         replace(
             result,
-            samples=[
-                replace(s, pictures={key: copy(path) for key, path in s.pictures.items()})
+            samples=tuple(
+                replace(s, images={key: copy(path) for key, path in s.images.items()})
                 for s in result.samples
-            ],
+            ),
         )
         for result in results
     ]
 
 
 def rows_by_loss(rows: Sequence[ClassRow]) -> list[ClassRow]:
-    """The classes by what rain took, most first; those without a value last."""
+    """The classes by their loss to rain, largest first; those without a value last."""
 
     def loss(row: ClassRow) -> float:
         lost = row.clean - row.rainy
@@ -157,7 +155,7 @@ def rows_by_loss(rows: Sequence[ClassRow]) -> list[ClassRow]:
 
 
 def recovery_axis(results: Results) -> tuple[float, float]:
-    """Ends of an axis on which each recovery fits with its interval: 0 to 1 or wider."""
+    """Ends of an axis for all recoveries and their intervals: 0 to 1 or wider."""
     values = [0.0, 1.0]
     for name, metric in results.metrics.items():
         paper = tables.paper_of(results, name)
@@ -166,21 +164,21 @@ def recovery_axis(results: Results) -> tuple[float, float]:
     return min(defined), max(defined)
 
 
-def mark(task: str, said: str, truth: str) -> str:
-    """`right` or `wrong`, or nothing where words alone do not tell.
+def mark(task: str, prediction: str, target: str) -> str:
+    """`right`, `wrong`, or nothing where the texts do not tell.
 
-    A classifier that does not say the truth is wrong; for the other tasks what was said is a
-    summary, which is right where it is the truth and open where it is not.
+    A class that is not the target is wrong; of the other tasks the texts are summaries, which
+    may differ for predictions that are right.
     """
-    if said == truth:
+    if prediction == target:
         return "right"
     return "wrong" if task == "classification" else ""
 
 
 def provenance(results: Results) -> Iterator[tuple[str, str]]:
-    """All that is needed to do it again, as names and values."""
+    """All that is needed to reproduce the table, as names and values."""
     yield "Command", results.command
-    data, model, rain, derainer = results.dataset, results.model, results.rain, results.derain
+    data, model, rain, derainer = results.dataset, results.model, results.rain, results.derainer
     yield "Data", f"{data.name}, {data.images:,} images" + ("" if data.whole else ", not the whole")
     yield "Data folder", data.root
     if data.unreadable:
@@ -192,10 +190,10 @@ def provenance(results: Results) -> Iterator[tuple[str, str]]:
     yield "Rain seed", str(rain.seed)
     yield "Derainer", tables.describe_derainer(results)
     yield "Derainer weights", derainer.weights or "shipped with the package"
-    yield "Derainer sha256", derainer.sha256
-    if derainer.deveil_sha256 is not None:
+    yield "Derainer sha256", results.derainer_sha256
+    if results.deveil_sha256 is not None:
         yield "Deveil weights", derainer.deveil_weights or "shipped with the package"
-        yield "Deveil sha256", derainer.deveil_sha256
+        yield "Deveil sha256", results.deveil_sha256
     yield "Where it derains", derainer.where
     for condition, speed in results.images_per_second.items():
         yield f"Images per second, {tables.TITLES[condition].lower()}", f"{speed:.4g}"
@@ -230,14 +228,14 @@ def _typeset(show: Callable[..., str]) -> Callable[..., str]:
 def _data_uri(path: Path) -> str:
     try:
         with Image.open(path) as file:
-            picture = file.convert("RGB")
+            image = file.convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise UserError(_no_sample(path, error)) from error
-    if picture.width > PICTURE_WIDTH_PX:
-        height = max(1, round(picture.height * PICTURE_WIDTH_PX / picture.width))
-        picture = picture.resize((PICTURE_WIDTH_PX, height), Image.Resampling.LANCZOS)
+    if image.width > IMAGE_WIDTH_PX:
+        height = max(1, round(image.height * IMAGE_WIDTH_PX / image.width))
+        image = image.resize((IMAGE_WIDTH_PX, height), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    image.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 

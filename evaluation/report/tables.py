@@ -1,9 +1,7 @@
-"""The tables of the report as text: numbers in words, Markdown, CSV, and the terminal's."""
+"""The tables of the report as Markdown, as CSV, and for the terminal."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Sequence
 
@@ -11,8 +9,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from evaluation.metrics.statistics import CONDITIONS, Interval
+from evaluation.report.grid import MISSING, Cell, csv_lines, markdown_table
 from evaluation.report.paper_numbers import NOTE
-from evaluation.report.schema import CONDITIONS, Interval, Metric, PairedTest, PaperRow, Results
+from evaluation.report.schema import Metric, PairedTest, PaperRow, Results
 
 TITLES = {
     "clean": "Clean",
@@ -20,13 +20,10 @@ TITLES = {
     "derained": "Rain removed",
     "clean_derained": "Clean, through the derainer",
 }
-"""What the tables call a condition."""
+"""Conditions in tables."""
 
 CEILING = " (ceiling)"
 """Behind an interval that is 100 % from end to end."""
-
-MISSING = "-"
-"""What the tables show where there is no value."""
 
 _UNBOUNDED = "unbounded"
 
@@ -74,21 +71,21 @@ def paper_of(results: Results, metric: str) -> PaperRow | None:
 
 
 def describe_derainer(results: Results) -> str:
-    """What took the rain off, such as `jorder_e_lite + deveil (auto)`.
+    """The derainer in words, such as `jorder_e_lite + deveil (auto)`.
 
-    Where pictures without rain are derained, too, it ends in `, dry too`.
+    It ends in `, dry too` where images without rain are derained, too.
     """
-    also = {"off": "", "on": " + deveil", "auto": " + deveil (auto)"}
-    dry = ", dry too" if results.derain.dry == "derain" else ""
-    return results.derain.model + also[results.derain.deveil] + dry
+    derainer = results.derainer
+    also = {False: "", True: " + deveil", "auto": " + deveil (auto)"}[derainer.deveil]
+    return derainer.name + also + (", dry too" if derainer.dry == "derain" else "")
 
 
 def describe_rain(results: Results) -> str:
-    """What was put on the pictures and what took it off, in one line."""
+    """Rain, derainer and data set in one line."""
     unreadable = results.dataset.unreadable
     return (
         f"Rain: {results.rain.preset}, seed {results.rain.seed}. Derainer: "
-        f"{describe_derainer(results)}, in the {results.derain.where}. "
+        f"{describe_derainer(results)}, in the {results.derainer.where}. "
         f"{results.dataset.images:,} images of {results.dataset.name}"
         + ("" if results.dataset.whole else ", not the whole set")
         + (f"; {len(unreadable)} more could not be read." if unreadable else ".")
@@ -96,18 +93,18 @@ def describe_rain(results: Results) -> str:
 
 
 def remarks(results: Results) -> list[str]:
-    """What a reader must know of these tables: ceilings, unbounded intervals, mixed machines."""
+    """Caveats of these tables: ceilings, unbounded intervals, mixed machines."""
     intervals = [recovery_interval(metric) for metric in results.metrics.values()]
     found = []
     if any(text.endswith(CEILING) for text in intervals):
         found.append(
-            "Ceiling: in every resample all that rain took came back. These images cannot tell "
-            "how near to 100 % recovery is."
+            "Ceiling: recovery was complete in every resample. These images cannot tell how near "
+            "to 100 % it is."
         )
     if _UNBOUNDED in intervals:
         found.append(
-            "Unbounded: in more than 2.5 % of the resamples rain took nothing, and recovery, a "
-            "share of what it took, can be anything."
+            "Unbounded: in more than 2.5 % of the resamples rain cost nothing, so that recovery, a "
+            "share of that loss, has no bounds."
         )
     if len(results.origins) > 1:
         found.append(_describe_origins(results))
@@ -115,7 +112,7 @@ def remarks(results: Results) -> list[str]:
 
 
 def _describe_origins(results: Results) -> str:
-    """What differs between the machines that made the predictions."""
+    """The differences between the machines that made the predictions."""
     rows = [
         {**{f"version of {k}": v for k, v in one.versions.items()}, **one.machine}
         for one in results.origins
@@ -125,8 +122,8 @@ def _describe_origins(results: Results) -> str:
         for name in dict.fromkeys(name for row in rows for name in row)
         if len({str(row.get(name, "none")) for row in rows}) > 1
     }
-    said = "; ".join(f"{name}: {', '.join(values)}" for name, values in differing.items())
-    return f"Predictions of {len(rows)} environments are mixed here, which differ in {said}."
+    differences = "; ".join(f"{name}: {', '.join(values)}" for name, values in differing.items())
+    return f"Predictions of {len(rows)} environments are mixed here, which differ in {differences}."
 
 
 def describe_test(test: PairedTest) -> str:
@@ -138,7 +135,7 @@ def describe_test(test: PairedTest) -> str:
 
 
 def markdown(results: Sequence[Results]) -> str:
-    """A section with a table for each result, in the paper's form, the paper's beside it."""
+    """A section for each result: its table in the paper's form, beside the paper's."""
     return "\n\n".join(_markdown_section(result) for result in results) + "\n"
 
 
@@ -147,16 +144,14 @@ def comma_separated(results: Sequence[Results]) -> str:
 
     Cells are empty where there is no value.
     """
-    file = io.StringIO()
     ends = [f"{name}_{end}" for name in CONDITIONS for end in ("low", "high")]
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(
+    lines: list[list[Cell]] = [
         [
             *("task", "title", "rain", "derainer", "source", "metric", *CONDITIONS),
             *("recovery", "recovery_low", "recovery_high"),
             *("harm", "harm_low", "harm_high", *ends),
         ]
-    )
+    ]
     for result in results:
         head = [result.task, result.title, result.rain.preset, describe_derainer(result)]
         for name, metric in result.metrics.items():
@@ -164,13 +159,13 @@ def comma_separated(results: Sequence[Results]) -> str:
             values += [metric.recovery, *metric.interval, metric.harm, *metric.harm_interval]
             for condition in CONDITIONS:
                 values += metric.intervals.get(condition, (math.nan, math.nan))
-            writer.writerow([*head, "measured", name, *map(_cell, values)])
+            lines.append([*head, "measured", name, *map(_cell, values)])
         for row in result.paper:
             values = [row.clean, row.rainy, row.derained, math.nan, row.recovery]
             cells = [*map(_cell, values), *[""] * (5 + len(ends))]
-            # the paper's rain is not the preset, and its derainer not this one
-            writer.writerow([result.task, row.row, "", "", "paper", row.metric, *cells])
-    return file.getvalue()
+            # the paper's rain and derainer are others
+            lines.append([result.task, row.row, "", "", "paper", row.metric, *cells])
+    return csv_lines(lines)
 
 
 def terminal_table(results: Sequence[Results]) -> Table:
@@ -228,25 +223,23 @@ def _markdown_section(result: Results) -> str:
         for condition in CONDITIONS
     ]
     body += [
-        row("Recovery", [percent(m.recovery, 1) for m in ours], _recoveries(paper)),
+        row(
+            "Recovery",
+            [percent(m.recovery, 1) for m in ours],
+            [percent(p.recovery, 1) for p in paper],
+        ),
         row("95 % interval", [recovery_interval(m) or MISSING for m in ours], []),
         row("Harm, points", [points(m.harm) for m in ours], []),
         row("95 % interval", [points_interval(m.harm_interval) or MISSING for m in ours], []),
     ]
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    lines = [f"## {_escape(result.title)}", "", _escape(describe_rain(result)), ""]
-    lines += [f"| {' | '.join(map(_escape, cells))} |" for cells in (header, rule, *body)]
+    lines = [f"## {result.title}", "", describe_rain(result), "", markdown_table(header, body)]
     if result.mcnemar is not None:
         lines += ["", describe_test(result.mcnemar)]
     for remark in remarks(result):
-        lines += ["", _escape(remark)]
+        lines += ["", remark]
     if paper:
         lines += ["", f"Paper: {', '.join(dict.fromkeys(p.row for p in paper))}; {NOTE}."]
     return "\n".join([*lines, "", "```", result.command, "```"])
-
-
-def _recoveries(paper: Sequence[PaperRow]) -> list[str]:
-    return [percent(row.recovery, 1) for row in paper]
 
 
 def _between(interval: Interval, show: Callable[[float, int], str], digits: int) -> str:
@@ -260,9 +253,5 @@ def _with_interval(value: str, interval: str) -> Text:
     return Text(f"{value}\n{interval}" if interval else value)
 
 
-def _cell(value: float) -> str:
-    return "" if math.isnan(value) else repr(float(value))
-
-
-def _escape(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+def _cell(value: float) -> Cell:
+    return None if math.isnan(value) else value

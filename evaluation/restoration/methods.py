@@ -1,4 +1,4 @@
-"""What takes the rain off: our networks, and any other derainer to compare them with."""
+"""Rows of the restoration tables: our derainers, and other methods to compare with."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights, shipped_
 from jorder_preproc.picture_files import list_pictures, read_rgb
 
 INPUT = "input"
-"""What tables call the rainy picture itself."""
+"""Name of the row of the rainy images."""
 
-_TILE_PX = 1024  # bounds the memory that large pictures take
+TILE_PX = 1024
+"""Side of the windows in which large images are derained, to bound memory."""
+
 _DEVEIL = "+deveil"
 _CALLABLE = re.compile(r"(?P<module>[\w.]+):(?P<name>[\w.]+)")
 
@@ -34,10 +36,10 @@ class Restorer:
 
     Attributes:
         name: of the row.
-        restore: from the names of set and picture, and O, float RGB (3, H, W), in [0, 1], to
+        restore: from the names of set and image, and O, float RGB (3, H, W), in [0, 1], to
             an estimate of B of that shape.
-        version: changes with what `restore` gives for a picture of a set: a SHA-256.
-        about: what it is, for `restoration.json`.
+        version: by the names of set and image, a text that changes whenever the result does.
+        about: provenance for `restoration.json`.
     """
 
     name: str
@@ -46,9 +48,20 @@ class Restorer:
     about: Mapping[str, str] = field(default_factory=dict)
 
 
-def do_nothing() -> Restorer:
-    """The row of the rainy pictures."""
+def make_input_row() -> Restorer:
+    """The row of the rainy images."""
     return Restorer(INPUT, lambda _set, _image, rainy: rainy, lambda _set, _image: INPUT)
+
+
+def check_names(rows: Sequence[Restorer]) -> None:
+    """See that rows can be told apart.
+
+    Raises:
+        UserError: two rows of one name.
+    """
+    names = [row.name for row in rows]
+    if len(set(names)) < len(names):
+        raise UserError(f"two rows have one name, of {', '.join(names)}; rename one of them")
 
 
 def shipped_derainers() -> list[str]:
@@ -56,16 +69,16 @@ def shipped_derainers() -> list[str]:
     return [name for name in shipped_models() if name in list_models()]
 
 
-def our_restorer(
+def open_derainer(
     text: str, device: str | torch.device = "cpu", deveil_weights: str | Path | None = None
 ) -> Restorer:
     """One of our networks.
 
     Args:
         text: `NAME`, `NAME=FILE.safetensors` for other weights, or `NAME+deveil` and
-            `NAME+deveil=FILE.safetensors` to take the veil off, too (Sec. 5.2).
+            `NAME+deveil=FILE.safetensors` to deveil, too (Sec. 5.2).
         device: where to run it.
-        deveil_weights: in place of those of the package.
+        deveil_weights: in place of the shipped ones.
 
     Raises:
         ValueError: unknown network, or weights that do not fit.
@@ -82,40 +95,40 @@ def our_restorer(
         about["deveil_sha256"] = file_sha256(deveil_path)
 
     def restore(_set: str, _image: str, rainy: Tensor) -> Tensor:
-        return derain(network, rainy, tile=_TILE_PX, deveil=deveil).background
+        return derain(network, rainy, tile=TILE_PX, deveil=deveil).background
 
     version = " ".join(about.values())
     row = f"{title} ({Path(file).stem})" if file else title
     return Restorer(row, restore, lambda _set, _image: version, about)
 
 
-def other_restorer(text: str, pictures: Mapping[str, Sequence[str]]) -> Restorer:
-    """A derainer of somebody else.
+def open_method(text: str, images: Mapping[str, Sequence[str]]) -> Restorer:
+    """A derainer from elsewhere.
 
     Args:
         text: `NAME=module:callable`, which takes and gives a float RGB tensor (3, H, W) in
             [0, 1] on the CPU; `NAME=FILE.onnx`, with one input and a first output of float32
             (1, 3, H, W), RGB in [0, 1], also run on the CPU; or `NAME=FOLDER` with results:
-            FOLDER/SET/PICTURE or, for one set, FOLDER/PICTURE, with any suffix.
-        pictures: the names of the pictures of each set.
+            FOLDER/SET/IMAGE or, for one set, FOLDER/IMAGE, with any suffix.
+        images: the names of the images of each set.
 
     Raises:
         ValueError: none of these, no such callable, a network that cannot be read or is of
-            another kind, no onnxruntime to run it, or pictures without result.
+            another kind, no onnxruntime to run it, or images without a result.
     """
     name, _, target = text.partition("=")
     if not name or not target:
         raise UserError(
-            f"--other must be NAME=module:callable, NAME=FILE.onnx or NAME=FOLDER, got {text}"
+            f"--method must be NAME=module:callable, NAME=FILE.onnx or NAME=FOLDER, got {text}"
         )
     if Path(target).is_dir():
-        return _from_folder(name, Path(target), pictures)
+        return _from_folder(name, Path(target), images)
     if target.lower().endswith(".onnx"):
         return _from_onnx(name, Path(target))
     match = _CALLABLE.fullmatch(target)
     if match is None:
         raise UserError(
-            f"--other {text}: no folder {target}, and neither module:callable nor FILE.onnx; "
+            f"--method {text}: no folder {target}, and neither module:callable nor FILE.onnx; "
             "check the path"
         )
     return _from_callable(name, match["module"], match["name"])
@@ -129,17 +142,17 @@ def _from_callable(name: str, module_name: str, path: str) -> Restorer:
             function = getattr(function, part)
     except (ImportError, AttributeError) as error:
         raise UserError(
-            f"--other {name}={module_name}:{path}: {error}; check the name, and that the module "
+            f"--method {name}={module_name}:{path}: {error}; check the name, and that the module "
             "lies where Python looks (PYTHONPATH)"
         ) from error
     if not callable(function):
-        raise UserError(f"--other {name}: {module_name}:{path} is a {type(function).__name__}")
+        raise UserError(f"--method {name}: {module_name}:{path} is a {type(function).__name__}")
     source = getattr(module, "__file__", None)
     version = file_sha256(source) if source else module_name
 
     def restore(_set: str, _image: str, rainy: Tensor) -> Tensor:
         with torch.inference_mode():
-            return function(rainy.clone())  # which it may change
+            return function(rainy.clone())  # it may change its input
 
     about = {"callable": f"{module_name}:{path}", "source_sha256": version}
     return Restorer(name, restore, lambda _set, _image: f"{path} {version}", about)
@@ -147,23 +160,23 @@ def _from_callable(name: str, module_name: str, path: str) -> Restorer:
 
 def _from_onnx(name: str, path: Path) -> Restorer:
     if not path.is_file():
-        raise UserError(f"--other {name}: no file {path}; check the path")
+        raise UserError(f"--method {name}: no file {path}; check the path")
     try:
         import onnxruntime
     except ImportError as error:
         raise UserError(
-            f"--other {name}: {path.name} needs onnxruntime ({error}); "
+            f"--method {name}: {path.name} needs onnxruntime ({error}); "
             "pip install --editable '.[onnx]'"
         ) from error
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of its own, which share no base
-        raise UserError(f"--other {name}: {path} cannot be read ({error})") from error
+    except Exception as error:  # onnxruntime's errors share no base class
+        raise UserError(f"--method {name}: {path} cannot be read ({error})") from error
     inputs = session.get_inputs()
     kinds = [f"{each.name} {each.type} {each.shape}" for each in inputs]
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
         raise UserError(
-            f"--other {name}: {path} must take one float32 input (1, 3, H, W), but takes "
+            f"--method {name}: {path} must take one float32 input (1, 3, H, W), but takes "
             f"{', '.join(kinds)}; wrap it in a function and give module:callable"
         )
 
@@ -172,7 +185,7 @@ def _from_onnx(name: str, path: Path) -> Restorer:
             result = session.run(None, {inputs[0].name: rainy[None].numpy()})[0]
         except Exception as error:
             raise UserError(
-                f"--other {name}: {path.name} takes {kinds[0]} and fails on {set_name}/{image}, "
+                f"--method {name}: {path.name} takes {kinds[0]} and fails on {set_name}/{image}, "
                 f"{tuple(rainy[None].shape)}: {error}"
             ) from error
         return torch.from_numpy(result)[0]
@@ -182,22 +195,22 @@ def _from_onnx(name: str, path: Path) -> Restorer:
     return Restorer(name, restore, lambda _set, _image: version, about)
 
 
-def _from_folder(name: str, folder: Path, pictures: Mapping[str, Sequence[str]]) -> Restorer:
+def _from_folder(name: str, folder: Path, images: Mapping[str, Sequence[str]]) -> Restorer:
     results: dict[tuple[str, str], Path] = {}
     missing = []
-    for set_name, images in pictures.items():
+    for set_name, names in images.items():
         inner = folder / set_name
         if not inner.is_dir():
-            if len(pictures) > 1:
+            if len(images) > 1:
                 raise UserError(
-                    f"--other {name}: no folder {inner}; of several sets the results must lie "
-                    "in a folder for each"
+                    f"--method {name}: no folder {inner}; the results of several sets must lie "
+                    "in one folder per set"
                 )
             inner = folder
         paths = list_pictures(inner)
         check_unique((path.stem for path in paths), inner)
         by_stem = {path.stem: path for path in paths}
-        for image in images:
+        for image in names:
             path = by_stem.get(Path(image).stem)
             if path is None:
                 missing.append(f"{set_name}/{image}")
@@ -205,8 +218,8 @@ def _from_folder(name: str, folder: Path, pictures: Mapping[str, Sequence[str]])
                 results[set_name, image] = path
     if missing:
         raise UserError(
-            f"--other {name}: {folder} has no result for {len(missing)} pictures: "
-            f"{some(missing)}; results have the name of the rainy picture, with any suffix"
+            f"--method {name}: {folder} has no result for {len(missing)} images: "
+            f"{some(missing)}; results have the name of the rainy image, with any suffix"
         )
     return Restorer(
         name,

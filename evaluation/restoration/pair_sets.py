@@ -1,4 +1,4 @@
-"""Sets of rainy pictures with the clean ones: folders, or small ones that need no download."""
+"""Sets of rainy and clean images: folders, or small built-in ones that need no download."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from evaluation.datasets.layouts.pairs import Half, Pair, find_pairs
 from evaluation.datasets.photos import Loader, built_in_photographs
-from evaluation.downstream.protocol import spread
+from evaluation.datasets.subsets import spread
+from evaluation.restoration.scores import add_rain
 from jorder_preproc.errors import UserError
-from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.picture_files import read_rgb
-from jorder_preproc.rain import synthesize_rain
 
 PairLoader = Callable[[], tuple[Tensor, Tensor]]
 """Gives O and B, float RGB (3, H, W), in [0, 1]."""
@@ -32,10 +30,10 @@ class PairSet:
     """Pairs to score.
 
     Attributes:
-        name: what tables call it.
-        layout: what it was found as; see `PairList`, or `built-in`.
-        total: how many pairs it has.
-        pairs: those to use, by the name of the picture.
+        name: in tables.
+        layout: see `PairList`, or `built-in`.
+        total: number of its pairs.
+        pairs: loaders of those to use, by the name of the image.
     """
 
     name: str
@@ -47,7 +45,7 @@ class PairSet:
 def open_sets(
     given: Sequence[str], clean_half: Half | None = None, limit: int | None = None
 ) -> list[PairSet]:
-    """The sets that a user names.
+    """Open the sets that a user names.
 
     Args:
         given: folders, `NAME=FOLDER`, or names of built-in sets; empty takes all of these.
@@ -70,8 +68,8 @@ def open_sets(
         raise UserError(f"two sets have one name, of {', '.join(names)}; give one as NAME=FOLDER")
     if clean_half is not None and all(each.layout != "halves" for each in sets):
         raise UserError(
-            "--clean-half is for pictures that hold a rainy and a clean half; none of the sets "
-            "has them, so leave it out"
+            "--clean-half is for images that hold a rainy and a clean half; none of the sets "
+            "has them: leave it out"
         )
     return sets
 
@@ -79,23 +77,22 @@ def open_sets(
 def _built_in(name: str, limit: int | None) -> PairSet:
     photographs = built_in_photographs()
     pairs = {
-        photograph: partial(_put_rain_on, photograph, load, BUILT_IN[name])
+        photograph: partial(_rain_pair, photograph, load, BUILT_IN[name])
         for photograph, load in photographs.items()
     }
-    return PairSet(name, "built-in", len(pairs), _some(pairs, limit))
+    return PairSet(name, "built-in", len(pairs), dict(spread(list(pairs.items()), limit)))
 
 
-def _put_rain_on(name: str, load: Loader, preset: str) -> tuple[Tensor, Tensor]:
-    clean = load()
-    rainy = synthesize_rain(clean, preset, _SEED, image_id=name).rainy
-    # files hold 8 bits
-    return pixels_to_float(float_to_pixels(rainy, torch.uint8)), clean
+def _rain_pair(name: str, load: Loader, preset: str) -> tuple[Tensor, Tensor]:
+    image = add_rain(name, load(), preset, _SEED)
+    return image.rainy, image.clean
 
 
 def _from_folder(name: str, folder: Path, clean_half: Half | None, limit: int | None) -> PairSet:
     found = find_pairs(folder, clean_half)
     pairs = {pair.name: partial(_read_pair, pair) for pair in found.pairs}
-    return PairSet(name or folder.resolve().name, found.layout, len(pairs), _some(pairs, limit))
+    some = dict(spread(list(pairs.items()), limit))
+    return PairSet(name or folder.resolve().name, found.layout, len(pairs), some)
 
 
 def _read_pair(pair: Pair) -> tuple[Tensor, Tensor]:
@@ -104,8 +101,3 @@ def _read_pair(pair: Pair) -> tuple[Tensor, Tensor]:
         return rainy, read_rgb(pair.clean)
     left, right = rainy.chunk(2, dim=-1)
     return (right, left) if pair.clean_half == "left" else (left, right)
-
-
-def _some(pairs: Mapping[str, PairLoader], limit: int | None) -> dict[str, PairLoader]:
-    names = list(pairs)
-    return {names[number]: pairs[names[number]] for number in spread(len(names), limit)}

@@ -103,7 +103,7 @@ def test_deveil_is_that_of_the_hook(case, deveil_weights, tmp_path):
     task, cfg, file, checkpoint = case
     options = ("--deveil", "on", "--deveil-weights", deveil_weights)
     results = evaluate(task, file, checkpoint, tmp_path / "out", *options)
-    assert results.derain.deveil == "on"
+    assert results.derainer.deveil is True
     hooked = use_hook(cfg, deveil=True, deveil_weights=deveil_weights)
     with_deveil, without = (stock(one, checkpoint) for one in (hooked, use_hook(cfg)))
     scale = 100 if task == "segmentation" else 1
@@ -144,7 +144,7 @@ def test_samples_of_batches_are_what_the_model_saw(det, tmp_path):
     for where in ("pipeline", "batch"):
         out = tmp_path / where
         (sample,) = evaluate("detection", file, checkpoint, out, "--where", where).samples
-        for name, picture in sample.pictures.items():
+        for name, picture in sample.images.items():
             with Image.open(out / picture) as image:
                 shown[where, name] = np.asarray(image.convert("RGB"), np.float64)
     for name in ("clean", "rainy", "derained"):

@@ -1,7 +1,6 @@
 """Our scores from records are those of mmdet and mmseg."""
 
 import functools
-from dataclasses import replace
 
 import mmdet.evaluation.functional.mean_ap as mmdet_ap
 import numpy as np
@@ -13,7 +12,6 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
 
-from evaluation.downstream.tasks.detection import check_with_host
 from evaluation.metrics import detection, segmentation
 from tests.evaluation.metrics.records import random_detections
 
@@ -47,34 +45,6 @@ def test_map_is_vocmetrics(seed, scores, monkeypatch):
     expected = metric.evaluate(len(records))
     assert 0.05 < result.metrics["mAP"] < 0.95
     assert result.metrics["mAP"] == pytest.approx(expected["pascal_voc/mAP"], abs=1e-6)
-
-
-@pytest.mark.parametrize("classes", [4, 25])  # VOC has names for twenty
-def test_the_check_against_vocmetric(classes):
-    """It passes whatever order mmdet gives equal scores, and fails where mAP is another."""
-    names = [f"class {number}" for number in range(classes)]
-    for seed in range(3):
-        records = random_detections(np.random.default_rng(seed), 40, classes, scores=4)
-        scores = detection.score(records, classes)
-        check_with_host(records, scores, names)
-    wrong = replace(scores, metrics={"mAP": scores.metrics["mAP"] + 1e-4})
-    with pytest.raises(RuntimeError, match="VOCMetric gives an mAP of"):
-        check_with_host(records, wrong, names)
-
-
-def _check_in_one_of_two(rank, address):
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{address}", rank=rank, world_size=2
-    )
-    records = random_detections(np.random.default_rng(0), 40, 4)
-    check_with_host(records, detection.score(records, 4), "abcd")
-
-
-def test_the_check_against_vocmetric_in_two_processes(tmp_path):
-    """All of them have all records; none may count twice."""
-    torch.multiprocessing.start_processes(
-        _check_in_one_of_two, (str(tmp_path / "address"),), 2, start_method="fork"
-    )
 
 
 def test_ap_of_each_class_is_eval_maps():

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from PIL import Image
 
 from evaluation.datasets.layouts.base import some
+from evaluation.datasets.subsets import spread
 from evaluation.downstream.published_scores import SET_SIZES
 from jorder_preproc.picture_files import read_picture
 
@@ -53,9 +54,7 @@ class Opener:
 
     def pick(self, items: Sequence[Item]) -> Sequence[Item]:
         """Those to open."""
-        if self.thorough or len(items) <= SAMPLE:
-            return items
-        return [items[len(items) * k // SAMPLE] for k in range(SAMPLE)]
+        return spread(items, None if self.thorough else SAMPLE)
 
     def pictures(self, paths: Sequence[Path]) -> Finding:
         """Whether pictures can be read."""

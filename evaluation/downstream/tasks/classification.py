@@ -13,22 +13,22 @@ from mmengine.registry import DATASETS
 
 import evaluation.downstream.tasks.timm_model  # noqa: F401  (registers its classes)
 from evaluation.datasets.layouts.imagenet import list_imagenet, picture_folder
-from evaluation.downstream.records import Record
 from evaluation.downstream.runner import Subject
 from evaluation.downstream.tasks.timm_model import input_settings, source_sha256, weights_sha256
+from evaluation.metrics.base import Record
 from jorder_preproc.errors import UserError
 
-_KEPT = 10  # labels of a record: top-10 is the widest that the paper has
+_KEPT = 10  # labels per record, for the paper's top-10
 
 
 @DATASETS.register_module()
 class ImageNetValidation(BaseDataset):
-    """Pictures with their class indices; see `list_imagenet` for the layouts.
+    """Images with their class indices; see `list_imagenet` for the layouts.
 
     Args:
         data_root: folder.
         labels: file of labels, for a flat folder.
-        classes: file that names all classes in the order of the model's outputs.
+        classes: file of all classes, in the order of the model's outputs.
         outputs: of the model.
         **options: of MMEngine's BaseDataset.
     """
@@ -45,7 +45,7 @@ class ImageNetValidation(BaseDataset):
         super().__init__(metainfo={"classes": self._images.names}, data_root=data_root, **options)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """One dict for each picture: `img_path` and `target`."""
+        """One dict for each image: `img_path` and `target`."""
         images = self._images
         return [
             {"img_path": str(images.root / path), "target": target}
@@ -64,14 +64,14 @@ def make_subject(
     overrides: Mapping[str, Any] | None = None,
     batch_size: int = 16,
 ) -> Subject:
-    """A classifier on pictures with labels.
+    """A classifier on labelled images.
 
     Args:
         data, labels, classes: see `list_imagenet`.
         model, checkpoint: see `build_network`.
         outputs: number of classes of the model, where it is not the model's own.
         overrides: see `input_settings`.
-        batch_size: pictures at once.
+        batch_size: of the test.
 
     Raises:
         ValueError: unknown model, or a data set in none of the layouts.
@@ -88,7 +88,7 @@ def make_subject(
                 num_workers=0,
                 dataset=dict(
                     type="ImageNetValidation",
-                    # pictures are named from here, whether `val` was given or what holds it
+                    # image ids are relative to this folder, whether ROOT or ROOT/val was given
                     data_root=str(picture_folder(data)),
                     labels=labels,
                     classes=classes,
@@ -99,7 +99,7 @@ def make_subject(
         )
     )
     identity = {}
-    if checkpoint is None:  # timm's weights may change behind a name, a function's anywhere
+    if checkpoint is None:  # weights behind a name may change
         identity["weights_sha256"] = weights_sha256(model, outputs)
     if ":" in model:
         identity["source_sha256"] = source_sha256(model)
@@ -107,7 +107,7 @@ def make_subject(
 
 
 def record(sample: Any, classes: Sequence[str]) -> Record:
-    """The likeliest labels of one picture, and the right one."""
+    """The top labels of one image, and the target."""
     if len(sample.scores) != len(classes):
         raise UserError(
             f"the model has {len(sample.scores)} outputs, the data set {len(classes)} classes; "
@@ -121,16 +121,16 @@ def record(sample: Any, classes: Sequence[str]) -> Record:
     }
 
 
-def truth(record: Record, classes: Sequence[str]) -> str:
-    """The right class, in words."""
+def describe_target(record: Record, classes: Sequence[str]) -> str:
+    """The target class."""
     return classes[int(record["target"])]
 
 
-def said(record: Record, classes: Sequence[str]) -> str:
-    """The likeliest class, in words."""
+def describe_prediction(record: Record, classes: Sequence[str]) -> str:
+    """The predicted class."""
     return classes[int(record["labels"][0])]
 
 
 def draw(image: np.ndarray, record: Record, classes: Sequence[str]) -> np.ndarray:
-    """The picture as it is: all that the model says is one word."""
+    """The image unchanged: a class has no place in it."""
     return image

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from evaluation.downstream.host_config import read_config
-from evaluation.downstream.records import Record
 from evaluation.downstream.runner import Subject
+from evaluation.metrics.base import Record
 from evaluation.report.overlays import draw_labels
 
 _IGNORED = 255
@@ -32,7 +32,7 @@ def make_subject(config: str, checkpoint: str, data: str | None = None) -> Subje
 
 
 def record(sample: Any, classes: Sequence[str]) -> Record:
-    """Areas of one picture as mmseg's IoUMetric counts them, and the predicted labels."""
+    """Areas of one image as mmseg's IoUMetric counts them, and the predicted label map."""
     from mmseg.evaluation import IoUMetric
 
     label = sample.gt_sem_seg.data.squeeze(0).cpu()
@@ -45,20 +45,20 @@ def record(sample: Any, classes: Sequence[str]) -> Record:
     }
 
 
-def truth(record: Record, classes: Sequence[str]) -> str:
-    """What is in the picture, in words, from the largest on."""
+def describe_target(record: Record, classes: Sequence[str]) -> str:
+    """The target classes by area, largest first."""
     return _largest(record["areas"][3], classes)
 
 
-def said(record: Record, classes: Sequence[str]) -> str:
-    """What was seen in the picture, in words, from the largest on."""
+def describe_prediction(record: Record, classes: Sequence[str]) -> str:
+    """The predicted classes by area, largest first."""
     return _largest(record["areas"][2], classes)
 
 
 def draw(image: np.ndarray, record: Record, classes: Sequence[str]) -> np.ndarray:
-    """The labels over an RGB picture."""
+    """The predicted labels over an RGB image."""
     labels = cv2.imdecode(record["map"], cv2.IMREAD_UNCHANGED)
-    # one fixed hue for each class, far from those of its neighbours
+    # a fixed hue per class, far from those of neighbouring indices
     hues = (np.arange(len(classes)) * 0.618034 * 180 % 180).astype(np.uint8)
     levels = np.full_like(hues, 200)
     palette = cv2.cvtColor(np.stack([hues, levels, levels], 1)[None], cv2.COLOR_HSV2RGB)[0]

@@ -1,4 +1,4 @@
-"""The commands speed, masks, texture and types, on tiny pictures."""
+"""`speed`, `figure masks`, `figure texture` and `figure types`, on tiny images."""
 
 import csv
 import statistics
@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from evaluation.__main__ import app
 from evaluation.figures import masks, speed
+from evaluation.figures.drawing import save_figure
 from evaluation.figures.rain_types import TYPES
-from evaluation.figures.rainy_photos import LARGEST_BYTES, Grid, save_figure
+from evaluation.report.grid import Grid
 from jorder_preproc import derain, synthesize_rain
 from jorder_preproc.models import save_weights
 from tests.networks import random_deveil_network, random_network
@@ -51,7 +52,17 @@ def run(tmp_path, photos, network_file):
 
     def run(name, *arguments):
         out = tmp_path / "out"
-        words = [name, photos, "--weights", network_file, "--device", "cpu", "--out", out]
+        words = [
+            "figure",
+            name,
+            photos,
+            "--derainer-weights",
+            network_file,
+            "--device",
+            "cpu",
+            "--out",
+            out,
+        ]
         result = CliRunner().invoke(app, list(map(str, [*words, *arguments])))
         assert result.exit_code == 0, result.output
         with (out / f"{name}.csv").open(newline="") as file:
@@ -141,7 +152,7 @@ def test_a_single_stage_with_its_own_mask_derains_as_ever():
 
 def test_masks_need_a_network_that_finds_rain_and_a_fitting_size():
     release = random_network("jorder_e_lite", "release")
-    with pytest.raises(ValueError, match="has no R that says where rain is"):
+    with pytest.raises(ValueError, match="does not mean rain"):
         masks.study_masks(release, {})
     network = random_network("jorder_e_lite")
     with (
@@ -166,13 +177,13 @@ def test_masks_writes_both_tables(run, tmp_path):
 
 
 def half(rainy):
-    """A derainer for `--other`."""
+    """A derainer for `--method`."""
     return rainy / 2
 
 
 def test_texture_s_errors_are_the_means_over_pixels(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "half_module", sys.modules[__name__])
-    rows = run("texture", "--other", "half=half_module:half", "--seed", 4)
+    rows = run("texture", "--method", "half=half_module:half", "--seed", 4)
     assert [row["mean error"] for row in rows][::2] == ["input", "half"]
     errors = {"input": {1: [], 0: []}, "half": {1: [], 0: []}}
     for number in range(2):
@@ -192,8 +203,8 @@ def test_texture_s_errors_are_the_means_over_pixels(run, monkeypatch):
 def test_a_sheet_is_made_as_small_as_it_must_be(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     whole = save_figure(Image.fromarray(noise), tmp_path / "whole")
-    small = save_figure(Image.fromarray(noise), tmp_path / "small", LARGEST_BYTES // 4)
-    assert whole.stat().st_size > LARGEST_BYTES // 4 >= small.stat().st_size
+    small = save_figure(Image.fromarray(noise), tmp_path / "small", 35_000)
+    assert whole.stat().st_size > 35_000 >= small.stat().st_size
     assert Image.open(whole).size == (400, 300) and Image.open(small).width < 400
 
 
@@ -227,9 +238,9 @@ def test_quartiles_are_those_of_numpy():
 
 
 def test_speed_s_table_is_worked_by_hand():
-    fast = speed.Cell("jorder_e_lite", (80, 60), [1.0, 3.0, 2.0], 5_000_000)
-    reference = speed.Cell(speed.REFERENCE, (80, 60), [4.0, 4.0, 6.0], 9_000_000)
-    late = speed.Cell("jorder", (80, 60))
+    fast = speed.Timing("jorder_e_lite", (80, 60), [1.0, 3.0, 2.0], 5_000_000)
+    reference = speed.Timing(speed.REFERENCE, (80, 60), [4.0, 4.0, 6.0], 9_000_000)
+    late = speed.Timing("jorder", (80, 60))
     table = speed.speed_table([fast, reference, late], "cpu")
     assert list(table.rows[0]) == ["jorder_e_lite", "80x60", 2.0, 1.5, 2.5, 5.0, 2.0]
     assert table.rows[1][-1] == 1.0
@@ -250,7 +261,7 @@ def test_derainers_take_turns_and_slow_ones_are_left_out(monkeypatch):
     monkeypatch.setattr(speed, "build_row", build)
     monkeypatch.setattr(speed, "peak_memory", lambda row, size, device: 7)
     monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
-    rows = speed.measure(["fast", "slow"], [(8, 4), (20, 10)], repeats=2, longest=50)
+    rows = speed.measure(["fast", "slow"], [(8, 4), (20, 10)], repeats=2, max_seconds=50)
     timed = [(name, width) for name, width in order if width != 80]
     assert timed == [("fast", 8), ("slow", 8), ("fast", 8), ("slow", 8), ("fast", 20), ("fast", 20)]
     medians = [statistics.median(row.seconds) if row.seconds else None for row in rows]
@@ -282,13 +293,3 @@ def test_a_grid_is_written_in_full_and_shown_rounded():
         "",
         "A note.",
     ]
-
-
-def test_docs_take_the_table_and_the_figure(run, tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("Before.\n<!-- texture -->\n<!-- /texture -->\nAfter.\n")
-    run("texture", "--docs", page, "--limit", 1)
-    text = page.read_text()
-    assert text.startswith("Before.\n") and text.endswith("After.\n")
-    assert "| input |" in text and "![Error maps](figures/texture.jpg)" in text
-    assert (tmp_path / "figures/texture.jpg").stat().st_size < 150_000

@@ -4,7 +4,15 @@ import hashlib
 import pytest
 from mmengine.config import Config
 
-from evaluation.downstream.conditions import CONDITIONS, Derain, Rain, apply_condition
+from evaluation.downstream.conditions import (
+    apply_condition,
+    check_derainer,
+    derainer_sha256,
+    deveil_sha256,
+    make_transform,
+)
+from evaluation.metrics.statistics import CONDITIONS
+from evaluation.report.schema import Derainer, Rain
 from jorder_preproc.models import save_weights
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, shipped_sha256
 from tests.networks import random_deveil_network
@@ -23,7 +31,7 @@ def config(pipeline=(LOAD, PACK), **more) -> Config:
 
 def changed(condition: str, cfg: Config, **derain) -> Config:
     cfg = copy.deepcopy(cfg)
-    apply_condition(cfg, CONDITIONS[condition], Rain("storm", 3), Derain(**derain))
+    apply_condition(cfg, condition, Rain("storm", 3), Derainer(**derain))
     return cfg
 
 
@@ -88,7 +96,7 @@ def test_dry_reaches_whatever_derains(where):
     cfg = changed("clean_derained", config(), dry="derain", **more)
     steps = [*cfg.test_dataloader.dataset.pipeline, *cfg.get("default_hooks", {}).values()]
     assert [step.dry for step in steps if "Derain" in step.type] == ["derain"]
-    assert Derain(dry="derain").transform().dry == "derain"
+    assert make_transform(Derainer(dry="derain")).dry == "derain"
 
 
 def test_pipelines_within_wrappers():
@@ -120,29 +128,29 @@ def test_a_pipeline_without_a_loader_is_refused():
 
 
 def test_choices():
-    with pytest.raises(ValueError, match="pipeline or batch"):
-        Derain(where="gpu")
+    with pytest.raises(ValueError, match="should be 'pipeline' or 'batch'"):
+        Derainer(where="gpu")
+    with pytest.raises(ValueError, match="should be False, True or 'auto'"):
+        Derainer(deveil="on")
+    with pytest.raises(ValueError, match="should be 'leave' or 'derain'"):
+        Derainer(dry="keep")
     with pytest.raises(ValueError, match="leave it out with batch"):
-        Derain(where="batch", cache="folder")
-    with pytest.raises(ValueError, match="deveil must be False, True or 'auto', got 'on'"):
-        Derain(deveil="on")
-    with pytest.raises(ValueError, match="dry must be one of leave, derain, got 'keep'"):
-        Derain(dry="keep")
-    with pytest.raises(ValueError, match="deveil_weights are for deveil=True or 'auto'"):
-        Derain(deveil_weights="missing.safetensors")
+        check_derainer(Derainer(where="batch", cache="folder"))
+    with pytest.raises(ValueError, match="--deveil-weights are for --deveil on or auto"):
+        check_derainer(Derainer(deveil_weights="missing.safetensors"))
     with pytest.raises(FileNotFoundError, match=r"missing\.safetensors is neither"):
-        Derain(deveil=True, deveil_weights="missing.safetensors")
+        check_derainer(Derainer(deveil=True, deveil_weights="missing.safetensors"))
 
 
 def test_digests_of_the_weights(tmp_path):
     files = [tmp_path / "network", tmp_path / "deveil"]
     for file in files:
         file.write_bytes(file.name.encode())
-    derainer, veil = (hashlib.sha256(file.name.encode()).hexdigest() for file in files)
-    off = Derain(weights=str(files[0]))
-    assert (off.sha256, off.deveil_sha256) == (derainer, None)
+    network, veil = (hashlib.sha256(file.name.encode()).hexdigest() for file in files)
+    off = Derainer(weights=str(files[0]))
+    assert (derainer_sha256(off), deveil_sha256(off)) == (network, None)
     for deveil in (True, "auto"):
-        on = Derain(weights=str(files[0]), deveil=deveil, deveil_weights=str(files[1]))
-        assert (on.sha256, on.deveil_sha256) == (derainer, veil)
-    assert Derain().sha256 == shipped_sha256("jorder_e_lite")
-    assert Derain(deveil="auto").deveil_sha256 == shipped_sha256(DEVEIL_WEIGHTS)
+        on = Derainer(weights=str(files[0]), deveil=deveil, deveil_weights=str(files[1]))
+        assert (derainer_sha256(on), deveil_sha256(on)) == (network, veil)
+    assert derainer_sha256(Derainer()) == shipped_sha256("jorder_e_lite")
+    assert deveil_sha256(Derainer(deveil="auto")) == shipped_sha256(DEVEIL_WEIGHTS)

@@ -7,10 +7,11 @@ import pytest
 from mmengine.config import Config
 
 from evaluation.datasets.photos import find_photographs
-from evaluation.downstream.conditions import CONDITIONS, Derain, Rain, apply_condition
+from evaluation.downstream.conditions import apply_condition
 from evaluation.downstream.runner import build_dataset, condition_config, find_source, load_image
 from evaluation.downstream.tasks.classification import make_subject
-from evaluation.figures.rainy_photos import put_rain_on
+from evaluation.report.schema import Derainer, Rain
+from evaluation.restoration.scores import add_rain_to_all
 from jorder_preproc import rain_image, synthesize_rain
 from tests.evaluation.pictures import photograph
 
@@ -27,7 +28,7 @@ def test_imagenet_by_its_folder_and_by_the_one_around_it(tmp_path, given):
     subject = make_subject(
         str(tmp_path / given), "tests.evaluation.downstream.tiny:classifier", outputs=2
     )
-    dataset = build_dataset(condition_config(subject, "rainy", Rain("heavy", 2), Derain()))
+    dataset = build_dataset(condition_config(subject, "rainy", Rain("heavy", 2), Derainer()))
     for index, (name, pixels) in enumerate(pictures.items()):
         rainy = load_image(dataset, index, ["SynthesizeRain"])[..., ::-1]
         np.testing.assert_array_equal(rainy, rain_image(pixels, "heavy", 2, name))
@@ -52,7 +53,7 @@ def test_data_sets_in_wrappers_have_roots_of_their_own(tmp_path):
     together = dict(type="ConcatDataset", datasets=sets)
     repeated = dict(type="RepeatDataset", times=1, dataset=together)
     cfg = Config(dict(default_scope="mmengine", test_dataloader=dict(dataset=repeated)))
-    apply_condition(cfg, CONDITIONS["rainy"], Rain("heavy", 2), Derain())
+    apply_condition(cfg, "rainy", Rain("heavy", 2), Derainer())
     dataset = build_dataset(cfg)
     for index, (name, pixels) in enumerate(pictures):
         assert find_source(dataset, index).data_root == str(roots[index // 2])
@@ -65,6 +66,6 @@ def test_photographs_go_by_their_paths(tmp_path):
     two_classes(tmp_path / "photos", "1.png")
     photographs = find_photographs(tmp_path / "photos", tmp_path / "out")
     assert list(photographs) == ["cat/1.png", "dog/1.png"]
-    for rainy in put_rain_on(photographs, "light", 3):
+    for rainy in add_rain_to_all(photographs, "light", 3):
         expected = synthesize_rain(rainy.clean, "light", 3, rainy.name)
         assert (rainy.streak_map == expected.streak_map).all()

@@ -1,4 +1,5 @@
 import csv
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from torch.nn.functional import conv2d, pixel_unshuffle
 from typer.testing import CliRunner
 
 from evaluation.__main__ import app
+from evaluation.figures import features
 from evaluation.figures.features import (
     CROP_PX,
     crop_centre,
@@ -48,20 +50,20 @@ def test_correlation_is_that_of_numpy():
 @torch.inference_mode()
 def test_features_are_those_of_the_layers(network):
     rainy = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(2))
-    features = find_features(network, rainy)
+    found = find_features(network, rainy)
     encoder = network.stages[0].encoder
     both = torch.cat([rainy, rainy])[None]  # the estimate before the first stage is the picture
     folded = pixel_unshuffle(both, 2)
     expected = conv2d(folded, encoder.weight, encoder.bias, padding=1)[0]
-    torch.testing.assert_close(features.first, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.first, expected, rtol=1e-4, atol=1e-4)
     # F is what the heads make R of, together with the R of the stage before
     outputs = network(rainy[None])
-    head = network.stages[-1].heads.mask(features.last[None])
+    head = network.stages[-1].heads.mask(found.last[None])
     before, after = (pixel_unshuffle(stage.mask_logits, 2) for stage in outputs)
     torch.testing.assert_close(before + head, after, rtol=1e-3, atol=1e-3)
     logits = outputs[-1].mask_logits[0]
     expected = 1 / (1 + torch.exp(logits[0] - logits[1]))
-    torch.testing.assert_close(features.mask[0], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.mask[0], expected, rtol=1e-4, atol=1e-4)
     assert not any(module._forward_hooks for module in network.modules())
 
 
@@ -109,8 +111,8 @@ def test_table_and_sheet(tmp_path):
     result = CliRunner().invoke(
         app,
         [
-            *("features", str(tmp_path / "photos"), "--device", "cpu", "--seed", "4"),
-            *("--weights", str(tmp_path / "a.safetensors"), "--preset", "light"),
+            *("figure", "features", str(tmp_path / "photos"), "--device", "cpu", "--seed", "4"),
+            *("--derainer-weights", str(tmp_path / "a.safetensors"), "--preset", "light"),
             *("--without-detection", str(tmp_path / "b.safetensors")),
             *("--out", str(tmp_path / "out")),
         ],
@@ -136,16 +138,35 @@ def test_table_and_sheet(tmp_path):
     assert sheet.width > 4 * 200
 
 
-def test_photographs_come_one_after_the_other(network):
-    done = []
-    photographs = {name: lambda: torch.rand(3, 30, 30) for name in "ab"}
-    study_features({"n": network}, photographs, preset="light", advance=lambda: done.append(1))
-    assert done == [1, 1]
+def test_photographs_come_one_after_the_other(network, monkeypatch):
+    steps = []
+
+    def load(name):
+        steps.append(name)
+        return torch.rand(3, 30, 30)
+
+    def found(*arguments):
+        steps.append("features")
+        return find_features(*arguments)
+
+    monkeypatch.setattr(features, "find_features", found)
+    study_features({"n": network}, {name: partial(load, name) for name in "ab"}, preset="light")
+    assert steps == ["a", "features", "b", "features"]
 
 
 def test_unknown_rain_is_refused(tmp_path):
     result = CliRunner().invoke(
-        app, ["features", "--preset", "frogs", "--device", "cpu", "--out", str(tmp_path / "out")]
+        app,
+        [
+            "figure",
+            "features",
+            "--preset",
+            "frogs",
+            "--device",
+            "cpu",
+            "--out",
+            str(tmp_path / "out"),
+        ],
     )
     assert result.exit_code == 2
     assert "unknown preset 'frogs'" in " ".join(result.stderr.split())

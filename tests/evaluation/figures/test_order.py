@@ -1,4 +1,5 @@
 import csv
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from evaluation.__main__ import app
 from evaluation.datasets.photos import built_in_photographs, find_photographs
+from evaluation.figures import order as order_module
 from evaluation.figures.contact_sheet import GAP_PX, draw_sheet
 from evaluation.figures.order import ORDERS, compare_orders
 from jorder_preproc import derain, synthesize_rain
@@ -50,9 +52,9 @@ def order(tmp_path):
     save_weights(random_deveil_network(), tmp_path / "deveil.safetensors")
 
     def run(*arguments):
-        options = ["--weights", tmp_path / "derainer.safetensors", "--device", "cpu"]
+        options = ["--derainer-weights", tmp_path / "derainer.safetensors", "--device", "cpu"]
         options += ["--deveil-weights", tmp_path / "deveil.safetensors", "--out", tmp_path / "out"]
-        return CliRunner().invoke(app, ["order", *map(str, [*arguments, *options])])
+        return CliRunner().invoke(app, ["figure", "order", *map(str, [*arguments, *options])])
 
     return run
 
@@ -121,16 +123,6 @@ def test_every_photograph_and_order_has_a_row(order, photos, tmp_path):
     assert sheet.size == (7 * (240 + GAP_PX), 26 + 3 * (160 + 26 + GAP_PX))
 
 
-def test_page_takes_the_means_and_the_sheet(order, photos, tmp_path):
-    page = tmp_path / "tables.md"
-    page.write_text("before\n<!-- order -->\n<!-- /order -->\nafter\n")
-    result = order(photos, "--docs", page)
-    assert result.exit_code == 0, result.output
-    means = (tmp_path / "out/order.md").read_text()
-    assert f"<!-- order -->\n{means}\n![The five orders](figures/order.jpg)" in page.read_text()
-    assert (tmp_path / "figures/order.jpg").is_file()
-
-
 def test_results_among_the_photographs_are_not_photographs(photos):
     photograph(photos / "results/order.jpg", 0)
     assert set(find_photographs(photos, photos / "results")) == {"a.png", "b.png", "sub/a.png"}
@@ -156,17 +148,21 @@ def test_built_in_photographs_are_the_default(order, tmp_path):
     assert images == [names[0], names[len(names) // 2]]
 
 
-def test_photographs_come_one_after_the_other():
-    done = []
+def test_photographs_come_one_after_the_other(monkeypatch):
+    steps = []
 
-    def load():
-        assert len(done) == loads.pop(0)
+    def load(name):
+        steps.append(name)
         return torch.rand(3, 20, 24)
 
-    loads = [0, 1]
+    def derained(*arguments, **options):
+        steps.append("derained")
+        return derain(*arguments, **options)
+
+    monkeypatch.setattr(order_module, "derain", derained)
     networks = random_network("jorder_e_lite"), random_deveil_network()
-    compare_orders(*networks, {"a": load, "b": load}, advance=lambda: done.append(None))
-    assert len(done) == 2
+    compare_orders(*networks, {name: partial(load, name) for name in "ab"})
+    assert steps == [*("a", *["derained"] * 5), *("b", *["derained"] * 5)]
 
 
 def test_sheet_has_thumbnails_under_their_titles():
@@ -197,11 +193,9 @@ def test_sheet_refuses(rows):
         (("--real",), "--real needs photographs"),
         (
             ("photos", "--real", "--seed", "2"),
-            "--preset, --seed and --docs are for clean photographs",
+            "--preset and --seed are for clean photographs",
         ),
-        (("photos", "--real", "--preset", "light"), "--preset, --seed and --docs are for clean"),
-        (("photos", "--real", "--docs", "tables.md"), "--preset, --seed and --docs are for clean"),
-        (("photos", "--docs", "tables.md"), "cannot read tables.md"),
+        (("photos", "--real", "--preset", "light"), "--preset and --seed are for clean"),
         (("photos", "--preset", "frogs"), "unknown preset 'frogs'; choose from light"),
         (("bad",), "bad/text.png: not a picture"),
         (("small",), "small.png: SSIM needs at least 11 x 11 pixels"),
@@ -222,7 +216,16 @@ def test_order_refuses(order, photos, tmp_path, monkeypatch, arguments, message)
 
 def test_weights_of_a_derainer_for_the_veil(photos, tmp_path):
     result = CliRunner().invoke(
-        app, ["order", str(photos), "--deveil-weights", "jorder_e_lite", "--out", str(tmp_path)]
+        app,
+        [
+            "figure",
+            "order",
+            str(photos),
+            "--deveil-weights",
+            "jorder_e_lite",
+            "--out",
+            str(tmp_path),
+        ],
     )
     assert result.exit_code == 2
     assert "jorder_e_lite, which is no deveil network" in " ".join(result.stderr.split())

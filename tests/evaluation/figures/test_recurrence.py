@@ -4,7 +4,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 from typer.testing import CliRunner
 
@@ -18,8 +17,8 @@ from tests.networks import random_network
 
 TABLE = {
     "rows": [
-        {"row": "K = 1", "psnr": 20.5, "ssim": 0.5},
-        {"row": "K = 2", "psnr": 21.25, "ssim": 0.625},
+        {"row": "K = 1", "blocks": 1, "psnr": 20.5, "ssim": 0.5},
+        {"row": "K = 2", "blocks": 2, "psnr": 21.25, "ssim": 0.625},
     ],
     "input": {"psnr": 12.0, "ssim": 0.25},
     "images": 3,
@@ -67,13 +66,11 @@ def test_command_reads_the_ablation(tmp_path):
     photograph(tmp_path / "photos/a.png", 0)
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/table_21.json").write_text(json.dumps(TABLE))
-    page = tmp_path / "page.md"
-    page.write_text("<!-- recurrence -->\n<!-- /recurrence -->\n")
     result = CliRunner().invoke(
         app,
         [
-            *("recurrence", str(tmp_path / "photos"), "--runs", str(tmp_path / "runs")),
-            *("--device", "cpu", "--docs", str(page), "--out", str(tmp_path / "out")),
+            *("figure", "recurrence", str(tmp_path / "photos"), "--runs", str(tmp_path / "runs")),
+            *("--device", "cpu", "--out", str(tmp_path / "out")),
         ],
     )
     assert result.exit_code == 0, result.output
@@ -90,9 +87,6 @@ def test_command_reads_the_ablation(tmp_path):
     with (tmp_path / "out/recurrence_2.csv").open(newline="") as file:
         assert [row[0] for row in csv.reader(file)] == ["stages", "input", "1", "2"]
     assert (tmp_path / "out/recurrence.png").stat().st_size < 200_000
-    section = page.read_text()
-    assert text in section and "(figures/recurrence.png)" in section
-    Image.open(tmp_path / "figures/recurrence.png").verify()
 
 
 def test_without_runs_there_are_stages_alone(tmp_path):
@@ -100,7 +94,7 @@ def test_without_runs_there_are_stages_alone(tmp_path):
     result = CliRunner().invoke(
         app,
         [
-            *("recurrence", str(tmp_path / "photos"), "--device", "cpu"),
+            *("figure", "recurrence", str(tmp_path / "photos"), "--device", "cpu"),
             *("--out", str(tmp_path / "out")),
         ],
     )
@@ -123,7 +117,10 @@ def test_curves_hold_the_numbers(tmp_path):
     [
         (None, "cannot read"),
         ("not JSON", "is no table of recurrences"),
-        (json.dumps({**TABLE, "rows": [{"row": "RSB", "psnr": 1, "ssim": 1}]}), "is no table of"),
+        (
+            json.dumps({**TABLE, "rows": [{"row": "RSB", "blocks": None, "psnr": 1, "ssim": 1}]}),
+            "is no table of",
+        ),
         (json.dumps({**TABLE, "input": None}), "is no table of recurrences"),
     ],
 )

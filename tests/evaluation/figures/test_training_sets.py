@@ -33,7 +33,7 @@ def run(tmp_path, monkeypatch):
 
     def invoke(*arguments):
         options = ["--photos", "photos", "--device", "cpu", "--out", "out"]
-        return CliRunner().invoke(app, ["training-sets", *arguments, *options])
+        return CliRunner().invoke(app, ["figure", "training-sets", *arguments, *options])
 
     return invoke
 

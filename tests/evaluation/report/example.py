@@ -55,7 +55,9 @@ def classification(classes=40):
         dataset=Dataset("ImageNet validation", "/data/imagenet/val", 50000, True),
         model=Model("vgg19.tv_in1k", None, None),
         rain=Rain("heavy", 0),
-        derain=Derainer("jorder_e_lite", None, "ab" * 32, "pipeline"),
+        derainer=Derainer(),
+        derainer_sha256="ab" * 32,
+        deveil_sha256=None,
         metrics={
             "top-1": metric(0.724, 0.4512, 0.68041, 0.7228),
             "top-5": metric(0.90878, 0.69, 0.875, 0.9081),
@@ -103,13 +105,13 @@ def detection():
     )
 
 
-def with_samples(results, folder, size=(120, 90), said=None):
-    """The same with a sample whose pictures, of plain colours, lie in `folder`/samples."""
+def with_samples(results, folder, size=(120, 90), predictions=None):
+    """The same with a sample whose images, of plain colours, lie in `folder`/samples."""
     (folder / "samples").mkdir(exist_ok=True)
-    pictures = {}
+    images = {}
     for condition, colour in (("clean", "green"), ("rainy", "blue"), ("derained", "red")):
-        pictures[condition] = f"samples/{results.task}_{condition}.png"
-        Image.new("RGB", size, colour).save(folder / pictures[condition])
-    said = said or {"clean": "tench", "rainy": "umbrella", "derained": "tench"}
-    sample = Sample("n01440764/7.JPEG", "tench", pictures, said)
+        images[condition] = f"samples/{results.task}_{condition}.png"
+        Image.new("RGB", size, colour).save(folder / images[condition])
+    predictions = predictions or {"clean": "tench", "rainy": "umbrella", "derained": "tench"}
+    sample = Sample("n01440764/7.JPEG", "tench", images, predictions)
     return replace(results, samples=(sample,))

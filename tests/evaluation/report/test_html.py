@@ -78,12 +78,17 @@ def read(folder):
 def in_storms():
     """One model on one data set: in heavy rain, and in storms with and without deveil."""
     example = classification(4)
-    storm, off = dataclasses.replace(example.rain, preset="storm"), example.derain
-    on = dataclasses.replace(off, deveil="on", deveil_sha256="cd" * 32)
+    storm, off = dataclasses.replace(example.rain, preset="storm"), example.derainer
+    on = dataclasses.replace(off, deveil=True)
     auto = dataclasses.replace(on, deveil="auto", deveil_weights="veil.safetensors")
     return [
         example,
-        *(dataclasses.replace(example, rain=storm, derain=derain) for derain in (off, on, auto)),
+        *(
+            dataclasses.replace(
+                example, rain=storm, derainer=one, deveil_sha256="cd" * 32 if one.deveil else None
+            )
+            for one in (off, on, auto)
+        ),
     ]
 
 
@@ -262,7 +267,9 @@ def test_page_needs_nothing_else(tmp_path):
 
 def test_names_cannot_become_markup(tmp_path):
     rows = (ClassRow("<script>alert(1)</script>", 0.9, 0.5, 0.8, 0.9),)
-    results = with_samples(classification(4), tmp_path, said={"rainy": '<b>bold</b> & "quoted"'})
+    results = with_samples(
+        classification(4), tmp_path, predictions={"rainy": '<b>bold</b> & "quoted"'}
+    )
     results = dataclasses.replace(
         results,
         classes=dataclasses.replace(results.classes, rows=rows),
@@ -288,7 +295,7 @@ def test_pictures_are_inside_and_small(tmp_path):
     rng = np.random.default_rng(0)
     results = with_samples(classification(), tmp_path)
     wide = rng.integers(0, 256, (100, 1000, 3), dtype=np.uint8)
-    Image.fromarray(wide).save(tmp_path / results.samples[0].pictures["clean"])
+    Image.fromarray(wide).save(tmp_path / results.samples[0].images["clean"])
     write_report([results], tmp_path)
     page = Page(read(tmp_path))
     assert page.alts == [f"n01440764/7.JPEG, {name}" for name in ("clean", "rain", "rain removed")]
@@ -305,7 +312,7 @@ def test_pictures_are_inside_and_small(tmp_path):
 
 def test_a_missing_picture_is_named_and_the_numbers_are_safe(tmp_path):
     results = with_samples(classification(), tmp_path)
-    (tmp_path / results.samples[0].pictures["rainy"]).write_text("no picture")
+    (tmp_path / results.samples[0].images["rainy"]).write_text("no picture")
     with pytest.raises(ValueError, match=r"classification_rainy\.png, which cannot be read"):
         write_report([results], tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
@@ -346,7 +353,7 @@ def test_few_classes_are_not_folded(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("task", "said", "expected"),
+    ("task", "prediction", "expected"),
     [
         ("classification", "tench", "right"),
         ("classification", "umbrella", "wrong"),
@@ -354,8 +361,8 @@ def test_few_classes_are_not_folded(tmp_path):
         ("detection", "tench", "right"),
     ],
 )
-def test_right_and_wrong_are_marked(task, said, expected):
-    assert mark(task, said, "tench") == expected
+def test_right_and_wrong_are_marked(task, prediction, expected):
+    assert mark(task, prediction, "tench") == expected
 
 
 def test_marks_of_the_page(tmp_path):
@@ -403,7 +410,7 @@ def test_ceilings_and_unbounded_intervals_are_marked(tmp_path):
     write_report([results], tmp_path)
     page = (tmp_path / "report.html").read_text()
     for text in (markdown([results]), page):
-        assert "Ceiling: in every resample" in text and "Unbounded: in more than" in text
+        assert "Ceiling: recovery was complete" in text and "Unbounded: in more than" in text
     assert "100.0 to 100.0 (ceiling)" in page
     assert remarks(classification()) == []
     assert "eiling" not in markdown([classification()])

@@ -18,7 +18,7 @@ from evaluation.datasets.photos import built_in_photographs
 from evaluation.report.paper_numbers import RESTORATION_SETS, paper_restoration
 from evaluation.restoration import benchmark as restoration
 from evaluation.restoration.benchmark import read_scores, score_sets
-from evaluation.restoration.methods import INPUT, Restorer, do_nothing
+from evaluation.restoration.methods import INPUT, Restorer, make_input_row
 from evaluation.restoration.pair_sets import BUILT_IN, PairSet, open_sets
 from jorder_preproc import derain, synthesize_rain
 from jorder_preproc.models import save_weights
@@ -128,7 +128,7 @@ def test_every_row_scores_as_with_scikit_image(run, weights, module, tmp_path):
         root,
         *("--derainer", f"jorder_e_lite+deveil={weights / 'derainer.safetensors'}"),
         *("--deveil-weights", weights / "deveil.safetensors"),
-        *("--other", "dark=others:Net.darken", "--other", f"theirs={tmp_path / 'theirs'}"),
+        *("--method", "dark=others:Net.darken", "--method", f"theirs={tmp_path / 'theirs'}"),
     )
     assert result.exit_code == 0, result.output
     network, deveil = random_network("jorder_e_lite"), random_deveil_network()
@@ -172,7 +172,7 @@ def test_every_row_scores_as_with_scikit_image(run, weights, module, tmp_path):
         assert document["paper"][metric]["JORDER-E"] == {
             "rain100l": 37.10 if metric == "psnr" else 0.9795
         }
-    assert "Means over pictures, on luminance: 3 of rain100l." in table
+    assert "Means over images, on luminance: 3 of rain100l." in table
     assert "the first one is JORDER-" in table[-1]
     about = document["rows"]["jorder_e_lite+deveil (derainer)"]
     assert set(about) == {"network", "weights_sha256", "deveil_sha256"}
@@ -244,7 +244,7 @@ def test_interrupted_runs_go_on(tmp_path):
     sets, out = sets_of(make_pairs(tmp_path / "set")), tmp_path / "out"
     stopped = Counting(stop_at="c.png")
     with pytest.raises(KeyboardInterrupt):
-        score_sets(sets, [do_nothing(), stopped.row], out)
+        score_sets(sets, [make_input_row(), stopped.row], out)
     path = out / "restoration.csv"
     lines = path.read_text().splitlines()
     assert [line.split(",")[1:3] for line in lines[1:]] == [
@@ -254,9 +254,11 @@ def test_interrupted_runs_go_on(tmp_path):
     path.write_text("\n".join(lines[:-2]) + "\n" + lines[-2][:-5])
 
     resumed, advanced = Counting(), []
-    scores = score_sets(sets, [do_nothing(), resumed.row], out, advance=lambda: advanced.append(1))
+    scores = score_sets(
+        sets, [make_input_row(), resumed.row], out, advance=lambda: advanced.append(1)
+    )
     assert resumed.asked == ["b.png", "c.png"] and len(advanced) == 3
-    whole = score_sets(sets, [do_nothing(), Counting().row], tmp_path / "other")
+    whole = score_sets(sets, [make_input_row(), Counting().row], tmp_path / "other")
     assert scores == whole == read_scores(path)
     assert path.read_text() == (tmp_path / "other/restoration.csv").read_text()
 
@@ -277,7 +279,7 @@ def test_what_changed_is_done_again(tmp_path, monkeypatch):
     assert asked(Counting(version="2")) == ["b.png"]
     save(root / "rain/a.png", pixels(11))
     assert asked(Counting(version="2")) == ["a.png"]
-    assert asked(Counting(version="2"), fresh=True) == everything
+    assert asked(Counting(version="2"), resume=False) == everything
     monkeypatch.setattr(restoration, "package_sha256", lambda: "of other source")
     assert asked(Counting(version="2")) == everything
 
@@ -294,7 +296,7 @@ def test_weights_and_results_are_looked_at(run, weights, tmp_path):
         ),
     ):
         change()
-        result = run(root, "--other", f"theirs={theirs.parents[1]}")
+        result = run(root, "--method", f"theirs={theirs.parents[1]}")
         assert result.exit_code == 0, result.output
         scores.append({row["row"]: row["digest"] for row in rows_of(tmp_path / "out")})
     changed = [
@@ -306,7 +308,7 @@ def test_weights_and_results_are_looked_at(run, weights, tmp_path):
 def test_onnx_files_are_run(run, tmp_path):
     root = make_pairs(tmp_path / "set")
     network = save_onnx(tmp_path / "network.onnx", ["N", 3, "H", "W"], factor=0.5)
-    assert run(root, "--other", f"theirs={network}").exit_code == 0
+    assert run(root, "--method", f"theirs={network}").exit_code == 0
     rows = [row for row in rows_of(tmp_path / "out") if row["row"] == "theirs"]
     assert len(rows) == 3
     for row in rows:
@@ -317,7 +319,7 @@ def test_onnx_files_are_run(run, tmp_path):
         assert float(row["ssim"]) == pytest.approx(ssim, abs=1e-6)
     # another network is another result
     save_onnx(network, ["N", 3, "H", "W"], factor=0.6)
-    assert run(root, "--other", f"theirs={network}").exit_code == 0
+    assert run(root, "--method", f"theirs={network}").exit_code == 0
     again = [row for row in rows_of(tmp_path / "out") if row["row"] == "theirs"]
     assert all(old["psnr"] != new["psnr"] for old, new in zip(rows, again, strict=True))
 
@@ -325,7 +327,7 @@ def test_onnx_files_are_run(run, tmp_path):
 def test_onnx_needs_onnxruntime(run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     network = save_onnx(tmp_path / "network.onnx", ["N", 3, "H", "W"])
-    result = run(make_pairs(tmp_path / "set"), "--other", f"theirs={network}")
+    result = run(make_pairs(tmp_path / "set"), "--method", f"theirs={network}")
     assert result.exit_code == 2
     said = " ".join(result.stderr.split())
     assert "network.onnx needs onnxruntime" in said
@@ -345,54 +347,43 @@ def test_equal_pictures_have_no_noise(tmp_path):
     assert means["ssim"][INPUT]["set"] == pytest.approx(1)
 
 
-def test_tables_go_into_the_docs(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["evaluation", "restoration", "a set"])
-    page = tmp_path / "tables.md"
-    page.write_text("# Ours\n\n<!-- restoration -->\nold\n<!-- /restoration -->\n\nend\n")
-    root = make_pairs(tmp_path / "set", ["a"])
-    assert run(root, "--docs", page).exit_code == 0
-    table = (tmp_path / "out/restoration.md").read_text().strip()
-    text = page.read_text()
-    command = "python -m evaluation restoration 'a set'"
-    section = f"<!-- restoration -->\n{table}\n\n```\n{command}\n```\n<!-- /restoration -->"
-    assert text == f"# Ours\n\n{section}\n\nend\n"
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("none",), "no folder none; it should hold a folder rainy"),
         (("set", "sub/set"), "two sets have one name, of set, set; give one as NAME=FOLDER"),
-        (("set", "--clean-half", "left"), "--clean-half is for pictures that hold a rainy"),
+        (("set", "--clean-half", "left"), "--clean-half is for images that hold a rainy"),
         (("set", "--deveil-weights", "x"), "--deveil-weights are for NAME+deveil"),
         (("set", "--derainer", "jorder_x"), "unknown model 'jorder_x'"),
         (("set", "--derainer", "jorder_e_lite=x.safetensors"), "x.safetensors is neither"),
         (("set", "--derainer", "jorder_e_lite=w/deveil.safetensors"), "not of jorder_e_lite"),
-        (("set", "--other", "input=others:halve"), "two rows have one name, of input, jorder"),
+        (("set", "--method", "input=others:halve"), "two rows have one name, of input, jorder"),
         (
-            ("set", "--other", "others:halve"),
+            ("set", "--method", "others:halve"),
             "must be NAME=module:callable, NAME=FILE.onnx or NAME=FOLDER",
         ),
-        (("set", "--other", "x=nowhere/"), "no folder nowhere/, and neither module:callable"),
-        (("set", "--other", "x=absent.onnx"), "x: no file absent.onnx; check the path"),
-        (("set", "--other", "x=others.py.onnx"), "others.py.onnx cannot be read ("),
-        (("set", "--other", "x=small.onnx"), "fails on set/a.png, (1, 3, 24, 36): "),
-        (("set", "--other", "x=flat.onnx"), "(1, 3, H, W), but takes rainy tensor(float) ['H']"),
-        (("set", "--other", "x=absent:y"), "No module named 'absent'; check the name"),
-        (("set", "--other", "x=others:absent"), "has no attribute 'absent'; check the name"),
-        (("set", "--other", "x=others:NUMBER"), "others:NUMBER is a int"),
-        (("set", "--other", "x=others:shrink"), "x of set/a.png: expected shape (3, 24, 36), got"),
-        (("set", "--other", "x=others:halve"), "x of set/a.png: has values that are not finite"),
+        (("set", "--method", "x=nowhere/"), "no folder nowhere/, and neither module:callable"),
+        (("set", "--method", "x=absent.onnx"), "x: no file absent.onnx; check the path"),
+        (("set", "--method", "x=others.py.onnx"), "others.py.onnx cannot be read ("),
+        (("set", "--method", "x=small.onnx"), "fails on set/a.png, (1, 3, 24, 36): "),
+        (("set", "--method", "x=flat.onnx"), "(1, 3, H, W), but takes rainy tensor(float) ['H']"),
+        (("set", "--method", "x=absent:y"), "No module named 'absent'; check the name"),
+        (("set", "--method", "x=others:absent"), "has no attribute 'absent'; check the name"),
+        (("set", "--method", "x=others:NUMBER"), "others:NUMBER is a int"),
+        (("set", "--method", "x=others:shrink"), "x of set/a.png: expected shape (3, 24, 36), got"),
+        (("set", "--method", "x=others:halve"), "x of set/a.png: has values that are not finite"),
         (
-            ("set", "--other", "x=others:count"),
+            ("set", "--method", "x=others:count"),
             "expected a float tensor (3, H, W), got torch.uint8",
         ),
-        (("set", "--other", "x=others:array"), "expected a float tensor (3, H, W), got ndarray"),
-        (("set", "mini-L", "--other", "x=some"), "no folder some/set; of several sets"),
-        (("set", "--other", "x=some"), "no result for 2 pictures: set/b.png, set/c.png; results"),
-        (("set", "--other", "x=twice"), "twice has a more than once"),
+        (("set", "--method", "x=others:array"), "expected a float tensor (3, H, W), got ndarray"),
+        (
+            ("set", "mini-L", "--method", "x=some"),
+            "no folder some/set; the results of several sets",
+        ),
+        (("set", "--method", "x=some"), "no result for 2 images: set/b.png, set/c.png; results"),
+        (("set", "--method", "x=twice"), "twice has a more than once"),
         (("small",), "input of small/a.png: SSIM needs at least 11 x 11 pixels"),
-        (("set", "--docs", "none.md"), "cannot read none.md"),
     ],
 )
 def test_restoration_refuses(run, module, tmp_path, monkeypatch, arguments, message):
@@ -418,7 +409,7 @@ def test_other_files_are_not_overwritten(run, tmp_path):
     path = tmp_path / "out/restoration.csv"
     path.parent.mkdir()
     for text, message in (
-        ("my,own,table\n1,2,3\n", "none of this command's"),
+        ("my,own,table\n1,2,3\n", "was not written by this command"),
         ("set,image,row,psnr,ssim,digest\nset,a.png,input,many,0.5,0\n", "is damaged"),
         ("set,image,row,psnr,ssim,digest\nset,a.png\n", "is damaged"),
     ):
