@@ -6,10 +6,10 @@
 The dehazers are packages written by others, with their own defaults: the dark channel prior
 (He et al. 2009) of `adrishyam` and the boundary constraint (Meng et al. 2013) of
 `image-dehazer`. They were made for haze, under which the scene is not darkened as under rain.
-The best gain and offset of each picture are fitted to the truth: about the most that a change
+The best gain and offset of each image are fitted to the truth: about the most that a change
 of brightness and contrast can give; `deveil, then that` fits them to what deveil left. Of clear
 photographs `tint` is how far a channel's mean moves against that of all three, the farthest of
-each picture.
+each image.
 """
 
 from __future__ import annotations

@@ -32,10 +32,10 @@ from evaluation.cli.options import (
     start,
 )
 from evaluation.datasets.checks import examine
+from evaluation.datasets.layouts.base import SET_SIZES
 from evaluation.datasets.synthetic.dataset import SIZES, write_dataset
 from evaluation.downstream.conditions import check_derainer
 from evaluation.downstream.protocol import Plan, evaluate
-from evaluation.downstream.published_scores import SET_SIZES
 from evaluation.downstream.runner import Subject
 from evaluation.downstream.tasks import classification
 from evaluation.report.html import gather_samples, write_report

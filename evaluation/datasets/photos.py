@@ -23,11 +23,11 @@ def find_photographs(photos: Path, out: Path) -> dict[str, Loader]:
     """Photographs of a folder with its sub-folders, by their names in it, sorted.
 
     Args:
-        photos: the folder, or one picture.
-        out: where results go; pictures there are left out.
+        photos: the folder, or one image.
+        out: where results go; images there are left out.
 
     Raises:
-        ValueError: no such folder, or no pictures in it. Loaders: the file cannot be used.
+        ValueError: no such folder, or no images in it. Loaders: the file cannot be used.
     """
     jobs = plan_jobs([str(photos)], out, {})
     return {job.name: partial(read_rgb, job.source) for job in jobs}

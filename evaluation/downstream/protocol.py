@@ -107,7 +107,7 @@ def evaluate(
     dataset = build_dataset(subject.cfg)
     classes = tuple(dataset.metainfo["classes"])
     indices = spread(range(len(dataset)), plan.limit)
-    unreadable = find_unreadable(dataset, indices, console) if plan.skip_unreadable else {}
+    unreadable = find_unreadable(dataset, indices, console) if plan.skip_unreadable else set()
     indices = [index for index in indices if index not in unreadable]
     if not indices:
         raise UserError(f"{plan.root} has no image that can be read")

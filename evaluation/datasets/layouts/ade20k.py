@@ -17,18 +17,18 @@ CLASSES = 150
 
 @dataclass(frozen=True)
 class Ade20k:
-    """Pictures and their annotation maps.
+    """Images and their annotation maps.
 
     Attributes:
         root: the folder that holds `images` and `annotations`.
-        stems: names of the pictures without suffix, sorted.
+        stems: names of the images without suffix, sorted.
     """
 
     root: Path
     stems: tuple[str, ...]
 
-    def picture(self, stem: str) -> Path:
-        """Path of a picture."""
+    def image(self, stem: str) -> Path:
+        """Path of an image."""
         return self.root / "images/validation" / f"{stem}.jpg"
 
     def annotation(self, stem: str) -> Path:
@@ -40,7 +40,7 @@ def find_ade20k(root: str | Path) -> Ade20k:
     """Find ROOT/images/validation/*.jpg and ROOT/annotations/validation/*.png.
 
     Raises:
-        LayoutError: no such folders, no pictures, a picture or a map without its partner,
+        LayoutError: no such folders, no images, an image or a map without its partner,
             or with a suffix that mmseg does not look for.
     """
     root = Path(root)
@@ -56,14 +56,14 @@ def find_ade20k(root: str | Path) -> Ade20k:
                 f"there are {f'also {some(other)}' if other else 'none'}"
             )
         stems.append({path.stem for path in files})
-    pictures, maps = stems
-    if pictures != maps:
+    images, maps = stems
+    if images != maps:
         raise LayoutError(
-            f"{len(pictures - maps)} pictures of {root} have no annotation map, and "
-            f"{len(maps - pictures)} maps no picture: {some(pictures ^ maps)}; each "
+            f"{len(images - maps)} images of {root} have no annotation map, and "
+            f"{len(maps - images)} maps no image: {some(images ^ maps)}; each "
             "images/validation/NAME.jpg needs annotations/validation/NAME.png"
         )
-    return Ade20k(root, tuple(sorted(pictures)))
+    return Ade20k(root, tuple(sorted(images)))
 
 
 def read_annotation_map(path: Path) -> NDArray[np.integer]:

@@ -1,4 +1,4 @@
-"""Rainy pictures with their clean ones, in the layouts of the restoration benchmarks (Sec. 6)."""
+"""Rainy images with their clean ones, in the layouts of the restoration benchmarks (Sec. 6)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLEAN_FOLDERS = ("norain", "groundtruth", "ground_truth", "target")
 
 _EXPECTED = (
     f"a folder {' or '.join(RAINY_FOLDERS)} beside one of {', '.join(CLEAN_FOLDERS)} or beside "
-    "pictures norain-NAME, or pictures right in it: rain-NAME with norain-NAME, or NAME_in with "
+    "images norain-NAME, or images right in it: rain-NAME with norain-NAME, or NAME_in with "
     "NAME_GT"
 )
 _RAINY_PREFIX = re.compile(r"rain(?!streak|region)y?[-_]?", re.I)
@@ -38,12 +38,12 @@ _VERSION = re.compile(r"_\d+$")  # as in 901_14, the fourteenth rain on 901
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture with rain and the same one without.
+    """An image with rain and the same one without.
 
     Attributes:
-        name: file name of the rainy picture.
+        name: file name of the rainy image.
         rainy: its path.
-        clean: path of the clean picture.
+        clean: path of the clean image.
         clean_half: for one file that holds both side by side, which half is the clean one.
     """
 
@@ -59,7 +59,7 @@ class PairList:
 
     Attributes:
         root: its folder.
-        pairs: in the order of the rainy pictures' names.
+        pairs: in the order of the rainy images' names.
         layout: what they were found as: `folders`, `names` or `halves`.
     """
 
@@ -72,23 +72,23 @@ def find_pairs(root: str | Path, clean_half: Half | None = None) -> PairList:
     """Find the pairs of a restoration benchmark, and see that the two of each have one size.
 
     Two folders: `rainy`, `rain`, `rainy_image` or `input`, and `norain`, `groundtruth`,
-    `ground_truth` or `target`. Pictures belong together by equal names, as `rain-001` and
+    `ground_truth` or `target`. Images belong together by equal names, as `rain-001` and
     `norain-001`, with a scale behind the rainy name (`norain-001x2`, in `rain/X2` for one),
     or with the number of one of several rains (`901_1` and `901_2` of `901`). One way holds
-    for the whole set. The clean pictures may also lie right in ROOT.
+    for the whole set. The clean images may also lie right in ROOT.
 
     One folder: `rain-001.png` and `norain-001.png`, or `001_in.png` and `001_GT.png`.
 
-    Halves: pictures right in ROOT that hold rain and clean side by side, as Rain800 does.
+    Halves: images right in ROOT that hold rain and clean side by side, as Rain800 does.
 
     Args:
         root: ROOT.
-        clean_half: which half is the clean one, where pictures hold both; not looked at where
+        clean_half: which half is the clean one, where images hold both; not looked at where
             names make pairs.
 
     Raises:
-        LayoutError: none of these, a picture without its partner, duplicates, partners of
-            different size, or a file that is no picture.
+        LayoutError: none of these, an image without its partner, duplicates, partners of
+            different size, or a file that is no image.
     """
     root = Path(root)
     check_folder(root, _EXPECTED)
@@ -101,11 +101,11 @@ def find_pairs(root: str | Path, clean_half: Half | None = None) -> PairList:
     loose = list_pictures(root)
     layout: Literal["folders", "names", "halves"] = "folders"
     if rainy_folders:
-        rainy = _pictures_of(_only(rainy_folders, root))
-        clean = _pictures_of(_only(clean_folders, root)) if clean_folders else loose
+        rainy = _images_of(_only(rainy_folders, root))
+        clean = _images_of(_only(clean_folders, root)) if clean_folders else loose
         if not clean:
             raise LayoutError(
-                f"{root} has {rainy_folders[0].name}, but no clean pictures; expected {_EXPECTED}"
+                f"{root} has {rainy_folders[0].name}, but no clean images; expected {_EXPECTED}"
             )
         pairs = _match(rainy, clean, root)
     else:
@@ -128,28 +128,28 @@ def _only(folders: Sequence[Path], root: Path) -> Path:
     return folders[0]
 
 
-def _pictures_of(folder: Path) -> list[Path]:
-    """Pictures right in a folder, or in the only folder in it, such as `rain/X2`."""
-    pictures, inner = list_pictures(folder), list_folders(folder)
-    if not pictures and len(inner) == 1:
-        pictures = list_pictures(inner[0])
-    if not pictures:
-        raise LayoutError(f"no pictures in {folder}; put them right in it")
-    return pictures
+def _images_of(folder: Path) -> list[Path]:
+    """Images right in a folder, or in the only folder in it, such as `rain/X2`."""
+    images, inner = list_pictures(folder), list_folders(folder)
+    if not images and len(inner) == 1:
+        images = list_pictures(inner[0])
+    if not images:
+        raise LayoutError(f"no images in {folder}; put them right in it")
+    return images
 
 
-def _split_names(pictures: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Rainy and clean pictures of one folder; None where names do not say which is which."""
-    pictures = [path for path in pictures if not _OTHER_LAYER.match(path.stem)]
+def _split_names(images: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
+    """Rainy and clean images of one folder; None where names do not say which is which."""
+    images = [path for path in images if not _OTHER_LAYER.match(path.stem)]
     for is_rainy, is_clean in (
         (_RAINY_PREFIX.match, _CLEAN_PREFIX.match),
         (_RAINY_SUFFIX.search, _CLEAN_SUFFIX.search),
     ):
-        rainy = [path for path in pictures if is_rainy(path.stem)]
-        clean = [path for path in pictures if is_clean(path.stem)]
+        rainy = [path for path in images if is_rainy(path.stem)]
+        clean = [path for path in images if is_clean(path.stem)]
         if rainy and clean:
-            # what is neither shows as a rainy picture without partner
-            return [path for path in pictures if path not in clean], clean
+            # what is neither shows as a rainy image without partner
+            return [path for path in images if path not in clean], clean
     return None
 
 
@@ -162,7 +162,7 @@ def _bare(stem: str) -> str:
 
 
 def _without(pattern: re.Pattern[str]) -> Callable[[str], str]:
-    """Bare names of rainy pictures, which must end as the pattern says."""
+    """Bare names of rainy images, which must end as the pattern says."""
 
     def scene(stem: str) -> str:
         # a name of another kind has no partner
@@ -182,8 +182,8 @@ _READINGS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
 
 def _match(rainy: Sequence[Path], clean: Sequence[Path], root: Path) -> list[Pair]:
     """Bring together what belongs together, in the one way that fits the whole set best."""
-    check_unique((path.stem for path in rainy), f"{root}, of rainy pictures,")
-    check_unique((path.stem for path in clean), f"{root}, of clean pictures,")
+    check_unique((path.stem for path in rainy), f"{root}, of rainy images,")
+    check_unique((path.stem for path in clean), f"{root}, of clean images,")
     unmatched = []
     for rainy_scene, clean_scene in _READINGS:
         scenes = {clean_scene(path.stem): path for path in clean}
@@ -200,7 +200,7 @@ def _match(rainy: Sequence[Path], clean: Sequence[Path], root: Path) -> list[Pai
     fewest = min(unmatched, key=lambda alone: len(alone[0]) + len(alone[1]))
     kinds = (("rainy", "clean"), ("clean", "rainy"))
     said = [
-        f"{len(paths)} {kind} pictures have no {other} one: "
+        f"{len(paths)} {kind} images have no {other} one: "
         + some(path.relative_to(root).as_posix() for path in paths)
         for (kind, other), paths in zip(kinds, fewest, strict=True)
         if paths
@@ -212,8 +212,8 @@ def _no_layout(root: Path, loose: Sequence[Path]) -> LayoutError:
     hint = ""
     if loose:
         hint = (
-            f". It holds {len(loose)} pictures, {some(path.name for path in loose)}: if each is "
-            "a rainy and a clean picture side by side, say which half is the clean one "
+            f". It holds {len(loose)} images, {some(path.name for path in loose)}: if each is "
+            "a rainy and a clean image side by side, say which half is the clean one "
             "(--clean-half left or right)"
         )
     return LayoutError(f"{root} is laid out like no known benchmark; expected {_EXPECTED}{hint}")
@@ -239,5 +239,5 @@ def _check_sizes(pairs: Iterable[Pair], root: Path) -> None:
     if different:
         raise LayoutError(
             f"{root}: {len(different)} pairs are of different sizes: {some(different)}; a rainy "
-            "picture and its clean one must show the same pixels"
+            "image and its clean one must show the same pixels"
         )

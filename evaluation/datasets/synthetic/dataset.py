@@ -1,6 +1,6 @@
 """The built-in benchmark: scenes drawn into the layouts that real data sets have.
 
-So the same code reads them as reads ImageNet, ADE20K and VOC 2007. A picture is a function of
+So the same code reads them as reads ImageNet, ADE20K and VOC 2007. An image is a function of
 the seed, the task, the split and its number alone.
 """
 
@@ -30,7 +30,7 @@ from evaluation.datasets.synthetic.scenes import (
 from jorder_preproc.errors import UserError
 
 SIZES = {"classification": 240, "segmentation": 100, "detection": 100}
-"""Pictures of the test sets, by task."""
+"""Images of the test sets, by task."""
 
 _SPLITS = ("validation", "training", "tuning")  # tuning picks the weights in training
 _LAYOUT = 2
@@ -53,13 +53,13 @@ def write_dataset(
         task: `classification` (layout of ImageNet's validation set), `segmentation`
             (ADE20K) or `detection` (VOC 2007).
         root: folder to make; there only when all of it is.
-        count: pictures; None takes `SIZES`.
-        seed: of all pictures.
-        split: `validation`, `training` or `tuning`; they have no picture in common.
-        scale: size of the pictures, as a part of the usual one; models that shrink their
-            pictures learn as well from smaller ones, which are drawn faster.
+        count: images; None takes `SIZES`.
+        seed: of all images.
+        split: `validation`, `training` or `tuning`; they have no image in common.
+        scale: size of the images, as a part of the usual one; models that shrink their
+            images learn as well from smaller ones, which are drawn faster.
         processes: to draw with.
-        advance: called after each picture.
+        advance: called after each image.
 
     Returns:
         The root.

@@ -1,8 +1,8 @@
-"""Street scenes drawn from a seed, with exact labels: the pictures of the built-in benchmark.
+"""Street scenes drawn from a seed, with exact labels: the images of the built-in benchmark.
 
 Sky, ground and walls with textures of their own; objects of twelve classes, whose shape says
 what they are and whose colour, size, pose, light and surroundings vary. They hide each
-other. No picture of any camera is in them, and no derainer was trained on them.
+other. No image of any camera is in them, and no derainer was trained on them.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ PORTRAIT_SIZE = (336, 336)
 _OVERSAMPLING = 2
 _LEAST_VISIBLE = 0.25  # of an object's pixels, or it is not annotated
 _DIFFICULT_VISIBLE = 0.5
-# in heights of the picture
+# in heights of the image
 _LEAST_SIDE = 0.03
 _DIFFICULT_SIDE = 0.06
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and what is in it.
+    """An image and what is in it.
 
     Attributes:
         image: uint8 RGB (H, W, 3).
@@ -318,7 +318,7 @@ def _noise(rng: Rng, shape: tuple[int, int], cells: int, octaves: int) -> Pixels
     return total
 
 
-def _wall(rng: Rng, shape: tuple[int, int], picture_height: int) -> Pixels:
+def _wall(rng: Rng, shape: tuple[int, int], image_height: int) -> Pixels:
     """A front: plaster or bricks, with rows of windows, (H, W, 3)."""
     height, width = shape
     colours = [(0.7, 0.65, 0.55), (0.55, 0.32, 0.25), (0.5, 0.52, 0.55), (0.8, 0.78, 0.7)]
@@ -327,12 +327,12 @@ def _wall(rng: Rng, shape: tuple[int, int], picture_height: int) -> Pixels:
     wall = wall * (1 + 0.1 * _noise(rng, shape, 5, 3))[..., None].astype(np.float32)
     rows, columns = np.arange(height)[:, None], np.arange(width)[None]
     if rng.random() < 0.4:
-        brick = round(picture_height * rng.uniform(0.022, 0.04))
+        brick = round(image_height * rng.uniform(0.022, 0.04))
         offset = (rows // brick % 2) * brick
         thick = max(brick // 5, 1)
         joints = (rows % brick < thick) | ((columns + offset) % (2 * brick) < thick)
         wall[joints] *= 0.8
-    pitch_x, pitch_y = picture_height * rng.uniform(0.075, 0.155, 2)
+    pitch_x, pitch_y = image_height * rng.uniform(0.075, 0.155, 2)
     across, down = (columns / pitch_x) % 1, (rows / pitch_y) % 1
     windows = (across > 0.3) & (across < 0.75) & (down > 0.25) & (down < 0.75)
     wall[windows] = _pick(rng, [(0.2, 0.25, 0.32), (0.85, 0.8, 0.55), (0.45, 0.55, 0.65)], 0.05)

@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 import evaluation.downstream.tasks.timm_model  # noqa: F401  (registers its classes)
-from evaluation.datasets.layouts.imagenet import list_imagenet, picture_folder
+from evaluation.datasets.layouts.imagenet import image_folder, list_imagenet
 from evaluation.downstream.runner import Subject
 from evaluation.downstream.tasks.timm_model import input_settings, source_sha256, weights_sha256
 from evaluation.metrics.base import Record
@@ -89,7 +89,7 @@ def make_subject(
                 dataset=dict(
                     type="ImageNetValidation",
                     # image ids are relative to this folder, whether ROOT or ROOT/val was given
-                    data_root=str(picture_folder(data)),
+                    data_root=str(image_folder(data)),
                     labels=labels,
                     classes=classes,
                     pipeline=pipeline,

@@ -120,7 +120,7 @@ def test_detection_scores_are_those_of_scikit_learn():
 @pytest.mark.parametrize("name", ["jorder", "jorder_e_lite"])
 def test_a_given_mask_takes_the_place_of_every_stage_s_own(name):
     network = random_network(name)
-    # a small picture, which is not padded
+    # a small image, which is not padded
     rainy = to_tensor(photograph(3, (32, 48)))
     logits = masks.detect(network, rainy)
     given = torch.stack([torch.full((1, 32, 48), 3.0), torch.full((1, 32, 48), -1.0)], 1)
@@ -269,7 +269,7 @@ def test_derainers_take_turns_and_slow_ones_are_left_out(monkeypatch):
     assert [row.peak_bytes for row in rows] == [7, 7, 7, None]
 
 
-def test_peak_memory_holds_at_least_the_features_of_a_picture():
+def test_peak_memory_holds_at_least_the_features_of_a_image():
     # 32 channels of float32 on each pixel, before and after a block
     assert speed.peak_memory("jorder_e_practical", (400, 300)) > 2 * 32 * 4 * 400 * 300
 

