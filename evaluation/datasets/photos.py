@@ -1,4 +1,4 @@
-"""Clean photographs to put rain on: those of a user, or a few that come with libraries."""
+"""Clean photographs: those of a user, or six that come with scikit-image and scikit-learn."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from jorder_preproc.images import pixels_to_float
 from jorder_preproc.picture_files import read_rgb
 
 Loader = Callable[[], Tensor]
-"""Gives a photograph, float RGB (3, H, W), in [0, 1]."""
+"""Loads a photograph: float RGB (3, H, W), in [0, 1]."""
 
 
 def find_photographs(photos: Path, out: Path) -> dict[str, Loader]:
-    """Photographs of a folder with its sub-folders, by their names in it, sorted.
+    """Loaders of the photographs in a folder and its sub-folders, by their relative paths, sorted.
 
     Args:
         photos: the folder, or one image.
-        out: where results go; images there are left out.
+        out: output folder; images there are left out.
 
     Raises:
         ValueError: no such folder, or no images in it. Loaders: the file cannot be used.
@@ -34,9 +34,7 @@ def find_photographs(photos: Path, out: Path) -> dict[str, Loader]:
 
 
 def built_in_photographs() -> dict[str, Loader]:
-    """Six photographs inside scikit-image and scikit-learn; nothing is downloaded.
-
-    None of them was used in training.
+    """Loaders of six photographs inside scikit-image and scikit-learn, not used in training.
 
     Raises:
         ValueError: one of the libraries is not installed.

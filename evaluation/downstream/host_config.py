@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from jorder_preproc.errors import MissingFileError, UserError
-from jorder_preproc.openmmlab.pipelines import dataset_pipelines, type_names
+from jorder_preproc.openmmlab.pipelines import dataset_pipelines, datasets, type_names
 
 
 def read_config(path: str, data: str | None = None) -> Config:
@@ -34,8 +32,9 @@ def read_config(path: str, data: str | None = None) -> Config:
     if data is not None:
         if not Path(data).is_dir():
             raise MissingFileError(f"no folder {data}")
-        for dataset in _innermost(cfg.test_dataloader["dataset"]):
-            dataset["data_root"] = data
+        for dataset in datasets(cfg.test_dataloader["dataset"]):
+            if not {"dataset", "datasets"} & dataset.keys():  # a wrapper has no data of its own
+                dataset["data_root"] = data
     cfg.test_dataloader["persistent_workers"] = False
     # padding would make predictions depend on batch composition
     cfg.test_dataloader["batch_size"] = 1
@@ -45,13 +44,3 @@ def read_config(path: str, data: str | None = None) -> Config:
             part[key] = None
     init_default_scope(cfg.get("default_scope", "mmengine"))
     return cfg
-
-
-def _innermost(dataset: MutableMapping[str, Any]) -> Iterator[MutableMapping[str, Any]]:
-    """The data sets within wrappers, or the data set itself."""
-    wrapped = [dataset["dataset"]] if "dataset" in dataset else []
-    wrapped += dataset.get("datasets", [])
-    if not wrapped:
-        yield dataset
-    for inner in wrapped:
-        yield from _innermost(inner)

@@ -1,4 +1,4 @@
-"""The validation set of ADE20K's scene parsing benchmark, or one like it."""
+"""The validation set of ADE20K's scene parsing benchmark, or a set laid out like it."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def find_ade20k(root: str | Path) -> Ade20k:
     """Find ROOT/images/validation/*.jpg and ROOT/annotations/validation/*.png.
 
     Raises:
-        LayoutError: no such folders, no images, an image or a map without its partner,
-            or with a suffix that mmseg does not look for.
+        LayoutError: no such folders, no images, an image or a map without its counterpart, or
+            with a suffix that mmseg does not look for.
     """
     root = Path(root)
     check_folder(root, "`images` and `annotations` of ADEChallengeData2016")

@@ -1,4 +1,4 @@
-"""The ImageNet validation set, or one like it, in the three layouts that are around."""
+"""The ImageNet validation set, or a set like it, in its three common layouts."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _PLAIN = re.compile(r"(?P<name>\S+)\s+(?P<label>\S+)")
 
 @dataclass(frozen=True)
 class ImageList:
-    """Images with a class each.
+    """Labelled images.
 
     Attributes:
         root: the folder the paths start from.
         paths: of the images, relative, with `/`, in the order of the data set.
         targets: number of the class of each, in [0, C).
         classes: of the model, all C, in the order of its outputs.
-        names: of the classes, for people; the same where nothing else is known.
+        names: of the classes, for people; `classes` where nothing else is known.
         layout: `folders`, `map` or `devkit`.
     """
 
@@ -71,7 +71,7 @@ def list_imagenet(
     """Find images and their classes in one of three layouts.
 
     - `folders`: ROOT/<class>/*.JPEG.
-    - `map`: images right in ROOT, and `labels` with lines `name class`, split by blanks or
+    - `map`: images directly in ROOT, and `labels` with lines `name class`, split by blanks or
       a comma; the class is a wnid, a name of the class list, or its number from 0. Kaggle's
       LOC_val_solution.csv is such a map.
     - `devkit`: ROOT/ILSVRC2012_val_*.JPEG, and the ground truth of the development kit, one
@@ -91,7 +91,7 @@ def list_imagenet(
 
     Raises:
         LayoutError: no images, unknown or missing classes, an image or a label without
-            its partner, duplicates, numbers out of range, more or fewer classes than outputs.
+            its counterpart, duplicates, numbers out of range, more or fewer classes than outputs.
     """
     root = image_folder(root)
     home = root.parent if root.name == "val" else root
@@ -147,8 +147,8 @@ def _list_class_folders(
 ) -> _Found:
     if loose:
         raise LayoutError(
-            f"{root} holds images right in it ({some(path.name for path in loose)}), but "
-            "nothing says of which class; pass a file with lines `name class` (--labels), put "
+            f"{root} holds images directly in it ({some(path.name for path in loose)}), but "
+            "no labels; pass a file with lines `name class` (--labels), put "
             f"{GROUND_TRUTH} beside them, or sort them into one folder for each class"
         )
     content = [(folder, list_pictures(folder)) for folder in folders]
@@ -175,7 +175,7 @@ def _list_flat(
 ) -> _Found:
     if not images:
         raise LayoutError(
-            f"no images right in {root}, where {labels} says of which class they are; "
+            f"no images directly in {root}, where {labels} gives their classes; "
             "without --labels, folders are taken as classes"
         )
     paths = [path.name for path in images]
@@ -186,19 +186,19 @@ def _list_flat(
             class_list = sorted_classes(list(_read_meta(labels).values()), labels)
         targets = [class_list.index(wnid, str(labels)) for wnid in wnids]
         return _Found(paths, targets, class_list, "devkit")
-    said = _read_map(labels, lines, paths, class_list)
-    class_list, targets = _number(said, labels, class_list, outputs)
+    found = _read_map(labels, lines, paths, class_list)
+    class_list, targets = _number(found, labels, class_list, outputs)
     return _Found(paths, targets, class_list, "map")
 
 
 def _read_map(
     labels: Path, lines: list[str], paths: list[str], class_list: ClassList | None
 ) -> list[str]:
-    """What a map calls the class of each image."""
+    """The class of each image, as named in a map."""
     check_unique((Path(path).stem for path in paths), "the folder of the images")
     stems = {Path(path).stem: path for path in paths}
     by_name = stems | {path: path for path in paths}
-    said: dict[str, str] = {}
+    found: dict[str, str] = {}
     without_image = []
     for number, line in enumerate(lines, 1):
         text = line.replace(",", " ")
@@ -211,19 +211,19 @@ def _read_map(
         path = by_name.get(name)
         if path is None:
             without_image.append(name)
-        elif path in said:
+        elif path in found:
             raise LayoutError(f"{labels}, line {number}: {name} has a class already")
         else:
-            said[path] = label
+            found[path] = label
     if without_image:
         raise LayoutError(
             f"{labels} names {len(without_image)} images that are not there: "
             f"{some(without_image)}; add the images, or remove the lines"
         )
-    unlabelled = [path for path in paths if path not in said]
+    unlabelled = [path for path in paths if path not in found]
     if unlabelled:
         raise LayoutError(f"{labels} has no class for {len(unlabelled)} images: {some(unlabelled)}")
-    return [said[path] for path in paths]
+    return [found[path] for path in paths]
 
 
 def _is_class(label: str, class_list: ClassList | None) -> bool:
@@ -232,21 +232,21 @@ def _is_class(label: str, class_list: ClassList | None) -> bool:
 
 
 def _number(
-    said: list[str], labels: Path, class_list: ClassList | None, outputs: int | None
+    found: list[str], labels: Path, class_list: ClassList | None, outputs: int | None
 ) -> tuple[ClassList, list[int]]:
-    """The classes, and the number of each that a map says."""
-    named = class_list is not None and set(said) <= set(class_list.classes)
-    if named or not all(label.isdecimal() for label in said):
+    """The class list, and the class number of each image."""
+    named = class_list is not None and set(found) <= set(class_list.classes)
+    if named or not all(label.isdecimal() for label in found):
         if class_list is None:
-            odd = {label for label in said if not WNID.fullmatch(label)}
+            odd = {label for label in found if not WNID.fullmatch(label)}
             if odd:
                 raise LayoutError(
                     f"{labels} names the classes {some(odd)}, which are no wnids; pass a file "
                     "with all classes in the order of the model's outputs (--classes)"
                 )
-            class_list = sorted_classes(said, labels)
-        return class_list, [class_list.index(label, str(labels)) for label in said]
-    targets = [int(label) for label in said]
+            class_list = sorted_classes(found, labels)
+        return class_list, [class_list.index(label, str(labels)) for label in found]
+    targets = [int(label) for label in found]
     if class_list is None:
         if outputs is None:
             raise LayoutError(
@@ -271,14 +271,14 @@ def _number(
 
 
 def _devkit_wnids(paths: list[str], numbers: list[int], ground_truth: Path) -> list[str]:
-    """Wnids of images whose names hold their line in the ground truth."""
+    """Wnids of images whose names hold their line number in the ground truth."""
     lines = []
     for path in paths:
         match = _NUMBERED.fullmatch(Path(path).stem)
         if match is None:
             raise LayoutError(
                 f"{path} is not named ILSVRC2012_val_<number>, so that {ground_truth} does not "
-                "say of which class it is"
+                "give its class"
             )
         lines.append(int(match[1]))
     if lines != list(range(1, len(numbers) + 1)):
@@ -286,7 +286,7 @@ def _devkit_wnids(paths: list[str], numbers: list[int], ground_truth: Path) -> l
         stems = [f"ILSVRC2012_val_{line:08}" for line in missing]
         raise LayoutError(
             f"{ground_truth} has {len(numbers)} lines, and there are {len(lines)} images; "
-            f"without partner, or twice: {some(stems) or 'images with two suffixes'}. For a "
+            f"without counterpart, or twice: {some(stems) or 'images with two suffixes'}. For a "
             "part of the set pass a map with lines `name wnid` (--labels)"
         )
     wnids = _read_meta(ground_truth)

@@ -1,4 +1,4 @@
-"""Rainy images with their clean ones, in the layouts of the restoration benchmarks (Sec. 6)."""
+"""Pairs of rainy and clean images, in the layouts of the restoration benchmarks (Sec. 6)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLEAN_FOLDERS = ("norain", "groundtruth", "ground_truth", "target")
 
 _EXPECTED = (
     f"a folder {' or '.join(RAINY_FOLDERS)} beside one of {', '.join(CLEAN_FOLDERS)} or beside "
-    "images norain-NAME, or images right in it: rain-NAME with norain-NAME, or NAME_in with "
+    "images norain-NAME, or images directly in it: rain-NAME with norain-NAME, or NAME_in with "
     "NAME_GT"
 )
 _RAINY_PREFIX = re.compile(r"rain(?!streak|region)y?[-_]?", re.I)
@@ -38,13 +38,13 @@ _VERSION = re.compile(r"_\d+$")  # as in 901_14, the fourteenth rain on 901
 
 @dataclass(frozen=True)
 class Pair:
-    """An image with rain and the same one without.
+    """A rainy image and its clean one.
 
     Attributes:
         name: file name of the rainy image.
         rainy: its path.
         clean: path of the clean image.
-        clean_half: for one file that holds both side by side, which half is the clean one.
+        clean_half: the clean half, of a file that holds both side by side.
     """
 
     name: str
@@ -60,7 +60,7 @@ class PairList:
     Attributes:
         root: its folder.
         pairs: in the order of the rainy images' names.
-        layout: what they were found as: `folders`, `names` or `halves`.
+        layout: `folders`, `names` or `halves`; see `find_pairs`.
     """
 
     root: Path
@@ -69,17 +69,17 @@ class PairList:
 
 
 def find_pairs(root: str | Path, clean_half: Half | None = None) -> PairList:
-    """Find the pairs of a restoration benchmark, and see that the two of each have one size.
+    """Find the pairs of a restoration benchmark, and check that both images have one size.
 
     Two folders: `rainy`, `rain`, `rainy_image` or `input`, and `norain`, `groundtruth`,
     `ground_truth` or `target`. Images belong together by equal names, as `rain-001` and
     `norain-001`, with a scale behind the rainy name (`norain-001x2`, in `rain/X2` for one),
     or with the number of one of several rains (`901_1` and `901_2` of `901`). One way holds
-    for the whole set. The clean images may also lie right in ROOT.
+    for the whole set. The clean images may also lie directly in ROOT.
 
     One folder: `rain-001.png` and `norain-001.png`, or `001_in.png` and `001_GT.png`.
 
-    Halves: images right in ROOT that hold rain and clean side by side, as Rain800 does.
+    Halves: images directly in ROOT that hold rain and clean side by side, as Rain800 does.
 
     Args:
         root: ROOT.
@@ -87,7 +87,7 @@ def find_pairs(root: str | Path, clean_half: Half | None = None) -> PairList:
             names make pairs.
 
     Raises:
-        LayoutError: none of these, an image without its partner, duplicates, partners of
+        LayoutError: none of these, an image without its counterpart, duplicates, counterparts of
             different size, or a file that is no image.
     """
     root = Path(root)
@@ -134,12 +134,12 @@ def _images_of(folder: Path) -> list[Path]:
     if not images and len(inner) == 1:
         images = list_pictures(inner[0])
     if not images:
-        raise LayoutError(f"no images in {folder}; put them right in it")
+        raise LayoutError(f"no images in {folder}; put them directly into it")
     return images
 
 
 def _split_names(images: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Rainy and clean images of one folder; None where names do not say which is which."""
+    """Rainy and clean images of one folder; None where their names do not tell."""
     images = [path for path in images if not _OTHER_LAYER.match(path.stem)]
     for is_rainy, is_clean in (
         (_RAINY_PREFIX.match, _CLEAN_PREFIX.match),
@@ -148,13 +148,13 @@ def _split_names(images: Sequence[Path]) -> tuple[list[Path], list[Path]] | None
         rainy = [path for path in images if is_rainy(path.stem)]
         clean = [path for path in images if is_clean(path.stem)]
         if rainy and clean:
-            # what is neither shows as a rainy image without partner
+            # what is neither is reported as a rainy image without counterpart
             return [path for path in images if path not in clean], clean
     return None
 
 
 def _bare(stem: str) -> str:
-    """The name without what says whether it is rainy or clean."""
+    """The name without its rainy or clean marker."""
     for pattern in (_CLEAN_PREFIX, _RAINY_PREFIX):
         if pattern.match(stem):
             return pattern.sub("", stem, count=1)
@@ -162,16 +162,16 @@ def _bare(stem: str) -> str:
 
 
 def _without(pattern: re.Pattern[str]) -> Callable[[str], str]:
-    """Bare names of rainy images, which must end as the pattern says."""
+    """A function to the bare names of rainy images, which must end as the pattern says."""
 
     def scene(stem: str) -> str:
-        # a name of another kind has no partner
+        # another name matches nothing
         return pattern.sub("", _bare(stem)) if pattern.search(_bare(stem)) else f"/{stem}"
 
     return scene
 
 
-# from rainy and clean names to what both have in common; the first that leaves nobody alone
+# from rainy and clean names to common ones; the first reading that matches all is used
 _READINGS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
     (lambda stem: stem, lambda stem: stem),
     (_bare, _bare),
@@ -181,7 +181,7 @@ _READINGS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
 
 
 def _match(rainy: Sequence[Path], clean: Sequence[Path], root: Path) -> list[Pair]:
-    """Bring together what belongs together, in the one way that fits the whole set best."""
+    """Match rainy and clean images by the first reading that fits the whole set."""
     check_unique((path.stem for path in rainy), f"{root}, of rainy images,")
     check_unique((path.stem for path in clean), f"{root}, of clean images,")
     unmatched = []

@@ -1,4 +1,4 @@
-"""The test set of PASCAL VOC 2007, or one like it."""
+"""The test set of PASCAL VOC 2007, or a set laid out like it."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Voc:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What an annotation says.
+    """The content of an annotation.
 
     Attributes:
-        size: width and height of the image, px; None where it does not say.
+        size: width and height of the image, px; None where it is not given.
         classes: of the boxes.
-        difficult: which of the boxes are.
+        difficult: whether each box is.
     """
 
     size: tuple[int, int] | None

@@ -231,12 +231,6 @@ def test_the_four_types_are_what_their_names_say():
     assert samples["sparkling"].streak_map.max() > 0.4
 
 
-def test_quartiles_are_those_of_numpy():
-    values = [0.3, 0.1, 0.4, 0.1, 0.5]
-    assert speed.quartiles(values) == pytest.approx(tuple(np.percentile(values, [25, 75])))
-    assert speed.quartiles([2.0]) == (2.0, 2.0)
-
-
 def test_speed_s_table_is_worked_by_hand():
     fast = speed.Timing("jorder_e_lite", (80, 60), [1.0, 3.0, 2.0], 5_000_000)
     reference = speed.Timing(speed.REFERENCE, (80, 60), [4.0, 4.0, 6.0], 9_000_000)
