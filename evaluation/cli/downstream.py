@@ -16,21 +16,7 @@ import torch
 import typer
 from mmengine.dist import barrier, is_main_process
 
-from evaluation.cli.options import (
-    DerainerName,
-    DerainerWeights,
-    DeveilWeights,
-    Device,
-    Launcher,
-    Limit,
-    Out,
-    Preset,
-    Seed,
-    command_line,
-    expand_options,
-    output_folder,
-    start,
-)
+from evaluation.cli import options as cli
 from evaluation.datasets.checks import examine
 from evaluation.datasets.layouts.base import SET_SIZES
 from evaluation.datasets.synthetic.dataset import SIZES, write_dataset
@@ -67,20 +53,20 @@ _Classes = Annotated[
 class TableOptions:
     """Options of classification, segmentation and detection."""
 
-    preset: Preset = "heavy"
+    preset: cli.Preset = "heavy"
     severity: Annotated[
         int | None, typer.Option(min=1, max=5, help="In place of --preset: severity_1 to _5.")
     ] = None
-    seed: Seed = 0
-    derainer: DerainerName = "jorder_e_lite"
-    derainer_weights: DerainerWeights = None
+    seed: cli.Seed = 0
+    derainer: cli.DerainerName = "jorder_e_lite"
+    derainer_weights: cli.DerainerWeights = None
     deveil: Annotated[
         Literal["off", "on", "auto"],
         typer.Option(
             help="Remove rain accumulation, too: on all images, or on those that show it (auto)."
         ),
     ] = "off"
-    deveil_weights: DeveilWeights = None
+    deveil_weights: cli.DeveilWeights = None
     dry: DryOption = Dry.leave
     where: Annotated[
         Literal["pipeline", "batch"],
@@ -89,14 +75,14 @@ class TableOptions:
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps derained images for later runs.")
     ] = None
-    limit: Limit = None
+    limit: cli.Limit = None
     workers: Annotated[
         int | None,
         typer.Option(min=0, help="Processes that load and derain; default: one per core."),
     ] = None
-    device: Device = None
+    device: cli.Device = None
     launcher: Annotated[
-        Launcher, typer.Option(help="For several processes: pytorch is torchrun.")
+        cli.Launcher, typer.Option(help="For several processes: pytorch is torchrun.")
     ] = "none"
     samples: Annotated[int, typer.Option(min=0, help="Images that the report shows.")] = 6
     skip_unreadable: Annotated[
@@ -109,16 +95,16 @@ class TableOptions:
             "--skip-reference-check", help="Go on where a known model misses its published score."
         ),
     ] = False
-    out: Out = None
+    out: cli.Out = None
 
     def begin(self, task: str) -> None:
         """Choose the device, and report wrong options before any work begins."""
-        start(self.launcher, self.device)
+        cli.start(self.launcher, self.device)
         if self.severity is not None and self.preset != "heavy":
             raise UserError("give --preset or --severity, not both")
         get_preset(self.make_rain().preset)
         check_derainer(self.make_derainer())
-        output_folder(self.out, task)
+        cli.output_folder(self.out, task)
 
     def make_rain(self) -> Rain:
         """The rain of the rainy conditions."""
@@ -139,7 +125,7 @@ class TableOptions:
 
 
 @app.command("classification")
-@expand_options
+@cli.expand_options
 def classification_command(
     data: _Data = None,
     model: Annotated[
@@ -196,7 +182,7 @@ def classification_command(
 
 
 @app.command()
-@expand_options
+@cli.expand_options
 def segmentation(
     config: Annotated[Path | None, typer.Argument(help="Config of mmseg.")] = None,
     checkpoint: Annotated[Path | None, typer.Argument(help="Its weights.")] = None,
@@ -213,7 +199,7 @@ def segmentation(
 
 
 @app.command()
-@expand_options
+@cli.expand_options
 def detection(
     config: Annotated[Path | None, typer.Argument(help="Config of mmdet.")] = None,
     checkpoint: Annotated[Path | None, typer.Argument(help="Its weights.")] = None,
@@ -305,7 +291,7 @@ def _run_built_in(
     task: Task, options: TableOptions, batch_size: int = 1, coco: bool = False
 ) -> None:
     """Evaluate the built-in model of a task on the built-in scenes."""
-    root = output_folder(options.out, task) / "scenes"
+    root = cli.output_folder(options.out, task) / "scenes"
     if is_main_process():
         with progress_bar(stderr, disable=root.exists()) as progress:
             bar = progress.add_task("drawing scenes", total=SIZES[task])
@@ -341,14 +327,14 @@ def _run(
     subject.cfg.test_dataloader["num_workers"] = workers
     if workers:  # leave cores to the workers
         torch.set_num_threads(max(1, cores // 2))
-    out = output_folder(options.out, task)
+    out = cli.output_folder(options.out, task)
     plan = Plan(
         task=task,
         model=model,
         data="the built-in scenes" if built_in else _DATA_NAMES[task],
         root=root,
         whole=None if built_in else SET_SIZES[task],
-        command=command_line(),
+        command=cli.command_line(),
         out=out,
         rain=options.make_rain(),
         derainer=options.make_derainer(),

@@ -1,4 +1,4 @@
-"""The results of the paper: restoration, Tables 1 and 2, and downstream, Tables 4 and 5."""
+"""Results of the paper: restoration, Tables 1 and 2, and downstream, Tables 4 and 5."""
 
 from __future__ import annotations
 

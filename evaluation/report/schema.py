@@ -122,7 +122,7 @@ class Metric:
     """One metric in each condition.
 
     Attributes:
-        recovery: (derained - rainy) / (clean - rainy); NaN where rain took nothing.
+        recovery: (derained - rainy) / (clean - rainy); NaN without a loss to rain.
         interval: 95 % interval of the recovery; undefined where it has no finite ends.
         intervals: 95 % interval of each condition.
         harm: clean_derained - clean.

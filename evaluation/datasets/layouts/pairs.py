@@ -199,13 +199,13 @@ def _match(rainy: Sequence[Path], clean: Sequence[Path], root: Path) -> list[Pai
         unmatched.append(alone)
     fewest = min(unmatched, key=lambda alone: len(alone[0]) + len(alone[1]))
     kinds = (("rainy", "clean"), ("clean", "rainy"))
-    said = [
+    unmatched_names = [
         f"{len(paths)} {kind} images have no {other} one: "
         + some(path.relative_to(root).as_posix() for path in paths)
         for (kind, other), paths in zip(kinds, fewest, strict=True)
         if paths
     ]
-    raise LayoutError(f"{root}: {'; '.join(said)}; add what is missing, or remove these")
+    raise LayoutError(f"{root}: {'; '.join(unmatched_names)}; add what is missing, or remove these")
 
 
 def _no_layout(root: Path, loose: Sequence[Path]) -> LayoutError:

@@ -31,15 +31,15 @@ def record(sample: Any, classes: Sequence[str]) -> Record:
         "boxes": _corners(found.bboxes),
         "scores": found.scores.cpu().numpy().astype(np.float32),
         "labels": _whole(found.labels),
-        "true_boxes": np.concatenate(boxes),
-        "true_labels": np.concatenate(labels),
-        "true_ignored": np.repeat([False, True], [len(part) for part in labels]),
+        "target_boxes": np.concatenate(boxes),
+        "target_labels": np.concatenate(labels),
+        "target_ignored": np.repeat([False, True], [len(part) for part in labels]),
     }
 
 
 def describe_target(record: Record, classes: Sequence[str]) -> str:
     """The counted target boxes, by class."""
-    return _count(record["true_labels"][~record["true_ignored"]], classes)
+    return _count(record["target_labels"][~record["target_ignored"]], classes)
 
 
 def describe_prediction(record: Record, classes: Sequence[str]) -> str:

@@ -287,7 +287,7 @@ def test_undefined_recovery_is_said(tmp_path):
     write_report([results], tmp_path)
     page = Page(read(tmp_path))
     assert page.tables[0][5] == ["Recovery", "\u2013"]
-    assert "not defined, rain took nothing" in " ".join(page.text.split())
+    assert "undefined, no loss to rain" in " ".join(page.text.split())
     assert not re.search(r"\bnan\b", read(tmp_path), re.I)
 
 
