@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +16,13 @@ import torch
 import typer
 from rich.table import Table
 
+from jorder_preproc import functional
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.batch import Job, plan_jobs
 from jorder_preproc.commands import (
     CommandGroup,
+    DeveilChoice,
+    DeveilOption,
     Dry,
     DryOption,
     check_output,
@@ -29,7 +31,6 @@ from jorder_preproc.commands import (
     stdout,
 )
 from jorder_preproc.errors import UserError
-from jorder_preproc.functional.derain import derain_pixels
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.models import (
     DeveilNetwork,
@@ -64,14 +65,6 @@ app = typer.Typer(
 )
 
 
-class Deveil(str, Enum):
-    """Which pictures the veil of rain accumulation is taken off."""
-
-    off = "off"
-    on = "on"
-    auto = "auto"
-
-
 _Inputs = Annotated[
     list[str], typer.Argument(help="Pictures, folders of pictures, or quoted globs.")
 ]
@@ -98,10 +91,7 @@ def derain(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: the GPU if there is one.")
     ] = None,
-    deveil: Annotated[
-        Deveil,
-        typer.Option(help="Take the veil of dense rain off, too: on, or auto, where there is one."),
-    ] = Deveil.off,
+    deveil: DeveilOption = DeveilChoice.off,
     deveil_weights: Annotated[
         Path | None, typer.Option(help="Weights file for --deveil instead of the shipped one.")
     ] = None,
@@ -130,21 +120,21 @@ def derain(
 
     def work(job: Job) -> None:
         picture = read_picture(job.source)
-        derained = derain_pixels(
+        derained = functional.derain(
             network,
-            picture.pixels,
+            _to_tensor(picture.pixels),
             tile=tile,
-            deveil=deveil_network,
-            auto=deveil is Deveil.auto,
+            deveil=deveil.deveil,
+            deveil_model=deveil_network,
             dry=dry.value,
             with_streak_map=save_streaks,
             with_region_mask=save_mask,
         )
-        picture = replace(picture, pixels=derained.background)
+        picture = replace(picture, pixels=_to_array(derained.background))
         if derained.region_mask is not None:
-            write_png(job.extras["mask"], derained.region_mask)
+            write_png(job.extras["mask"], (derained.region_mask[0].numpy() > 0) * np.uint8(255))
         if derained.streak_map is not None:
-            write_png(job.extras["streaks"], derained.streak_map)
+            write_png(job.extras["streaks"], _to_array(derained.streak_map))
         probability = derained.rain_probability
         del derained  # writing takes a copy of its own
         write_picture(job.target, picture)
@@ -196,12 +186,11 @@ def rain(
                 f"{width} x {height} pixels are more than the {MAX_RAIN_PIXELS // 10**6} "
                 "megapixels that rain is drawn on; make the picture smaller"
             )
-        pixels = torch.from_numpy(np.array(picture.pixels))
-        background = pixels_to_float(pixels.permute(2, 0, 1))
-        sample = synthesize_rain(background, preset, seed, job.name)
+        pixels = _to_tensor(picture.pixels)
+        sample = synthesize_rain(pixels_to_float(pixels), preset, seed, job.name)
 
         def encode(values: torch.Tensor) -> np.ndarray:
-            return float_to_pixels(values.clamp(0, 1), pixels.dtype).permute(1, 2, 0).numpy()
+            return _to_array(float_to_pixels(values.clamp(0, 1), pixels.dtype))
 
         if save_mask:
             write_png(job.extras["mask"], (sample.region_mask[0] * 255).to(torch.uint8).numpy())
@@ -306,15 +295,24 @@ def _load_network(model: str, weights: Path | None, device: str | None, tile: in
             f"cannot use the device {device!r} ({error}); choose from {', '.join(_devices())}"
         ) from error
     # one pixel: a tile too small fails here, once, instead of on every picture
-    derain_pixels(network, np.zeros((1, 1, 3), np.uint8), tile=tile)
+    functional.derain(network, torch.zeros(3, 1, 1), tile=tile)
     return network
 
 
+def _to_tensor(pixels: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) as (3, H, W), of the same memory."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _to_array(pixels: torch.Tensor) -> np.ndarray:
+    return pixels.permute(1, 2, 0).numpy()
+
+
 def _load_deveil_network(
-    deveil: Deveil, weights: Path | None, derainer: Jorder
+    deveil: DeveilChoice, weights: Path | None, derainer: Jorder
 ) -> DeveilNetwork | None:
     """On the device of the derainer; None where it is not wanted."""
-    if deveil is Deveil.off:
+    if deveil is DeveilChoice.off:
         if weights is not None:
             raise UserError("--deveil-weights are for --deveil on or auto; give one of these, too")
         return None

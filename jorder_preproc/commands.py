@@ -1,5 +1,4 @@
-"""What the command lines `jorder` and `python -m evaluation` share: consoles, errors,
---debug, --dry."""
+"""What the commands `jorder` and `python -m evaluation` share: consoles, errors, options."""
 
 from __future__ import annotations
 
@@ -17,6 +16,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import Deveil
 
 # results go to stdout, progress and errors to stderr
 stdout = Console()
@@ -24,16 +24,36 @@ stderr = Console(stderr=True)
 
 
 class Dry(str, Enum):
-    """What becomes of pictures without rain; see `jorder_preproc.derain`."""
+    """`--dry`: what happens to images without rain; see `jorder_preproc.derain`."""
 
     leave = "leave"
     derain = "derain"
 
 
+class DeveilChoice(str, Enum):
+    """`--deveil`: the choices of `jorder_preproc.functional.derain.Deveil`."""
+
+    off = "off"
+    on = "on"
+    auto = "auto"
+
+    @property
+    def deveil(self) -> Deveil:
+        """As the functions take it."""
+        return "auto" if self is DeveilChoice.auto else self is DeveilChoice.on
+
+
+DeveilOption = Annotated[
+    DeveilChoice,
+    typer.Option(
+        help="Remove the veil of dense rain as well: on, or auto, from images that show one."
+    ),
+]
+
 DryOption = Annotated[
     Dry,
     typer.Option(
-        help="Leave pictures without rain as they are, or derain them all the same; "
+        help="Leave images without rain as they are, or derain them all the same; "
         "for networks that can tell."
     ),
 ]

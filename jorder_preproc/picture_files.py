@@ -116,8 +116,7 @@ def read_rgb(path: str | os.PathLike[str]) -> Tensor:
         pixels = read_picture(path).pixels
     except PictureError as error:
         raise PictureError(f"{path}: {error}") from error
-    # copied, as tensors have no negative strides
-    return pixels_to_float(torch.from_numpy(np.array(pixels)).permute(2, 0, 1))
+    return pixels_to_float(torch.from_numpy(pixels).permute(2, 0, 1))
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -236,7 +235,7 @@ def _decode(image: Image.Image, path: Path) -> PictureFile:
         grey = image.mode in _GREY_MODES
         pixels, alpha = _read_planes(image, grey)
     return PictureFile(
-        pixels=_upright(pixels, orientation),
+        pixels=np.ascontiguousarray(_upright(pixels, orientation)),
         alpha=None if alpha is None else _upright(alpha, orientation),
         grey=grey,
         format=format,

@@ -13,11 +13,10 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
-from jorder_preproc import cli
+from jorder_preproc import cli, derain
 from jorder_preproc.batch import plan_jobs
 from jorder_preproc.cli import app
 from jorder_preproc.errors import UserError
-from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import (
     build_deveil_model,
     build_model,
@@ -96,6 +95,11 @@ def error_of(result):
     return " ".join(result.stderr.split())
 
 
+def derain_all(network, image, **options):
+    """With S and R."""
+    return derain(network, image, with_streak_map=True, with_region_mask=True, **options)
+
+
 def summary_of(result):
     """Numbers of the closing table: pictures, written, skipped, failed."""
     return [int(n) for n in re.findall(r"│ +(\d+) +(?=│)", result.stdout)]
@@ -105,7 +109,7 @@ def test_derain_gives_what_the_function_gives(jorder, weights):
     pixels = picture("a.png")
     result = jorder("derain", "a.png", "-o", "out", "--save-mask", "--save-streaks")
     assert result.exit_code == 0, result.output
-    expected = derain(load_model("jorder_e_lite", weights), to_tensor(pixels))
+    expected = derain_all(load_model("jorder_e_lite", weights), to_tensor(pixels))
     assert files_in("out") == ["a.png", "a_mask.png", "a_streaks.png"]
     np.testing.assert_array_equal(pixels_of("out/a.png"), to_pixels(expected.background))
     np.testing.assert_array_equal(pixels_of("out/a_streaks.png"), to_pixels(expected.streak_map))
@@ -127,8 +131,9 @@ def test_deveil_gives_what_the_function_gives(jorder, network, deveil_weights, d
     deveil_network = load_deveil_model(deveil_weights)
     changed = []
     for name, pixels in (("bright", bright), ("dark", dark)):
-        auto = deveil == "auto"
-        expected = derain(network, to_tensor(pixels), deveil=deveil_network, auto=auto)
+        choice = "auto" if deveil == "auto" else True
+        options = dict(deveil=choice, deveil_model=deveil_network)
+        expected = derain_all(network, to_tensor(pixels), **options)
         for ending, part in (("", expected.background), ("_streaks", expected.streak_map)):
             difference = pixels_of(f"out/{name}{ending}.png").astype(int) - to_pixels(part)
             assert abs(difference).max() <= 1

@@ -46,7 +46,8 @@ def take_orders(network: Jorder, deveil: DeveilNetwork, rainy: Tensor) -> dict[s
         result = derain(
             network,
             restored[INPUT],
-            deveil=deveil if "deveil" in order else None,
+            deveil="deveil" in order,
+            deveil_model=deveil if "deveil" in order else None,
             order=order,
             tile=_TILE_PX,
         )

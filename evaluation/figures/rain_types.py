@@ -125,7 +125,7 @@ def study_types(
                 DERAINED: to_8_bits(derain(network, photograph.rainy).background),
             }
             if each.veiled:
-                both = derain(network, photograph.rainy, deveil=deveil)
+                both = derain(network, photograph.rainy, deveil=True, deveil_model=deveil)
                 restored[DEVEILED] = to_8_bits(both.background)
             for name, picture in restored.items():
                 scores[name].append(score(photograph.name, picture, photograph.clean))

@@ -82,7 +82,9 @@ def our_restorer(
         about["deveil_sha256"] = file_sha256(deveil_path)
 
     def restore(_set: str, _image: str, rainy: Tensor) -> Tensor:
-        return derain(network, rainy, tile=_TILE_PX, deveil=deveil).background
+        return derain(
+            network, rainy, tile=_TILE_PX, deveil=deveil is not None, deveil_model=deveil
+        ).background
 
     version = " ".join(about.values())
     row = f"{title} ({Path(file).stem})" if file else title

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
-from jorder_preproc.canvas import AnyCanvas, FloatCanvas
 from jorder_preproc.functional import windows
-from jorder_preproc.images import check_image
+from jorder_preproc.images import check_image, float_to_pixels, pixels_to_float
 from jorder_preproc.models.deveil import DeveilNetwork
 
 EPSILON = 1e-5
@@ -90,7 +88,7 @@ def deveil(
     light = atmospheric_light
     if light is not None:
         light = check_light(light, len(frames)).to(device, torch.float32)
-    veil = estimate_veil(network, _overview(network, FloatCanvas(frames)), light)
+    veil = estimate_veil(network, _overview(network, frames), light)
     moved = frames.to(device, precise)
     rows, columns = (positions(size, device=device) for size in moved.shape[-2:])
     background, transmission = remove_veil(moved, veil, rows, columns)
@@ -194,71 +192,66 @@ def veil_thickness(overview: Tensor, veil: Veil) -> Tensor:
     return (1 - transmission).clamp(min=0).mean((1, 2, 3))
 
 
-@torch.inference_mode()
-def is_veiled(network: DeveilNetwork, views: Sequence[AnyCanvas]) -> Tensor:
-    """Whether each picture is behind more than a `THIN_VEIL`: bool (N,).
+def is_veiled(network: DeveilNetwork, views: Sequence[Tensor]) -> Tensor:
+    """Whether each image is behind more than a `THIN_VEIL`: bool (N,).
 
     Args:
         network: see `deveil`.
-        views: see `estimate_from_views`; it is asked of the last.
+        views: see `estimate_from_views`; the last one is judged.
     """
-    return veil_thickness(_overview(network, views[-1]), estimate_from_views(network, views)) > (
-        THIN_VEIL
-    )
+    veil = estimate_from_views(network, views)
+    return veil_thickness(_overview(network, views[-1]), veil) > THIN_VEIL
 
 
-@torch.inference_mode()
-def remove_from_canvas(
+def remove_in_strips(
     network: DeveilNetwork,
-    views: Sequence[AnyCanvas],
-    target: AnyCanvas,
-    streak_map: AnyCanvas | None = None,
-) -> None:
-    """Write to `target` what `deveil` makes of the last of the views, some rows at a time.
+    views: Sequence[Tensor],
+    dtype: torch.dtype,
+    streak_map: Tensor | None = None,
+) -> Tensor:
+    """B of the last of the views, as `deveil` returns it, computed some rows at a time.
 
     Args:
         network: see `deveil`.
-        views: of the same pictures; see `estimate_from_views`.
-        target: of the same shape.
+        views: of the same images; see `estimate_from_views`.
+        dtype: of the result: float, uint8 or uint16.
         streak_map: streaks seen through the veil, alpha S; S takes its place.
     """
     source = views[-1]
-    count, height, width = source.shape
     veil = estimate_from_views(network, views)
-    across = positions(width, device=veil.coefficients.device)
-    rows_at_once = max(1, windows.PIXELS_AT_ONCE // width)
-    for number in range(count):
-        picture = slice(number, number + 1)
-        own = Veil(*(part[picture] for part in veil))
-        for start in range(0, height, rows_at_once):
-            rows = slice(start, min(start + rows_at_once, height))
-            window = picture, np.arange(rows.start, rows.stop), np.arange(width)
-            image = source.read(*window)
-            precise = torch.promote_types(image.dtype, torch.float32)
-            image = image.to(across.device, precise)
-            down = positions(height, device=across.device)[rows]
-            background, transmission = remove_veil(image, own, down, across)
-            target.write(picture, rows, slice(None), background.clamp(0, 1))
-            if streak_map is not None:
-                seen = streak_map.read(*window).to(across.device, precise)
-                streaks = seen / (transmission + EPSILON)
-                streak_map.write(picture, rows, slice(None), streaks)
+    device = veil.coefficients.device
+    down, across = (positions(size, device=device) for size in source.shape[-2:])
+    target = torch.empty_like(source, dtype=dtype)
+    for rows in windows.strips(source):
+        image = pixels_to_float(source[:, :, rows])
+        image = image.to(device, torch.promote_types(image.dtype, torch.float32))
+        background, transmission = remove_veil(image, veil, down[rows], across)
+        target[:, :, rows] = float_to_pixels(background.clamp(0, 1), dtype)
+        if streak_map is not None:
+            seen = pixels_to_float(streak_map[:, :, rows]).to(image)
+            streaks = (seen / (transmission + EPSILON)).clamp(max=1)
+            streak_map[:, :, rows] = float_to_pixels(streaks, streak_map.dtype)
+    return target
 
 
-def estimate_from_views(network: DeveilNetwork, views: Sequence[AnyCanvas]) -> Veil:
-    """The veil that lies before several views of the same pictures: the mean of all estimates.
+def estimate_from_views(network: DeveilNetwork, views: Sequence[Tensor]) -> Veil:
+    """The veil in several views of the same images: the mean of the estimates from each.
 
-    A rainy picture and the same without its streaks show one veil. Streaks hide some of what
-    tells it, and so does what their removal smoothed; errors of the two partly cancel.
+    A rainy image and the same image without its streaks show one veil. Streaks hide part of
+    it, and so does what their removal smoothed; the errors of the two partly cancel.
+
+    Args:
+        network: see `deveil`.
+        views: each (N, 3, H, W), float, uint8 or uint16.
     """
     veils = [estimate_veil(network, _overview(network, view)) for view in views]
     return Veil(*(torch.stack(parts).mean(0) for parts in zip(*veils, strict=True)))
 
 
-def _overview(network: DeveilNetwork, canvas: AnyCanvas) -> Tensor:
-    _, height, width = canvas.shape
+def _overview(network: DeveilNetwork, images: Tensor) -> Tensor:
     device = next(network.parameters()).device
-    return canvas.overview(*network.overview_shape((height, width))).to(device)
+    height, width = images.shape[-2:]
+    return windows.overview(images, *network.overview_shape((height, width))).to(device)
 
 
 def positions(size: int, device: torch.device | None = None) -> Tensor:

@@ -83,9 +83,10 @@ def test_scores_are_those_of_scikit_image(order, photos, tmp_path):
         restored = rainy
         if row["order"] != "input":
             steps = row["order"].split("-")
-            deveil = random_deveil_network() if "deveil" in steps else None
-            network = random_network("jorder_e_lite")
-            restored = derain(network, rainy, deveil=deveil, order=steps).background
+            options = {"order": steps}
+            if "deveil" in steps:
+                options |= {"deveil": True, "deveil_model": random_deveil_network()}
+            restored = derain(random_network("jorder_e_lite"), rainy, **options).background
         pixels = (restored * 255).round().byte().permute(1, 2, 0).numpy()
         ours, truth = luminance(pixels), luminance(clean)
         psnr = peak_signal_noise_ratio(truth, ours, data_range=255)
