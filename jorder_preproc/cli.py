@@ -1,4 +1,4 @@
-"""The command `jorder`: derain picture files, put rain on them, look after weights."""
+"""The command `jorder`: derain image files, put rain on them, look after weights."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from jorder_preproc.commands import (
     stdout,
 )
 from jorder_preproc.errors import UserError
+from jorder_preproc.image_files import ImageFileError, read_image, write_image, write_png
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.models import (
     DeveilNetwork,
@@ -49,27 +50,24 @@ from jorder_preproc.models.weights import (
     shipped_models,
     shipped_sha256,
 )
-from jorder_preproc.picture_files import PictureError, read_picture, write_picture, write_png
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset, synthesize_rain
 
 MAX_RAIN_PIXELS = 40_000_000
-"""Largest picture `jorder rain` takes: rain is drawn on the whole of it, in float."""
+"""Largest image `jorder rain` takes: rain is drawn on the whole of it, in float."""
 
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Take the rain off pictures, or put it on.",
+    help="Take the rain off images, or put it on.",
 )
 
 
-_Inputs = Annotated[
-    list[str], typer.Argument(help="Pictures, folders of pictures, or quoted globs.")
-]
+_Inputs = Annotated[list[str], typer.Argument(help="Images, folders of images, or quoted globs.")]
 _Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
-_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo pictures that are done.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo images that are done.")]
 
 
 @app.command()
@@ -104,11 +102,11 @@ def derain(
     ] = 512,
     overwrite: _Overwrite = False,
 ) -> None:
-    """Take the rain off pictures.
+    """Take the rain off images.
 
-    Names, sub-folders, format, EXIF, colour profile, opacity and 16 bits are kept; pictures
+    Names, sub-folders, format, EXIF, colour profile, opacity and 16 bits are kept; images
     come out upright. What is done already is skipped. Networks that can tell how probable it
-    is that it rains say so of each picture, and which they left alone.
+    is that it rains say so of each image, and which they left alone.
     """
     network = _load_network(model, weights, device, tile)
     deveil_network = _load_deveil_network(deveil, deveil_weights, network)
@@ -119,10 +117,10 @@ def derain(
         extras["streaks"] = "_streaks.png"
 
     def work(job: Job) -> None:
-        picture = read_picture(job.source)
+        image = read_image(job.source)
         derained = functional.derain(
             network,
-            _to_tensor(picture.pixels),
+            _to_tensor(image.pixels),
             tile=tile,
             deveil=deveil.deveil,
             deveil_model=deveil_network,
@@ -130,14 +128,14 @@ def derain(
             with_streak_map=save_streaks,
             with_region_mask=save_mask,
         )
-        picture = replace(picture, pixels=_to_array(derained.background))
+        image = replace(image, pixels=_to_array(derained.background))
         if derained.region_mask is not None:
             write_png(job.extras["mask"], (derained.region_mask[0].numpy() > 0) * np.uint8(255))
         if derained.streak_map is not None:
             write_png(job.extras["streaks"], _to_array(derained.streak_map))
         probability = derained.rain_probability
         del derained  # writing takes a copy of its own
-        write_picture(job.target, picture)
+        write_image(job.target, image)
         if probability is not None:
             left = dry is Dry.leave and probability < network.dry_threshold
             text = f"{job.source}: {probability:.2f} rain" + (", left alone" if left else "")
@@ -163,9 +161,9 @@ def rain(
     ] = False,
     overwrite: _Overwrite = False,
 ) -> None:
-    """Put rain on pictures, and write the labels that go with it.
+    """Put rain on images, and write the labels that go with it.
 
-    The rain depends on the seed and on the picture's path below the folder given, or below
+    The rain depends on the seed and on the image's path below the folder given, or below
     that where the wildcards of a glob begin; so it is that of `SynthesizeRain` with the same
     data root. JPEG loses some of it: use PNG where the labels must fit exactly.
     """
@@ -179,14 +177,14 @@ def rain(
         extras["parameters"] = "_rain.json"
 
     def work(job: Job) -> None:
-        picture = read_picture(job.source)
-        height, width, _ = picture.pixels.shape
+        image = read_image(job.source)
+        height, width, _ = image.pixels.shape
         if height * width > MAX_RAIN_PIXELS:
-            raise PictureError(
+            raise ImageFileError(
                 f"{width} x {height} pixels are more than the {MAX_RAIN_PIXELS // 10**6} "
-                "megapixels that rain is drawn on; make the picture smaller"
+                "megapixels that rain is drawn on; make the image smaller"
             )
-        pixels = _to_tensor(picture.pixels)
+        pixels = _to_tensor(image.pixels)
         sample = synthesize_rain(pixels_to_float(pixels), preset, seed, job.name)
 
         def encode(values: torch.Tensor) -> np.ndarray:
@@ -200,7 +198,7 @@ def rain(
             drawn = {"image_id": job.name, "preset": preset, "seed": seed}
             with atomic_path(job.extras["parameters"]) as temporary:
                 temporary.write_text(json.dumps(drawn | sample.parameters, indent=2) + "\n")
-        write_picture(job.target, replace(picture, pixels=encode(sample.rainy)))
+        write_image(job.target, replace(image, pixels=encode(sample.rainy)))
 
     _run("Raining", _plan(inputs, out, extras), work, overwrite)
 
@@ -222,12 +220,12 @@ def models() -> None:
             "shipped" if name in shipped else "-",
         )
     stdout.print(table)
-    table = Table("for --deveil", "parameters", "MMAC/picture, at most", "weights")
+    table = Table("for --deveil", "parameters", "MMAC/image, at most", "weights")
     for column in table.columns[1:3]:
         column.justify = "right"
     for name in list_deveil_models():
         row = get_deveil_variant(name)
-        # they look at an overview, so the size of the picture does not count
+        # they look at an overview, so the size of the image does not count
         macs = row.macs_per_cell * (row.overview_px // row.cell_px) ** 2
         table.add_row(
             name,
@@ -294,7 +292,7 @@ def _load_network(model: str, weights: Path | None, device: str | None, tile: in
         raise UserError(
             f"cannot use the device {device!r} ({error}); choose from {', '.join(_devices())}"
         ) from error
-    # one pixel: a tile too small fails here, once, instead of on every picture
+    # one pixel: a tile too small fails here, once, instead of on every image
     functional.derain(network, torch.zeros(3, 1, 1), tile=tile)
     return network
 
@@ -339,12 +337,12 @@ def _run(title: str, jobs: Sequence[Job], work: Callable[[Job], None], overwrite
             try:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
                 work(job)
-            except Exception as error:  # the other pictures may be fine
+            except Exception as error:  # the other images may be fine
                 failed += 1
                 print_failure(job.source, error)
     seconds = time.perf_counter() - start
     written = len(pending) - failed
-    table = Table("pictures", "written", "skipped", "failed", "seconds", "images/s")
+    table = Table("images", "written", "skipped", "failed", "seconds", "images/s")
     table.add_row(
         str(len(jobs)),
         str(written),

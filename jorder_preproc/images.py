@@ -67,11 +67,12 @@ def from_frames(frames: Tensor, image: Any) -> Any:
     return result
 
 
-def check_image(image: Tensor, *, integers: bool = False) -> None:
-    """Raise unless `image` is a tensor (3, H, W) or (N, 3, H, W) of floats in [0, 1].
+def check_image(image: Tensor, *, batch: bool = True, integers: bool = False) -> None:
+    """Raise unless `image` is a tensor (3, H, W) of floats in [0, 1].
 
     Args:
         image: what to check.
+        batch: accept (N, 3, H, W) as well.
         integers: accept uint8 and uint16 as well.
 
     Raises:
@@ -90,9 +91,10 @@ def check_image(image: Tensor, *, integers: bool = False) -> None:
             f"got {image.dtype}; divide 8-bit pixels by 255"
         )
     shape = tuple(image.shape)
-    if image.ndim not in (3, 4) or shape[-3] != 3 or 0 in shape[-2:]:
+    if image.ndim not in ((3, 4) if batch else (3,)) or shape[-3] != 3 or 0 in shape[-2:]:
         raise ValueError(
-            f"image must be RGB (3, H, W) or (N, 3, H, W) with H, W >= 1, got {shape}; "
+            f"image must be RGB (3, H, W){' or (N, 3, H, W)' if batch else ''} with H, W >= 1, "
+            f"got {shape}; "
             "repeat a grey channel three times, drop an alpha channel"
         )
     if pixels or image.numel() == 0:

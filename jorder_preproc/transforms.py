@@ -46,7 +46,7 @@ _IMAGES = (Image.Image, tv_tensors.Image, tv_tensors.Video)
 
 
 class _ImageTransform(v2.Transform):
-    """A transform of the pictures in a sample; see the head of this module."""
+    """A transform of the images in a sample; see the head of this module."""
 
     def _needs_transform_list(self, flat_inputs: list[Any]) -> list[bool]:
         # torchvision's rule, with NumPy arrays counted among the plain tensors
@@ -66,9 +66,9 @@ class _ImageTransform(v2.Transform):
 
 
 class JorderDerain(_ImageTransform):
-    """Take the rain off every picture of a sample (JORDER-E, Sec. 4 and 5).
+    """Take the rain off every image of a sample (JORDER-E, Sec. 4 and 5).
 
-    Named networks are read when the first picture comes, in each process anew, so that the
+    Named networks are read when the first image comes, in each process anew, so that the
     transform is cheap to build and to send to workers. The network is no submodule: it is
     neither trained, moved nor saved with a model that holds the transform.
 
@@ -81,13 +81,13 @@ class JorderDerain(_ImageTransform):
         model: a name of `list_models`, or a network, used as and where it is.
         weights: a safetensors file for a named network, or the name of shipped weights;
             None takes the shipped ones of that network.
-        device: where a named network runs; None is the CPU. Pictures come back to their
+        device: where a named network runs; None is the CPU. Images come back to their
             own device.
         tile: see `derain`.
         deveil: take off the veil of rain accumulation, too (Sec. 5.2): True for every
-            picture, `"auto"` for those that show one; see `derain`.
+            image, `"auto"` for those that show one; see `derain`.
         deveil_weights: a safetensors file of a deveil network; None takes the shipped one.
-        dry: of networks that can tell whether it rains: `leave` gives back a picture without
+        dry: of networks that can tell whether it rains: `leave` gives back an image without
             rain bit for bit, `derain` derains it all the same; see `derain`.
 
     Raises:
@@ -95,7 +95,7 @@ class JorderDerain(_ImageTransform):
         ValueError: unknown name, weights or device given for a ready network, another
             `deveil` or `dry`, or weights of a deveil network without `deveil`.
         FileNotFoundError: no such weights.
-        RuntimeError: at the first picture, where CUDA was asked for in a forked worker.
+        RuntimeError: at the first image, where CUDA was asked for in a forked worker.
     """
 
     def __init__(
@@ -195,18 +195,18 @@ class JorderDerain(_ImageTransform):
 
 
 class SynthesizeRain(_ImageTransform):
-    """Put rain on every picture of a sample; the same on the same image, always.
+    """Put rain on every image of a sample; the same on the same image, always.
 
     Name the image, and the rain does not hang on how its file was decoded:
-    `SynthesizeRain()(picture, image_id="val/0001.jpg")`. Within a `Compose`, which hands on no
+    `SynthesizeRain()(image, image_id="val/0001.jpg")`. Within a `Compose`, which hands on no
     arguments, put the id into the sample, under the key `image_id` of a dict anywhere in it:
-    `{"image": picture, "image_id": "val/0001.jpg"}`. The id is the image's path below the data
-    root, `jorder_preproc.rain.image_name(path, data_root)`; all pictures of a sample share it.
+    `{"image": image, "image_id": "val/0001.jpg"}`. The id is the image's path below the data
+    root, `jorder_preproc.rain.image_name(path, data_root)`; all images of a sample share it.
     Without one it is the digest of the pixels; see `synthesize_rain`.
 
     Args:
         preset: see `synthesize_rain`.
-        seed: >= 0; another one gives every picture other rain.
+        seed: >= 0; another one gives every image other rain.
 
     Raises:
         TypeError: when called, with an image id that is neither text nor a whole number.
@@ -223,13 +223,13 @@ class SynthesizeRain(_ImageTransform):
         self._image_id: str | int | None = None
 
     def forward(self, *inputs: Any, image_id: str | int | None = None) -> Any:
-        """Put rain on the pictures of a sample.
+        """Put rain on the images of a sample.
 
         Args:
             inputs: the sample.
-            image_id: of its pictures; None takes the one in the sample, if there is one.
+            image_id: of its images; None takes the one in the sample, if there is one.
         """
-        # a copy, since torchvision hands on pictures alone, and threads may share a transform
+        # a copy, since torchvision hands on images alone, and threads may share a transform
         named = copy.copy(self)
         named._image_id = _find_image_id(inputs) if image_id is None else image_id
         return super(SynthesizeRain, named).forward(*inputs)

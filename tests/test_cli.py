@@ -210,9 +210,9 @@ def test_bad_files_are_counted_and_the_others_done(jorder):
     assert result.exit_code == 1
     assert summary_of(result) == [4, 1, 0, 3]
     message = error_of(result)
-    assert "in/truncated.jpg: damaged picture" in message
-    assert "in/text.png: not a picture" in message
-    assert "in/moving.gif: 2 pictures in one GIF file" in message
+    assert "in/truncated.jpg: damaged image" in message
+    assert "in/text.png: not an image" in message
+    assert "in/moving.gif: 2 images in one GIF file" in message
     assert files_in("out") == ["good.png"]
 
 
@@ -220,19 +220,19 @@ def test_only_what_a_user_can_mend_is_told_without_a_traceback(jorder, monkeypat
     picture("a.png")
     Path("text.png").write_text("not a picture")
     result = jorder("derain", "a.png", "text.png", "-o", "out")
-    assert "text.png: not a picture" in result.stderr and "Traceback" not in result.stderr
+    assert "text.png: not an image" in result.stderr and "Traceback" not in result.stderr
     result = jorder("derain", "text.png", "-o", "out", "--debug")
-    assert "text.png: not a picture" in result.stderr and "PictureError" in result.stderr
+    assert "text.png: not an image" in result.stderr and "ImageFileError" in result.stderr
 
     # a mistake of ours fails its picture, and the others are done
-    write = cli.write_picture
+    write = cli.write_image
 
     def fail(path, written):
         if "broken" in str(path):
             raise ValueError("no such thing")
         write(path, written)
 
-    monkeypatch.setattr(cli, "write_picture", fail)
+    monkeypatch.setattr(cli, "write_image", fail)
     picture("broken.png")
     result = jorder("derain", "a.png", "broken.png", "-o", "other")
     assert result.exit_code == 1 and summary_of(result) == [2, 1, 0, 1]
@@ -481,7 +481,7 @@ def test_entry_point_in_a_process_of_its_own(tmp_path, weights):
     arguments = ("derain", "a.png", "b.png", "-o", "out", "--weights", weights)
     done = run_module("from jorder_preproc.cli import app; app()", tmp_path, *arguments)
     assert done.returncode == 1
-    assert "failed: b.png: not a picture" in done.stderr
+    assert "failed: b.png: not an image" in done.stderr
     assert "images/s" in done.stdout
     assert files_in(tmp_path / "out") == ["a.png"]
 

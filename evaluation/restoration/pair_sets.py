@@ -14,8 +14,8 @@ from evaluation.datasets.layouts.pairs import Half, Pair, find_pairs
 from evaluation.datasets.photos import Loader, built_in_photographs
 from evaluation.downstream.protocol import spread
 from jorder_preproc.errors import UserError
+from jorder_preproc.image_files import read_rgb
 from jorder_preproc.images import float_to_pixels, pixels_to_float
-from jorder_preproc.picture_files import read_rgb
 from jorder_preproc.rain import synthesize_rain
 
 PairLoader = Callable[[], tuple[Tensor, Tensor]]

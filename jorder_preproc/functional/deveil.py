@@ -1,4 +1,4 @@
-"""Take the veil of rain accumulation off a picture (Sec. 5.2).
+"""Take the veil of rain accumulation off an image (Sec. 5.2).
 
 `jorder_preproc.deveil` is the function of this module, not the module itself; import more
 from here as `from jorder_preproc.functional.deveil import estimate_light`.
@@ -25,7 +25,7 @@ LIGHT_RANGE = (0.8, 1.0)
 brightest thing of a rainy scene, and exposed as such."""
 
 THIN_VEIL = 0.05
-"""Mean of 1 - alpha below which a picture counts as clear."""
+"""Mean of 1 - alpha below which an image counts as clear."""
 
 _LIGHT_PX = 128
 _LIGHT_WINDOW = 5
@@ -34,7 +34,7 @@ _MOST_TINT = 0.05
 
 
 class Veil(NamedTuple):
-    """What lies before pictures, as the deveil network sees it.
+    """What lies before images, as the deveil network sees it.
 
     Attributes:
         coefficients: of log alpha, float (N, 2, 1, h, w); see `DeveilNetwork`.
@@ -46,7 +46,7 @@ class Veil(NamedTuple):
 
 
 class Deveiled(NamedTuple):
-    """Pictures without the veil, and the veil.
+    """Images without the veil, and the veil.
 
     Attributes:
         background: B, float, shaped like the image, in [0, 1].
@@ -64,15 +64,15 @@ class Deveiled(NamedTuple):
 def deveil(
     network: DeveilNetwork, image: Tensor, *, atmospheric_light: Tensor | None = None
 ) -> Deveiled:
-    """Estimate B and alpha of Eq. 3 from a picture O behind a veil, without streaks.
+    """Estimate B and alpha of Eq. 3 from an image O behind a veil, without streaks.
 
-    The picture runs on the device of the network; the results are on the picture's own.
+    The image runs on the device of the network; the results are on the image's own.
 
     Args:
         network: what `load_deveil_model` gives.
         image: O, float RGB (3, H, W) or (N, 3, H, W), in [0, 1], any H, W >= 1.
         atmospheric_light: A, float (3, 1, 1) or (N, 3, 1, 1), in (0, 1]; None estimates it
-            from each picture.
+            from each image.
 
     Returns:
         B, alpha and A in the dtype and on the device of the image.
@@ -98,7 +98,7 @@ def deveil(
 
 
 def check_light(light: Tensor, count: int) -> Tensor:
-    """An atmospheric light given for `count` pictures, as (N, 3, 1, 1).
+    """An atmospheric light given for `count` images, as (N, 3, 1, 1).
 
     Raises:
         ValueError: another shape, or values outside (0, 1].
@@ -106,7 +106,7 @@ def check_light(light: Tensor, count: int) -> Tensor:
     shape = tuple(light.shape)
     if shape not in ((3, 1, 1), (1, 3, 1, 1), (count, 3, 1, 1)):
         raise ValueError(
-            f"atmospheric_light must be (3, 1, 1) or ({count}, 3, 1, 1), one for each picture, "
+            f"atmospheric_light must be (3, 1, 1) or ({count}, 3, 1, 1), one for each image, "
             f"got {shape}"
         )
     if not (light > 0).all() or not (light <= 1).all():
@@ -115,16 +115,16 @@ def check_light(light: Tensor, count: int) -> Tensor:
 
 
 def estimate_light(overview: Tensor) -> Tensor:
-    """Atmospheric light A of pictures, from the brightest of their dark channel.
+    """Atmospheric light A of images, from the brightest of their dark channel.
 
     The dark channel, the least of the three channels over a window, is bright where there
     is nothing but veil. Of its brightest hundredth the median is taken: small lamps,
-    saturated spots and noise are gone by then. A picture, or a part of one, that shows no
+    saturated spots and noise are gone by then. An image, or a part of one, that shows no
     such place says nothing of A, so the result is kept within `LIGHT_RANGE` and close to
     grey, as an overcast sky is.
 
     Args:
-        overview: small pictures of the whole, float RGB (N, 3, h, w), in [0, 1].
+        overview: small images of the whole, float RGB (N, 3, h, w), in [0, 1].
 
     Returns:
         A, float (N, 3, 1, 1).
@@ -149,11 +149,11 @@ def estimate_light(overview: Tensor) -> Tensor:
 def estimate_veil(
     network: DeveilNetwork, overview: Tensor, atmospheric_light: Tensor | None = None
 ) -> Veil:
-    """The veil before pictures.
+    """The veil before images.
 
     Args:
         network: see `deveil`.
-        overview: small pictures of the whole, float RGB (N, 3, h, w), in [0, 1], on the
+        overview: small images of the whole, float RGB (N, 3, h, w), in [0, 1], on the
             network's device, with height and width of `network.overview_shape`.
         atmospheric_light: A, float (N, 3, 1, 1); None estimates it.
     """
@@ -164,11 +164,11 @@ def estimate_veil(
 
 
 def remove_veil(image: Tensor, veil: Veil, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """B = (O - (1 - alpha) A) / (alpha + epsilon), Eq. 10, for a window of pictures.
+    """B = (O - (1 - alpha) A) / (alpha + epsilon), Eq. 10, for a window of images.
 
     Args:
         image: O of the window, float RGB (N, 3, H, W).
-        veil: of the whole pictures.
+        veil: of the whole images.
         rows, columns: where the rows and columns of the window lie in the whole, float (H,)
             and (W,); see `positions`.
 
@@ -186,7 +186,7 @@ def remove_veil(image: Tensor, veil: Veil, rows: Tensor, columns: Tensor) -> tup
 
 
 def veil_thickness(overview: Tensor, veil: Veil) -> Tensor:
-    """Mean of 1 - alpha, 0 where alpha is above 1, of each picture: float (N,)."""
+    """Mean of 1 - alpha, 0 where alpha is above 1, of each image: float (N,)."""
     rows, columns = (positions(size, device=overview.device) for size in overview.shape[-2:])
     _, transmission = remove_veil(overview, veil, rows, columns)
     return (1 - transmission).clamp(min=0).mean((1, 2, 3))

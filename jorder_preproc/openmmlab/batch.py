@@ -27,8 +27,8 @@ class DerainInputs:
         tile: see `derain`.
         train: derain batches of training, too.
         deveil, deveil_weights: see `jorder_preproc.JorderDerain`; `deveil="auto"` decides for
-            each picture of a batch.
-        dry: what becomes of pictures without rain, decided for each picture of a batch; see
+            each image of a batch.
+        dry: what becomes of images without rain, decided for each image of a batch; see
             `jorder_preproc.JorderDerain`.
 
     Raises:

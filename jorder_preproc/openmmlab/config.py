@@ -50,7 +50,7 @@ def patch_config(
         tile: see `derain`.
         deveil, deveil_weights: take off the veil of rain accumulation, too; see
             `jorder_preproc.JorderDerain`.
-        dry: what becomes of pictures without rain; see `jorder_preproc.JorderDerain`.
+        dry: what becomes of images without rain; see `jorder_preproc.JorderDerain`.
         train: patch the pipelines of training, too.
 
     Returns:

@@ -45,7 +45,7 @@ class DerainHook(Hook):
         where: `pipeline` or `batch`.
         deveil, deveil_weights: take off the veil of rain accumulation, too; see
             `jorder_preproc.JorderDerain`.
-        dry: what becomes of pictures without rain; see `jorder_preproc.JorderDerain`.
+        dry: what becomes of images without rain; see `jorder_preproc.JorderDerain`.
 
     Raises:
         TypeError: model is not a name.

@@ -32,16 +32,16 @@ class JorderDerain:
             in which CUDA cannot start: see `DerainHook` with `where='batch'` for GPUs.
         tile: see `derain`.
         deveil: take off the veil of rain accumulation, too (Sec. 5.2): True for every
-            picture, `"auto"` for those that show one.
+            image, `"auto"` for those that show one.
         deveil_weights: a safetensors file of a deveil network; None takes the shipped one.
-        dry: what becomes of pictures without rain; see `jorder_preproc.JorderDerain`.
+        dry: what becomes of images without rain; see `jorder_preproc.JorderDerain`.
 
     Raises:
         TypeError: model is neither a name nor a network.
         ValueError: unknown name, weights or device given for a ready network, another
             `deveil` or `dry`, or weights of a deveil network without `deveil`.
         FileNotFoundError: no such weights.
-        RuntimeError: at the first picture, where CUDA was asked for in a forked worker.
+        RuntimeError: at the first image, where CUDA was asked for in a forked worker.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class SynthesizeRain:
 
     The image's id is its name: the path `results['img_path']` below `data_root`, or the file
     name where no root is given or the file lies elsewhere. So the rain is the same wherever the
-    data lie, and that of `jorder rain DATA_ROOT`. Pictures without a path, such as arrays given
+    data lie, and that of `jorder rain DATA_ROOT`. Images without a path, such as arrays given
     to an inferencer, have the digest of their pixels.
 
     Args:
         preset: see `synthesize_rain`.
-        seed: >= 0; another one gives every picture other rain.
+        seed: >= 0; another one gives every image other rain.
         data_root: of the data set; `python -m evaluation` gives each its own. Without it,
             files of one name in different folders get the same rain.
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from evaluation.datasets.layouts.base import some
 from evaluation.downstream.published_scores import SET_SIZES
-from jorder_preproc.picture_files import read_picture
+from jorder_preproc.image_files import read_image
 
 Level = Literal["ok", "warning", "error"]
 Item = TypeVar("Item")
@@ -63,7 +63,7 @@ class Opener:
         failed = []
         for path in self.track(picked, "Reading pictures"):
             try:
-                read_picture(path)
+                read_image(path)
             except (ValueError, OSError) as error:
                 failed.append(f"{path.name} ({error})")
         opened = share(len(picked), len(paths))

@@ -204,7 +204,7 @@ def test_sheet_refuses(rows):
         (("photos", "--real", "--docs", "tables.md"), "--preset, --seed and --docs are for clean"),
         (("photos", "--docs", "tables.md"), "cannot read tables.md"),
         (("photos", "--preset", "frogs"), "unknown preset 'frogs'; choose from light"),
-        (("bad",), "bad/text.png: not a picture"),
+        (("bad",), "bad/text.png: not an image"),
         (("small",), "small.png: SSIM needs at least 11 x 11 pixels"),
         (("photos", "--derainer", "jorder_x"), "unknown model 'jorder_x'"),
     ],
