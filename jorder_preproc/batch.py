@@ -1,4 +1,4 @@
-"""From the paths a user names to a list of files to read and write."""
+"""From files, folders and globs to a list of files to read and write."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from jorder_preproc.rain.identity import image_name
 
 @dataclass(frozen=True)
 class Job:
-    """One image to work on.
+    """One image to read, and the files to write.
 
     Attributes:
-        name: of the image: its path below the folder given, with `/`.
+        name: path of the image below the folder given, with `/`.
         source: file to read.
         target: file to write.
-        extras: further files to write, by what they are.
+        extras: further files to write, by kind.
     """
 
     name: str
@@ -39,17 +39,17 @@ class Job:
 
 
 def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> list[Job]:
-    """What to read and write, in order, each source once.
+    """The jobs for some inputs, in order, each source once.
 
-    A file goes to `out` under its name; a folder's images keep their sub-folders, and so
-    do those of a glob, below the folder where its wildcards begin. Folders and globs
-    leave out hidden files, and the files in `out` where that lies below them.
+    A file is written to `out` under its name; images of a folder keep their sub-folders, and
+    those of a glob the sub-folders below its first wildcard. Hidden files in folders and globs
+    are skipped, and so are files in `out` where that is below them.
 
     Args:
         inputs: files, folders and globs (`**` for any sub-folders).
         out: folder for the results; need not exist.
-        extras: further outputs per image: what they are, and the ending that takes the
-            place of the image's suffix, such as `_mask.png`.
+        extras: further files per image, by kind: the ending that replaces the image's suffix,
+            such as `_mask.png`.
 
     Raises:
         ValueError: an input that names no image, two files with one output, or an output
@@ -71,7 +71,7 @@ def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> li
 
 
 def _expand(given: str, out: Path) -> list[tuple[Path, Path]]:
-    """Images that `given` names, each with the folder that its name is kept from."""
+    """Images of one input, each with the folder that its name is relative to."""
     path = Path(given)
     if path.is_file():
         return [(path, path.parent)]
@@ -94,7 +94,7 @@ def _expand(given: str, out: Path) -> list[tuple[Path, Path]]:
 
 
 def _is_result(path: Path, base: Path, out: Path) -> bool:
-    """Whether it lies in the folder for results, where that is a part of `base`."""
+    """Whether a file is in `out`, if `out` is below `base`."""
     inner = out.resolve()
     return base.resolve() in inner.parents and inner in path.resolve().parents
 

@@ -1,4 +1,4 @@
-"""The command `jorder`: derain image files, put rain on them, look after weights."""
+"""The command `jorder`: derain image files, put rain on them, list and convert weights."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset, synthesize_rain
 
 MAX_RAIN_PIXELS = 40_000_000
-"""Largest image `jorder rain` takes: rain is drawn on the whole of it, in float."""
+"""Largest image for `jorder rain`, which holds the whole image as floats."""
 
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Take the rain off images, or put it on.",
+    help="Derain images, or put rain on them.",
 )
 
 
 _Inputs = Annotated[list[str], typer.Argument(help="Images, folders of images, or quoted globs.")]
 _Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
-_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo images that are done.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo images whose results exist.")]
 
 
 @app.command()
@@ -81,32 +81,32 @@ def derain(
         bool, typer.Option("--save-streaks", help="Also write NAME_streaks.png: the rain alone.")
     ] = False,
     model: Annotated[
-        str, typer.Option(help="Network; `jorder models` lists them.")
+        str, typer.Option(help="Derainer; `jorder models` lists them.")
     ] = "jorder_e_lite",
     weights: Annotated[
-        Path | None, typer.Option(help="Weights file (safetensors) instead of the shipped one.")
+        Path | None, typer.Option(help="Weights file (safetensors) in place of the shipped one.")
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: the GPU if there is one.")
     ] = None,
     deveil: DeveilOption = DeveilChoice.off,
     deveil_weights: Annotated[
-        Path | None, typer.Option(help="Weights file for --deveil instead of the shipped one.")
+        Path | None, typer.Option(help="Weights file for --deveil in place of the shipped one.")
     ] = None,
     dry: DryOption = Dry.leave,
     tile: Annotated[
         int,
         typer.Option(
-            help="Side of the windows that are run, px: larger is faster, takes more memory."
+            help="Side of the windows that are run, px: larger ones are faster, need more memory."
         ),
     ] = 512,
     overwrite: _Overwrite = False,
 ) -> None:
-    """Take the rain off images.
+    """Derain images.
 
-    Names, sub-folders, format, EXIF, colour profile, opacity and 16 bits are kept; images
-    come out upright. What is done already is skipped. Networks that can tell how probable it
-    is that it rains say so of each image, and which they left alone.
+    Names, sub-folders, format, EXIF, colour profile, opacity and 16 bits are kept; EXIF
+    orientations are applied. Images whose results exist are skipped. If the network can tell
+    whether it rains, the probability is printed for each image, and which were left alone.
     """
     network = _load_network(model, weights, device, tile)
     deveil_network = _load_deveil_network(deveil, deveil_weights, network)
@@ -157,15 +157,16 @@ def rain(
         bool, typer.Option("--save-streaks", help="Also write NAME_streaks.png: the rain alone.")
     ] = False,
     save_parameters: Annotated[
-        bool, typer.Option("--save-parameters", help="Also write NAME_rain.json: what was drawn.")
+        bool,
+        typer.Option("--save-parameters", help="Also write NAME_rain.json: the parameters drawn."),
     ] = False,
     overwrite: _Overwrite = False,
 ) -> None:
-    """Put rain on images, and write the labels that go with it.
+    """Put rain on images, and write its labels.
 
-    The rain depends on the seed and on the image's path below the folder given, or below
-    that where the wildcards of a glob begin; so it is that of `SynthesizeRain` with the same
-    data root. JPEG loses some of it: use PNG where the labels must fit exactly.
+    The rain depends on the seed and on the image's path below the folder given, or below the
+    folder where the wildcards of a glob begin: it is that of `SynthesizeRain` with this folder
+    as data root. JPEG loses detail: use PNG where the labels must fit exactly.
     """
     get_preset(preset)
     extras = {}
@@ -182,7 +183,7 @@ def rain(
         if height * width > MAX_RAIN_PIXELS:
             raise ImageFileError(
                 f"{width} x {height} pixels are more than the {MAX_RAIN_PIXELS // 10**6} "
-                "megapixels that rain is drawn on; make the image smaller"
+                "megapixels that rain can be drawn on; make the image smaller"
             )
         pixels = _to_tensor(image.pixels)
         sample = synthesize_rain(pixels_to_float(pixels), preset, seed, job.name)
@@ -205,7 +206,7 @@ def rain(
 
 @app.command()
 def models() -> None:
-    """List the networks: size, cost, and whether weights come with the package."""
+    """List the models: parameters, cost, and whether weights are shipped."""
     table = Table("model", "stages", "parameters", "kMAC/pixel", "weights")
     for column in table.columns[1:4]:
         column.justify = "right"
@@ -225,7 +226,7 @@ def models() -> None:
         column.justify = "right"
     for name in list_deveil_models():
         row = get_deveil_variant(name)
-        # they look at an overview, so the size of the image does not count
+        # the network sees an overview of limited size
         macs = row.macs_per_cell * (row.overview_px // row.cell_px) ** 2
         table.add_row(
             name,
@@ -242,7 +243,7 @@ def convert(
     source: Annotated[Path, typer.Argument(help="Checkpoint of the authors' release, .pt.")],
     out: Annotated[Path, typer.Argument(help="Safetensors file to write.")],
 ) -> None:
-    """Turn a released checkpoint into a weights file. No code in it is run."""
+    """Convert a released checkpoint to a weights file. No code in it is run."""
     try:
         network = convert_release(source, out)
     except OSError as error:
@@ -292,7 +293,7 @@ def _load_network(model: str, weights: Path | None, device: str | None, tile: in
         raise UserError(
             f"cannot use the device {device!r} ({error}); choose from {', '.join(_devices())}"
         ) from error
-    # one pixel: a tile too small fails here, once, instead of on every image
+    # a tile that is too small fails here, on one pixel, instead of on every image
     functional.derain(network, torch.zeros(3, 1, 1), tile=tile)
     return network
 
@@ -309,10 +310,12 @@ def _to_array(pixels: torch.Tensor) -> np.ndarray:
 def _load_deveil_network(
     deveil: DeveilChoice, weights: Path | None, derainer: Jorder
 ) -> DeveilNetwork | None:
-    """On the device of the derainer; None where it is not wanted."""
+    """The deveil network, on the device of the derainer; None with --deveil off."""
     if deveil is DeveilChoice.off:
         if weights is not None:
-            raise UserError("--deveil-weights are for --deveil on or auto; give one of these, too")
+            raise UserError(
+                "--deveil-weights are for --deveil on or auto; give one of them as well"
+            )
         return None
     return load_deveil_model(weights or DEVEIL_WEIGHTS, next(derainer.parameters()).device)
 
@@ -324,7 +327,7 @@ def _plan(inputs: Sequence[str], out: Path, extras: Mapping[str, str]) -> list[J
 
 
 def _run(title: str, jobs: Sequence[Job], work: Callable[[Job], None], overwrite: bool) -> None:
-    """Work on every job, report those that fail, and end with a summary.
+    """Run every job, report those that fail, and print a summary.
 
     Raises:
         typer.Exit: with status 1 if any failed.
@@ -337,7 +340,7 @@ def _run(title: str, jobs: Sequence[Job], work: Callable[[Job], None], overwrite
             try:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
                 work(job)
-            except Exception as error:  # the other images may be fine
+            except Exception as error:  # go on with the other images
                 failed += 1
                 print_failure(job.source, error)
     seconds = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Progress bars with images per second and the time that is left."""
+"""Progress bars with images per second and the remaining time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Rate(ProgressColumn):
 
 
 def progress_bar(console: Console, disable: bool = False) -> Progress:
-    """A bar for images, to be used as a context manager."""
+    """A progress bar over images, as a context manager."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -35,6 +35,6 @@ def progress_bar(console: Console, disable: bool = False) -> Progress:
         TimeRemainingColumn(),
         console=console,
         disable=disable,
-        # what is printed meanwhile goes above the bar; but results into a file go there
+        # output appears above the bar, unless stdout is a file
         redirect_stdout=sys.stdout.isatty(),
     )

@@ -289,15 +289,15 @@ def test_sideways_photograph_is_derained_upright(jorder):
     ("arguments", "message"),
     [
         (("none.png",), "no file or folder none.png; check the path"),
-        (("*.png",), "no pictures match *.png"),
-        (("empty",), "no pictures in the folder empty; looked for .bmp,"),
+        (("*.png",), "no images match *.png"),
+        (("empty",), "no images in the folder empty; looked for .bmp,"),
         (("one/a.png", "two/a.png"), "one/a.png and two/a.png would both be written to out/a.png"),
         (("pair", "--save-mask"), "would both be written to out/a_mask.png"),
         (("one", "-o", "one"), "is itself an input; choose another output folder"),
         (("one/sub", "-o", "one"), "no file or folder one/sub"),
         (("one/*.png", "-o", "one"), "is itself an input"),
-        (("one", "-o", "file"), "cannot write to file (file: it is no folder); choose a"),
-        (("one", "-o", "file/out"), "cannot write to file/out (file: it is no folder)"),
+        (("one", "-o", "file"), "cannot write to file (file: not a folder); choose a"),
+        (("one", "-o", "file/out"), "cannot write to file/out (file: not a folder)"),
         (("one", "--model", "jorder_x"), "unknown model 'jorder_x'; choose from jorder_minus"),
         (("one", "--model", "jorder"), "holds weights of jorder_e_lite, not of jorder;"),
         (("one", "--weights", "none.safetensors"), "none.safetensors is neither"),
@@ -336,7 +336,7 @@ def test_no_write_permission(jorder, monkeypatch):
     monkeypatch.setattr("os.access", lambda _, mode: not mode & os.W_OK)  # root may write
     result = jorder("derain", "a.png", "-o", "out")
     assert result.exit_code == 2
-    assert "cannot write to out (.: you may not write there); choose a folder" in error_of(result)
+    assert "cannot write to out (.: no permission); choose another folder" in error_of(result)
 
 
 def test_subfolder_that_cannot_be_made(jorder):

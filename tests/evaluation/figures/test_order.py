@@ -193,7 +193,7 @@ def test_sheet_refuses(rows):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("empty",), "no pictures in the folder empty; looked for"),
+        (("empty",), "no images in the folder empty; looked for"),
         (("none",), "no file or folder none; check the path"),
         (("--real",), "--real needs photographs"),
         (
