@@ -65,13 +65,9 @@ def draw_results(results: list[Result]) -> Image.Image:
         after = float(psnr(r.derained.background, r.sample.background))
         change = f"{after:.2f} dB" if r.preset == DRY else f"{before:.2f} dB -> {after:.2f} dB"
         captions = [f"{r.photograph}, {r.preset}: {change}", "", "", ""]
-        pictures = (
-            r.sample.background,
-            r.sample.rainy,
-            r.derained.region_mask,
-            r.derained.background,
-        )
-        thumbnails = [to_thumbnail(picture, WIDTH_PX) for picture in pictures]
+        background, _, region_mask, _ = r.derained
+        images = (r.sample.background, r.sample.rainy, region_mask, background)
+        thumbnails = [to_thumbnail(image, WIDTH_PX) for image in images if image is not None]
         rows.append(list(zip(thumbnails, captions, strict=True)))
     return draw_sheet(TITLES, rows)
 
@@ -88,7 +84,7 @@ def main() -> None:
             else:
                 sample = synthesize_rain(clean, preset, seed=0, image_id=name)
             start = time.perf_counter()
-            derained = derain(network, sample.rainy)
+            derained = derain(network, sample.rainy, with_region_mask=True)
             seconds += time.perf_counter() - start
             results.append(Result(name, preset, sample, derained))
 

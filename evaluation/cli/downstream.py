@@ -27,11 +27,18 @@ from evaluation.downstream.tasks import classification
 from evaluation.report.html import gather_samples, write_report
 from evaluation.report.schema import Derainer, Rain, Task, from_json
 from evaluation.report.tables import terminal_table
-from jorder_preproc.commands import Dry, DryOption, check_output, stderr, stdout
+from jorder_preproc.commands import (
+    DeveilChoice,
+    DeveilOption,
+    Dry,
+    DryOption,
+    check_output,
+    stderr,
+    stdout,
+)
 from jorder_preproc.errors import UserError
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import get_preset
-from jorder_preproc.transforms import Deveil
 
 app = typer.Typer()
 _ROOT = Path(__file__).parents[2]
@@ -40,7 +47,6 @@ _DATA_NAMES = {
     "segmentation": "ADE20K validation",
     "detection": "VOC 2007 test",
 }
-_DEVEIL: dict[str, Deveil] = {"off": False, "on": True, "auto": "auto"}
 
 _Data = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
 _Labels = Annotated[Path | None, typer.Option(help="Label file, for a flat folder.")]
@@ -60,12 +66,7 @@ class TableOptions:
     seed: cli.Seed = 0
     derainer: cli.DerainerName = "jorder_e_lite"
     derainer_weights: cli.DerainerWeights = None
-    deveil: Annotated[
-        Literal["off", "on", "auto"],
-        typer.Option(
-            help="Remove rain accumulation, too: on all images, or on those that show it (auto)."
-        ),
-    ] = "off"
+    deveil: DeveilOption = DeveilChoice.off
     deveil_weights: cli.DeveilWeights = None
     dry: DryOption = Dry.leave
     where: Annotated[
@@ -118,7 +119,7 @@ class TableOptions:
             _text(self.derainer_weights),
             self.where,
             _text(self.cache),
-            _DEVEIL[self.deveil],
+            self.deveil.deveil,
             _text(self.deveil_weights),
             self.dry.value,
         )

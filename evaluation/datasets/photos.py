@@ -12,8 +12,8 @@ from torch import Tensor
 
 from jorder_preproc.batch import plan_jobs
 from jorder_preproc.errors import UserError
+from jorder_preproc.image_files import read_rgb
 from jorder_preproc.images import pixels_to_float
-from jorder_preproc.picture_files import read_rgb
 
 Loader = Callable[[], Tensor]
 """Loads a photograph: float RGB (3, H, W), in [0, 1]."""

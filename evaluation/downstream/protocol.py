@@ -42,7 +42,7 @@ from evaluation.report.paper_numbers import paper_rows
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import get_variant
-from jorder_preproc.openmmlab.pictures import change_tensor
+from jorder_preproc.openmmlab.images import change_tensor
 from jorder_preproc.transforms import JorderDerain
 
 Work = TypeVar("Work")

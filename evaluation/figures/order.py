@@ -53,7 +53,8 @@ def apply_orders(network: Jorder, deveil: DeveilNetwork, rainy: Tensor) -> dict[
         result = derain(
             network,
             restored[INPUT],
-            deveil=deveil if "deveil" in order else None,
+            deveil="deveil" in order,
+            deveil_model=deveil if "deveil" in order else None,
             order=order,
             tile=TILE_PX,
         )

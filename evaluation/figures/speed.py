@@ -98,7 +98,9 @@ def build_row(name: str, device: str) -> Callable[[Tensor], Tensor]:
     if name.endswith(DEVEIL):
         deveil = build_deveil_model(DEVEIL_WEIGHTS).eval().requires_grad_(False).to(device)
     # copying the result to the CPU waits for CUDA
-    return lambda image: derain(network, image, deveil=deveil).background
+    return lambda image: (
+        derain(network, image, deveil=deveil is not None, deveil_model=deveil).background
+    )
 
 
 def measure(

@@ -22,8 +22,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from evaluation.metrics.statistics import CONDITIONS
-from jorder_preproc.functional.derain import Dry
-from jorder_preproc.transforms import Deveil
+from jorder_preproc.functional.derain import Deveil, Dry
 
 Task = Literal["classification", "segmentation", "detection"]
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from evaluation.datasets.layouts.base import SET_SIZES, some
 from evaluation.datasets.subsets import Item, spread
-from jorder_preproc.picture_files import read_picture
+from jorder_preproc.image_files import read_image
 
 Level = Literal["ok", "warning", "error"]
 
@@ -50,7 +50,7 @@ def check_images(paths: Sequence[Path], thorough: bool) -> Finding:
     picked, failed = pick(paths, thorough), []
     for path in picked:
         try:
-            read_picture(path)
+            read_image(path)
         except (ValueError, OSError) as error:
             failed.append(f"{path.name} ({error})")
     opened = share(len(picked), len(paths))

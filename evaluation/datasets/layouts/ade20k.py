@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluation.datasets.layouts.base import LayoutError, check_folder, some
-from jorder_preproc.picture_files import list_pictures
+from jorder_preproc.image_files import list_images
 
 CLASSES = 150
 
@@ -48,7 +48,7 @@ def find_ade20k(root: str | Path) -> Ade20k:
     stems = []
     for folder, suffix in (("images/validation", ".jpg"), ("annotations/validation", ".png")):
         check_folder(root / folder, f"*{suffix} files of ADE20K's validation set")
-        files = list_pictures(root / folder)
+        files = list_images(root / folder)
         other = [path.name for path in files if path.suffix != suffix]
         if other or not files:
             raise LayoutError(

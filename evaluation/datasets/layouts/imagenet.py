@@ -22,7 +22,7 @@ from evaluation.datasets.layouts.classes import (
     read_class_list,
     sorted_classes,
 )
-from jorder_preproc.picture_files import list_pictures
+from jorder_preproc.image_files import list_images
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
@@ -96,7 +96,7 @@ def list_imagenet(
     root = image_folder(root)
     home = root.parent if root.name == "val" else root
     class_list = _find_class_list(root, home, classes)
-    folders, images = list_folders(root), list_pictures(root)
+    folders, images = list_folders(root), list_images(root)
     if labels is None and images:
         labels = _find_ground_truth(root, home)
     if labels is not None:
@@ -151,7 +151,7 @@ def _list_class_folders(
             "no labels; pass a file with lines `name class` (--labels), put "
             f"{GROUND_TRUTH} beside them, or sort them into one folder for each class"
         )
-    content = [(folder, list_pictures(folder)) for folder in folders]
+    content = [(folder, list_images(folder)) for folder in folders]
     if not any(images for _, images in content):
         raise LayoutError(
             f"no images in {root}; expected ROOT/<class>/*.JPEG, or ROOT/*.JPEG with a map"

@@ -15,7 +15,7 @@ from evaluation.datasets.layouts.base import (
     list_folders,
     some,
 )
-from jorder_preproc.picture_files import PictureError, list_pictures, read_size
+from jorder_preproc.image_files import ImageFileError, list_images, read_size
 
 Half = Literal["left", "right"]
 
@@ -98,7 +98,7 @@ def find_pairs(root: str | Path, clean_half: Half | None = None) -> PairList:
     clean_folders = [
         folder for folder in list_folders(root) if folder.name.lower() in CLEAN_FOLDERS
     ]
-    loose = list_pictures(root)
+    loose = list_images(root)
     layout: Literal["folders", "names", "halves"] = "folders"
     if rainy_folders:
         rainy = _images_of(_only(rainy_folders, root))
@@ -130,9 +130,9 @@ def _only(folders: Sequence[Path], root: Path) -> Path:
 
 def _images_of(folder: Path) -> list[Path]:
     """Images right in a folder, or in the only folder in it, such as `rain/X2`."""
-    images, inner = list_pictures(folder), list_folders(folder)
+    images, inner = list_images(folder), list_folders(folder)
     if not images and len(inner) == 1:
-        images = list_pictures(inner[0])
+        images = list_images(inner[0])
     if not images:
         raise LayoutError(f"no images in {folder}; put them directly into it")
     return images
@@ -224,7 +224,7 @@ def _check_sizes(pairs: Iterable[Pair], root: Path) -> None:
     for pair in pairs:
         try:
             rainy, clean = read_size(pair.rainy), read_size(pair.clean)
-        except (OSError, PictureError) as error:
+        except (OSError, ImageFileError) as error:
             damaged.append(f"{pair.name} ({error})")
             continue
         if pair.clean_half is not None and rainy[0] % 2:

@@ -135,7 +135,7 @@ def test_every_row_scores_as_with_scikit_image(run, weights, module, tmp_path):
     restore = {
         "input": lambda rainy, name: rainy,
         "jorder_e_lite+deveil (derainer)": (
-            lambda rainy, name: derain(network, rainy, deveil=deveil).background
+            lambda rainy, name: derain(network, rainy, deveil=True, deveil_model=deveil).background
         ),
         "jorder_e_lite (derainer)": lambda rainy, name: derain(network, rainy).background,
         "dark": lambda rainy, name: rainy * 0.9 - 0.01,
