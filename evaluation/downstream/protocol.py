@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,8 +44,6 @@ from jorder_preproc.errors import UserError
 from jorder_preproc.models import get_variant
 from jorder_preproc.openmmlab.images import change_tensor
 from jorder_preproc.transforms import JorderDerain
-
-Work = TypeVar("Work")
 
 _SHOWN = ("clean", "rainy", "derained")
 
@@ -291,16 +289,14 @@ def _model_input(packed: Mapping[str, Any], derain: JorderDerain | None) -> np.n
     return cv2.resize(image[:rows, :columns], (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _in_first_process(work: Callable[[], Work]) -> Work | None:
+def _in_first_process(work: Callable[[], object]) -> None:
     """Run in the first process while the others wait; its exception is raised in all."""
-    result: Work | None = None
     errors: list[Exception | None] = [None]
     if is_main_process():
         try:
-            result = work()
+            work()
         except Exception as error:
             errors = [error]
     broadcast_object_list(errors)
     if errors[0] is not None:
         raise errors[0]
-    return result

@@ -6,6 +6,7 @@ import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +140,7 @@ def open_method(text: str, images: Mapping[str, Sequence[str]]) -> Restorer:
 def _from_callable(name: str, module_name: str, path: str) -> Restorer:
     try:
         module = importlib.import_module(module_name)
-        function: Any = module
-        for part in path.split("."):
-            function = getattr(function, part)
+        function: Any = attrgetter(path)(module)
     except (ImportError, AttributeError) as error:
         raise UserError(
             f"--method {name}={module_name}:{path}: {error}; check the name, and that the module "

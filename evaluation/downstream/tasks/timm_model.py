@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from evaluation.downstream.checkpoints import file_sha256, read_state, state_sha256
+from evaluation.downstream.checkpoints import file_sha256, read_state
 from jorder_preproc.errors import UserError
 
 
@@ -51,11 +51,6 @@ def build_network(
         except RuntimeError as error:
             raise UserError(f"{checkpoint} does not fit {name}: {error}") from error
     return network
-
-
-def weights_sha256(name: str, classes: int | None = None) -> str:
-    """SHA-256 of the tensors of a classifier without a checkpoint; see `build_network`."""
-    return state_sha256(build_network(name, classes).state_dict())
 
 
 def source_sha256(name: str) -> str:
