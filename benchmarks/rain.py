@@ -1,4 +1,4 @@
-"""How fast rain is drawn: `python -m benchmarks.rain`, images per second of one core.
+"""Speed of rain synthesis, images per second on one core: `python -m benchmarks.rain`.
 
 The goal is 10 for `light` and `heavy` at 481x321. Processor time is measured, which other work on
 the machine affects little.

@@ -21,6 +21,7 @@ from evaluation.datasets.checks import examine
 from evaluation.datasets.layouts.base import SET_SIZES
 from evaluation.datasets.synthetic.dataset import SIZES, write_dataset
 from evaluation.downstream.conditions import check_derainer
+from evaluation.downstream.host_config import read_config
 from evaluation.downstream.protocol import Plan, evaluate
 from evaluation.downstream.runner import Subject
 from evaluation.downstream.tasks import classification
@@ -283,7 +284,8 @@ def _run_config(
         return
     if checkpoint is None:
         raise UserError("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
-    subject = _find_module(task).make_subject(str(config), str(checkpoint), _text(data))
+    record = _find_module(task).record
+    subject = Subject(read_config(str(config), _text(data)), str(checkpoint), record)
     root = subject.cfg.test_dataloader["dataset"].get("data_root", "")
     _run(task, options, subject, config.stem, str(data or root), coco=coco)
 
@@ -307,8 +309,9 @@ def _run_built_in(
         )
     else:
         model = f"scenes/{task}"
-        config = str(_ROOT / f"configs/scenes/{task}.py")
-        subject = _find_module(task).make_subject(config, checkpoint, str(root))
+        record = _find_module(task).record
+        cfg = read_config(str(_ROOT / f"configs/scenes/{task}.py"), str(root))
+        subject = Subject(cfg, checkpoint, record)
     _run(task, options, subject, model, str(root), built_in=True, coco=coco)
 
 

@@ -205,7 +205,7 @@ def _mcnemar(records: Mapping[str, Sequence[Record]]) -> table.PairedTest:
 
 
 def _origins(stores: Mapping[str, RecordStore], indices: Sequence[int]) -> tuple[table.Origin, ...]:
-    """Where the predictions come from, grouped by all but the date."""
+    """Environments of the predictions, with their first and last date."""
     dates: dict[str, list[str]] = {}
     for store in stores.values():
         for origin in store.origins(indices):

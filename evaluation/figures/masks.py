@@ -84,7 +84,7 @@ CHANGES: dict[str, Change | None] = {
 
 @torch.inference_mode()
 def detect(network: Jorder, rainy: Tensor) -> Tensor:
-    """What the last stage predicts for R, before the softmax: (1, 2, H, W) on its device.
+    """Logits of R of the last stage, (1, 2, H, W), on the network's device.
 
     Args:
         network: predicts R.

@@ -30,7 +30,7 @@ ORDERS: tuple[tuple[Step, ...], ...] = (
     ("deveil", "derain"),
     ("derain", "deveil", "derain"),
 )
-"""As Fig. 10 lists them; the last is the paper's own."""
+"""In the order of Fig. 10; the last is the paper's own."""
 
 _WIDTH_PX = 240
 

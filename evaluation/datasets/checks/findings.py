@@ -61,7 +61,7 @@ def check_images(paths: Sequence[Path], thorough: bool) -> Finding:
 
 
 def share(part: int, whole: int) -> str:
-    """How many of how many, in words."""
+    """`all 12`, or `3 of 12`."""
     return f"all {whole:,}" if part == whole else f"{part:,} of {whole:,}"
 
 

@@ -58,12 +58,10 @@ class PairList:
     """A set of pairs.
 
     Attributes:
-        root: its folder.
         pairs: in the order of the rainy images' names.
         layout: `folders`, `names` or `halves`; see `find_pairs`.
     """
 
-    root: Path
     pairs: tuple[Pair, ...]
     layout: Literal["folders", "names", "halves"]
 
@@ -118,7 +116,7 @@ def find_pairs(root: str | Path, clean_half: Half | None = None) -> PairList:
         else:
             raise _no_layout(root, loose)
     _check_sizes(pairs, root)
-    return PairList(root, tuple(pairs), layout)
+    return PairList(tuple(pairs), layout)
 
 
 def _only(folders: Sequence[Path], root: Path) -> Path:
@@ -129,7 +127,7 @@ def _only(folders: Sequence[Path], root: Path) -> Path:
 
 
 def _images_of(folder: Path) -> list[Path]:
-    """Images right in a folder, or in the only folder in it, such as `rain/X2`."""
+    """Images directly in a folder, or in the only folder in it, such as `rain/X2`."""
     images, inner = list_images(folder), list_folders(folder)
     if not images and len(inner) == 1:
         images = list_images(inner[0])

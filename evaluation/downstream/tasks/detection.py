@@ -9,17 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from evaluation.downstream.host_config import read_config
-from evaluation.downstream.runner import Subject
 from evaluation.metrics.base import Record
 from evaluation.report.overlays import draw_boxes
 
 _SHOWN_SCORE = 0.3
-
-
-def make_subject(config: str, checkpoint: str, data: str | None = None) -> Subject:
-    """A detector of mmdet on the test set of its config; arguments as for segmentation."""
-    return Subject(read_config(config, data), checkpoint, record)
 
 
 def record(sample: Any, classes: Sequence[str]) -> Record:

@@ -17,7 +17,6 @@ def make(root: Path, *names: str, size=(20, 12)) -> Path:
 def found(root: Path, **options):
     """Rainy and clean paths in the folder, and the layout."""
     pairs = find_pairs(root, **options)
-    assert pairs.root == root
     assert [pair.name for pair in pairs.pairs] == [pair.rainy.name for pair in pairs.pairs]
     names = {
         pair.rainy.relative_to(root).as_posix(): pair.clean.relative_to(root).as_posix()
