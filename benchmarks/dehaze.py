@@ -1,15 +1,14 @@
-"""How well and how fast the veil comes off, beside classical dehazers (like Fig. 13).
+"""Quality and speed of deveiling, beside classical dehazers (like Fig. 13).
 
     pip install --editable '.[benchmark]'
     python -m benchmarks.dehaze PHOTOS
 
-The dehazers are packages written by others, with their own defaults: the dark channel prior
-(He et al. 2009) of `adrishyam` and the boundary constraint (Meng et al. 2013) of
-`image-dehazer`. They were made for haze, under which the scene is not darkened as under rain.
-The best gain and offset of each picture are fitted to the truth: about the most that a change
-of brightness and contrast can give; `deveil, then that` fits them to what deveil left. Of clear
-photographs `tint` is how far a channel's mean moves against that of all three, the farthest of
-each picture.
+The dehazers are other packages, with their own defaults: the dark channel prior (He et al. 2009)
+of `adrishyam` and the boundary constraint (Meng et al. 2013) of `image-dehazer`. They are meant for
+haze, which does not darken the scene as rain does. `best gain and offset` is fitted to the target
+of each image, an upper bound of what a change of brightness and contrast can give; `deveil, then
+that` fits them after deveiling. On clear photographs `tint` is the largest relative shift of a
+channel's mean against that of all three.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ import torch
 from torch import Tensor
 
 from evaluation.datasets.photos import find_photographs
+from evaluation.restoration.scores import add_rain, score
 from jorder_preproc import deveil, load_deveil_model
 from jorder_preproc.errors import UserError
-from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
-from jorder_preproc.rain import RainPreset, get_preset, synthesize_rain
+from jorder_preproc.rain import RainPreset, get_preset
 
 INPUT, FITTED = "input", "best gain and offset"
 BOTH = "deveil, then that"
@@ -45,7 +44,7 @@ Method = Callable[[Pixels], Pixels]
 
 
 def veils() -> dict[str, RainPreset | None]:
-    """Kinds of veil; None is a clear view."""
+    """Kinds of accumulation; None is a clear view."""
     preset = get_preset("accumulation")
     accumulation = preset.accumulation
     assert accumulation is not None
@@ -115,15 +114,15 @@ def ours(weights: str) -> Method:
     return lambda pixels: to_pixels(deveil(network, to_tensor(pixels)).background)
 
 
-def fit_gain_and_offset(pixels: Pixels, truth: Pixels) -> Pixels:
-    """The line over pixel values that comes closest to the truth, over all channels."""
-    gain, offset = np.polyfit(pixels.ravel() / 255, truth.ravel() / 255, 1)
+def fit_gain_and_offset(pixels: Pixels, target: Pixels) -> Pixels:
+    """The linear map of pixel values closest to the target, one for all channels."""
+    gain, offset = np.polyfit(pixels.ravel() / 255, target.ravel() / 255, 1)
     return to_pixels(gain * (pixels / 255) + offset)
 
 
-def tint(pixels: Pixels, truth: Pixels) -> float:
-    """How far a channel's mean moved against that of all channels, the farthest one's share."""
-    ratios = pixels.mean((0, 1)) / truth.mean((0, 1)).clip(1e-6)
+def tint(pixels: Pixels, target: Pixels) -> float:
+    """The largest relative shift of a channel's mean against that of all channels."""
+    ratios = pixels.mean((0, 1)) / target.mean((0, 1)).clip(1e-6)
     return float(np.abs(ratios / ratios.mean() - 1).max())
 
 
@@ -163,26 +162,23 @@ def main(arguments: list[str] | None = None) -> None:
     for title, preset in veils().items():
         scores: dict[str, list[tuple[float, float, float]]] = {}
         seconds: dict[str, list[float]] = {}
-        for name, truth in images.items():
-            pixels = truth
+        for name, target in images.items():
+            pixels = target
             if preset is not None:
-                sample = synthesize_rain(to_tensor(truth), preset, args.seed, name)
-                pixels = to_pixels(sample.rainy)
-            # in turn on each photograph, so that other jobs slow down all alike
-            results = {INPUT: pixels, FITTED: fit_gain_and_offset(pixels, truth)}
+                pixels = to_pixels(add_rain(name, to_tensor(target), preset, args.seed).rainy)
+            # in turn on each photograph, so that other jobs slow all methods alike
+            results = {INPUT: pixels, FITTED: fit_gain_and_offset(pixels, target)}
             for method, run in methods.items():
                 start = time.perf_counter()
                 results[method] = run(pixels)
                 seconds.setdefault(method, []).append(time.perf_counter() - start)
-            results[BOTH] = fit_gain_and_offset(results["deveil"], truth)
-            reference = to_tensor(truth)
+            results[BOTH] = fit_gain_and_offset(results["deveil"], target)
+            reference = to_tensor(target)
             for method, result in results.items():
                 if preset is None and method in (INPUT, FITTED, BOTH):
-                    continue  # the input is the truth; only what was changed has a value
-                image = to_tensor(result)
-                decibels = float(psnr(image, reference))
-                row = (decibels, float(ssim(image, reference)), tint(result, truth))
-                scores.setdefault(method, []).append(row)
+                    continue  # the input is the target itself
+                values = score(f"{method} of {name}", to_tensor(result), reference)
+                scores.setdefault(method, []).append((*values, tint(result, target)))
         heads = f"{'PSNR, dB':>10}{'lowest':>10}{'SSIM':>10}{'seconds':>10}"
         print(f"\n{title}\n{'':22}{heads}{'' if preset else '   tint, %, highest'}")
         for method, rows in scores.items():

@@ -1,7 +1,7 @@
-"""How fast rain is drawn: `python -m benchmarks.rain`, images per second of one core.
+"""Speed of rain synthesis, images per second on one core: `python -m benchmarks.rain`.
 
-The goal is 10 for `light` and `heavy` at 481x321. What counts is the time of the
-processor, so that other work on the machine disturbs little.
+The goal is 10 for `light` and `heavy` at 481x321. Processor time is measured, which other work on
+the machine affects little.
 """
 
 from __future__ import annotations

@@ -17,35 +17,10 @@ from mmengine.dist import get_world_size
 import jorder_preproc
 
 _PACKAGES = (
-    "jorder-preproc",
-    "torch",
-    "torchvision",
-    "numpy",
-    "pillow",
-    "opencv-python",
-    "opencv-python-headless",
-    "timm",
-    "onedl-mmengine",
-    "onedl-mmcv",
-    "onedl-mmdetection",
-    "onedl-mmsegmentation",
-    "mmengine",
-    "mmcv",
-    "mmdet",
-    "mmsegmentation",
-)
-# modules of `evaluation` that make predictions; the others work with them afterwards
-_PREDICTING = (
-    "downstream/cache",
-    "downstream/checkpoints",
-    "downstream/tasks/classification",
-    "downstream/tasks/timm_model",
-    "downstream/conditions",
-    "downstream/tasks/detection",
-    "downstream/runner",
-    "downstream/host_config",
-    "downstream/records",
-    "downstream/tasks/segmentation",
+    *("jorder-preproc", "torch", "torchvision", "numpy", "pillow", "timm"),
+    *("opencv-python", "opencv-python-headless"),
+    *("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation"),
+    *("mmengine", "mmcv", "mmdet", "mmsegmentation"),
 )
 
 
@@ -68,10 +43,14 @@ def package_sha256() -> str:
 
 @cache
 def prediction_sha256() -> str:
-    """SHA-256 of the source of the modules here that make predictions."""
+    """SHA-256 of the source of the modules that predictions depend on."""
     folder = Path(__file__).parent
-    modules = [folder / f"{name}.py" for name in _PREDICTING]
-    return _source_sha256([*modules, *(folder / "datasets/layouts").glob("*.py")])
+    return _source_sha256(
+        path
+        for part in ("downstream", "datasets/layouts")
+        for path in (folder / part).rglob("*.py")
+        if path.stem not in ("protocol", "published_scores")  # work with predictions afterwards
+    )
 
 
 def provenance() -> dict[str, Any]:

@@ -102,13 +102,9 @@ def render_page(results: list[Result]) -> str:
     """An HTML page with all results, the images inside it."""
     rows = []
     for r in results:
-        images = (
-            r.sample.background,
-            r.sample.rainy,
-            r.derained.region_mask,
-            r.derained.background,
-        )
-        rows.append((describe(r), [_data_uri(image) for image in images]))
+        background, _, region_mask, _ = r.derained
+        images = (r.sample.background, r.sample.rainy, region_mask, background)
+        rows.append((describe(r), [_data_uri(image) for image in images if image is not None]))
     return jinja2.Template(_PAGE, autoescape=True).render(titles=TITLES, rows=rows, zip=zip)
 
 
@@ -130,7 +126,7 @@ def main() -> None:
             else:
                 sample = synthesize_rain(clean, preset, seed=0, image_id=name)
             start = time.perf_counter()
-            derained = derain(network, sample.rainy)
+            derained = derain(network, sample.rainy, with_region_mask=True)
             seconds += time.perf_counter() - start
             results.append(Result(name, preset, sample, derained))
 

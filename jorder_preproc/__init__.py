@@ -1,11 +1,19 @@
 """Rain removal as a preprocessing plug-in for vision models (JORDER-E)."""
 
-from jorder_preproc.functional import Derained, Deveiled, derain, deveil, rain_probability
+from jorder_preproc.functional import (
+    Derained,
+    Deveiled,
+    derain,
+    derain_image,
+    deveil,
+    rain_image,
+    rain_probability,
+    synthesize_rain,
+)
 from jorder_preproc.models.jorder import build_model
 from jorder_preproc.models.variants import list_models
 from jorder_preproc.models.weights import load_deveil_model, load_model
-from jorder_preproc.rain import synthesize_rain
-from jorder_preproc.transforms import JorderDerain, SynthesizeRain, derain_image, rain_image
+from jorder_preproc.transforms import JorderDerain, SynthesizeRain
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""Write a file so that it is there whole or not at all."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path`, moved onto it when the block ends without an error.
+    """A temporary path in the same folder, renamed to `path` if the block raises no error.
 
-    The temporary file lies in the same folder, so that the move is one rename; after an
-    error or an interrupt it is removed and `path` is what it was before.
+    After an error or an interrupt the temporary file is removed, and `path` is unchanged.
     """
     path = Path(path)
-    # short, whatever the length of the name: names end at 255 bytes
+    # short: file names are limited to 255 bytes
     temporary = path.with_name(f".jorder-{uuid.uuid4().hex}.tmp")
     try:
         yield temporary

@@ -1,4 +1,4 @@
-"""From the paths a user names to a list of files to read and write."""
+"""From files, folders and globs to a list of files to read and write."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jorder_preproc.errors import UserError
-from jorder_preproc.picture_files import SUFFIXES, is_picture, list_pictures
+from jorder_preproc.image_files import SUFFIXES, is_image, list_images
 from jorder_preproc.rain.identity import image_name
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to work on.
+    """One image to read, and the files to write.
 
     Attributes:
-        name: of the picture: its path below the folder given, with `/`.
+        name: path of the image below the folder given, with `/`.
         source: file to read.
         target: file to write.
-        extras: further files to write, by what they are.
+        extras: further files to write, by kind.
     """
 
     name: str
@@ -39,20 +39,20 @@ class Job:
 
 
 def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> list[Job]:
-    """What to read and write, in order, each source once.
+    """The jobs for some inputs, in order, each source once.
 
-    A file goes to `out` under its name; a folder's pictures keep their sub-folders, and so
-    do those of a glob, below the folder where its wildcards begin. Folders and globs
-    leave out hidden files, and the files in `out` where that lies below them.
+    A file is written to `out` under its name; images of a folder keep their sub-folders, and
+    those of a glob the sub-folders below its first wildcard. Hidden files in folders and globs
+    are skipped, and so are files in `out` where that is below them.
 
     Args:
         inputs: files, folders and globs (`**` for any sub-folders).
         out: folder for the results; need not exist.
-        extras: further outputs per picture: what they are, and the ending that takes the
-            place of the picture's suffix, such as `_mask.png`.
+        extras: further files per image, by kind: the ending that replaces the image's suffix,
+            such as `_mask.png`.
 
     Raises:
-        ValueError: an input that names no picture, two files with one output, or an output
+        ValueError: an input that names no image, two files with one output, or an output
             that is one of the inputs.
     """
     jobs: dict[Path, Job] = {}
@@ -71,32 +71,30 @@ def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> li
 
 
 def _expand(given: str, out: Path) -> list[tuple[Path, Path]]:
-    """Pictures that `given` names, each with the folder that its name is kept from."""
+    """Images of one input, each with the folder that its name is relative to."""
     path = Path(given)
     if path.is_file():
         return [(path, path.parent)]
     if path.is_dir():
-        pictures = list_pictures(path, recursive=True)
-        found = [(file, path) for file in pictures if not _is_result(file, path, out)]
+        images = list_images(path, recursive=True)
+        found = [(file, path) for file in images if not _is_result(file, path, out)]
         if not found:
             raise UserError(
-                f"no pictures in the folder {given}; looked for {', '.join(sorted(SUFFIXES))}"
+                f"no images in the folder {given}; looked for {', '.join(sorted(SUFFIXES))}"
             )
         return found
     if not glob.has_magic(given):
         raise UserError(f"no file or folder {given}; check the path")
     base = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
     matches = (Path(match) for match in sorted(glob.glob(given, recursive=True)))
-    found = [
-        (file, base) for file in matches if is_picture(file) and not _is_result(file, base, out)
-    ]
+    found = [(file, base) for file in matches if is_image(file) and not _is_result(file, base, out)]
     if not found:
-        raise UserError(f"no pictures match {given}; looked for {', '.join(sorted(SUFFIXES))}")
+        raise UserError(f"no images match {given}; looked for {', '.join(sorted(SUFFIXES))}")
     return found
 
 
 def _is_result(path: Path, base: Path, out: Path) -> bool:
-    """Whether it lies in the folder for results, where that is a part of `base`."""
+    """Whether a file is in `out`, if `out` is below `base`."""
     inner = out.resolve()
     return base.resolve() in inner.parents and inner in path.resolve().parents
 

@@ -1,4 +1,4 @@
-"""The command `jorder`: derain picture files, put rain on them, look after weights."""
+"""The command `jorder`: derain image files, put rain on them, list and convert weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +16,13 @@ import torch
 import typer
 from rich.table import Table
 
+from jorder_preproc import functional
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.batch import Job, plan_jobs
 from jorder_preproc.commands import (
     CommandGroup,
+    DeveilChoice,
+    DeveilOption,
     Dry,
     DryOption,
     check_output,
@@ -29,7 +31,7 @@ from jorder_preproc.commands import (
     stdout,
 )
 from jorder_preproc.errors import UserError
-from jorder_preproc.functional.derain import derain_pixels
+from jorder_preproc.image_files import ImageFileError, read_image, write_image, write_png
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.models import (
     DeveilNetwork,
@@ -48,35 +50,24 @@ from jorder_preproc.models.weights import (
     shipped_models,
     shipped_sha256,
 )
-from jorder_preproc.picture_files import PictureError, read_picture, write_picture, write_png
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset, synthesize_rain
 
 MAX_RAIN_PIXELS = 40_000_000
-"""Largest picture `jorder rain` takes: rain is drawn on the whole of it, in float."""
+"""Largest image for `jorder rain`, which holds the whole image as floats."""
 
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Take the rain off pictures, or put it on.",
+    help="Derain images, or put rain on them.",
 )
 
 
-class Deveil(str, Enum):
-    """Which pictures the veil of rain accumulation is taken off."""
-
-    off = "off"
-    on = "on"
-    auto = "auto"
-
-
-_Inputs = Annotated[
-    list[str], typer.Argument(help="Pictures, folders of pictures, or quoted globs.")
-]
+_Inputs = Annotated[list[str], typer.Argument(help="Images, folders of images, or quoted globs.")]
 _Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
-_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo pictures that are done.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo images whose results exist.")]
 
 
 @app.command()
@@ -90,35 +81,32 @@ def derain(
         bool, typer.Option("--save-streaks", help="Also write NAME_streaks.png: the rain alone.")
     ] = False,
     model: Annotated[
-        str, typer.Option(help="Network; `jorder models` lists them.")
+        str, typer.Option(help="Derainer; `jorder models` lists them.")
     ] = "jorder_e_lite",
     weights: Annotated[
-        Path | None, typer.Option(help="Weights file (safetensors) instead of the shipped one.")
+        Path | None, typer.Option(help="Weights file (safetensors) in place of the shipped one.")
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: the GPU if there is one.")
     ] = None,
-    deveil: Annotated[
-        Deveil,
-        typer.Option(help="Take the veil of dense rain off, too: on, or auto, where there is one."),
-    ] = Deveil.off,
+    deveil: DeveilOption = DeveilChoice.off,
     deveil_weights: Annotated[
-        Path | None, typer.Option(help="Weights file for --deveil instead of the shipped one.")
+        Path | None, typer.Option(help="Weights file for --deveil in place of the shipped one.")
     ] = None,
     dry: DryOption = Dry.leave,
     tile: Annotated[
         int,
         typer.Option(
-            help="Side of the windows that are run, px: larger is faster, takes more memory."
+            help="Side of the windows that are run, px: larger ones are faster, need more memory."
         ),
     ] = 512,
     overwrite: _Overwrite = False,
 ) -> None:
-    """Take the rain off pictures.
+    """Derain images.
 
-    Names, sub-folders, format, EXIF, colour profile, opacity and 16 bits are kept; pictures
-    come out upright. What is done already is skipped. Networks that can tell how probable it
-    is that it rains say so of each picture, and which they left alone.
+    Names, sub-folders, format, EXIF, colour profile, opacity and 16 bits are kept; EXIF
+    orientations are applied. Images whose results exist are skipped. If the network can tell
+    whether it rains, the probability is printed for each image, and which were left alone.
     """
     network = _load_network(model, weights, device, tile)
     deveil_network = _load_deveil_network(deveil, deveil_weights, network)
@@ -129,25 +117,25 @@ def derain(
         extras["streaks"] = "_streaks.png"
 
     def work(job: Job) -> None:
-        picture = read_picture(job.source)
-        derained = derain_pixels(
+        image = read_image(job.source)
+        derained = functional.derain(
             network,
-            picture.pixels,
+            _to_tensor(image.pixels),
             tile=tile,
-            deveil=deveil_network,
-            auto=deveil is Deveil.auto,
+            deveil=deveil.deveil,
+            deveil_model=deveil_network,
             dry=dry.value,
             with_streak_map=save_streaks,
             with_region_mask=save_mask,
         )
-        picture = replace(picture, pixels=derained.background)
+        image = replace(image, pixels=_to_array(derained.background))
         if derained.region_mask is not None:
-            write_png(job.extras["mask"], derained.region_mask)
+            write_png(job.extras["mask"], (derained.region_mask[0].numpy() > 0) * np.uint8(255))
         if derained.streak_map is not None:
-            write_png(job.extras["streaks"], derained.streak_map)
+            write_png(job.extras["streaks"], _to_array(derained.streak_map))
         probability = derained.rain_probability
         del derained  # writing takes a copy of its own
-        write_picture(job.target, picture)
+        write_image(job.target, image)
         if probability is not None:
             left = dry is Dry.leave and probability < network.dry_threshold
             text = f"{job.source}: {probability:.2f} rain" + (", left alone" if left else "")
@@ -169,15 +157,16 @@ def rain(
         bool, typer.Option("--save-streaks", help="Also write NAME_streaks.png: the rain alone.")
     ] = False,
     save_parameters: Annotated[
-        bool, typer.Option("--save-parameters", help="Also write NAME_rain.json: what was drawn.")
+        bool,
+        typer.Option("--save-parameters", help="Also write NAME_rain.json: the parameters drawn."),
     ] = False,
     overwrite: _Overwrite = False,
 ) -> None:
-    """Put rain on pictures, and write the labels that go with it.
+    """Put rain on images, and write its labels.
 
-    The rain depends on the seed and on the picture's path below the folder given, or below
-    that where the wildcards of a glob begin; so it is that of `SynthesizeRain` with the same
-    data root. JPEG loses some of it: use PNG where the labels must fit exactly.
+    The rain depends on the seed and on the image's path below the folder given, or below the
+    folder where the wildcards of a glob begin: it is that of `SynthesizeRain` with this folder
+    as data root. JPEG loses detail: use PNG where the labels must fit exactly.
     """
     get_preset(preset)
     extras = {}
@@ -189,19 +178,18 @@ def rain(
         extras["parameters"] = "_rain.json"
 
     def work(job: Job) -> None:
-        picture = read_picture(job.source)
-        height, width, _ = picture.pixels.shape
+        image = read_image(job.source)
+        height, width, _ = image.pixels.shape
         if height * width > MAX_RAIN_PIXELS:
-            raise PictureError(
+            raise ImageFileError(
                 f"{width} x {height} pixels are more than the {MAX_RAIN_PIXELS // 10**6} "
-                "megapixels that rain is drawn on; make the picture smaller"
+                "megapixels that rain can be drawn on; make the image smaller"
             )
-        pixels = torch.from_numpy(np.array(picture.pixels))
-        background = pixels_to_float(pixels.permute(2, 0, 1))
-        sample = synthesize_rain(background, preset, seed, job.name)
+        pixels = _to_tensor(image.pixels)
+        sample = synthesize_rain(pixels_to_float(pixels), preset, seed, job.name)
 
         def encode(values: torch.Tensor) -> np.ndarray:
-            return float_to_pixels(values.clamp(0, 1), pixels.dtype).permute(1, 2, 0).numpy()
+            return _to_array(float_to_pixels(values.clamp(0, 1), pixels.dtype))
 
         if save_mask:
             write_png(job.extras["mask"], (sample.region_mask[0] * 255).to(torch.uint8).numpy())
@@ -211,14 +199,14 @@ def rain(
             drawn = {"image_id": job.name, "preset": preset, "seed": seed}
             with atomic_path(job.extras["parameters"]) as temporary:
                 temporary.write_text(json.dumps(drawn | sample.parameters, indent=2) + "\n")
-        write_picture(job.target, replace(picture, pixels=encode(sample.rainy)))
+        write_image(job.target, replace(image, pixels=encode(sample.rainy)))
 
     _run("Raining", _plan(inputs, out, extras), work, overwrite)
 
 
 @app.command()
 def models() -> None:
-    """List the networks: size, cost, and whether weights come with the package."""
+    """List the models: parameters, cost, and whether weights are shipped."""
     table = Table("model", "stages", "parameters", "kMAC/pixel", "weights")
     for column in table.columns[1:4]:
         column.justify = "right"
@@ -233,12 +221,12 @@ def models() -> None:
             "shipped" if name in shipped else "-",
         )
     stdout.print(table)
-    table = Table("for --deveil", "parameters", "MMAC/picture, at most", "weights")
+    table = Table("for --deveil", "parameters", "MMAC/image, at most", "weights")
     for column in table.columns[1:3]:
         column.justify = "right"
     for name in list_deveil_models():
         row = get_deveil_variant(name)
-        # they look at an overview, so the size of the picture does not count
+        # the network sees an overview of limited size
         macs = row.macs_per_cell * (row.overview_px // row.cell_px) ** 2
         table.add_row(
             name,
@@ -255,7 +243,7 @@ def convert(
     source: Annotated[Path, typer.Argument(help="Checkpoint of the authors' release, .pt.")],
     out: Annotated[Path, typer.Argument(help="Safetensors file to write.")],
 ) -> None:
-    """Turn a released checkpoint into a weights file. No code in it is run."""
+    """Convert a released checkpoint to a weights file. No code in it is run."""
     try:
         network = convert_release(source, out)
     except OSError as error:
@@ -305,18 +293,29 @@ def _load_network(model: str, weights: Path | None, device: str | None, tile: in
         raise UserError(
             f"cannot use the device {device!r} ({error}); choose from {', '.join(_devices())}"
         ) from error
-    # one pixel: a tile too small fails here, once, instead of on every picture
-    derain_pixels(network, np.zeros((1, 1, 3), np.uint8), tile=tile)
+    # a tile that is too small fails here, on one pixel, instead of on every image
+    functional.derain(network, torch.zeros(3, 1, 1), tile=tile)
     return network
 
 
+def _to_tensor(pixels: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) as (3, H, W), of the same memory."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _to_array(pixels: torch.Tensor) -> np.ndarray:
+    return pixels.permute(1, 2, 0).numpy()
+
+
 def _load_deveil_network(
-    deveil: Deveil, weights: Path | None, derainer: Jorder
+    deveil: DeveilChoice, weights: Path | None, derainer: Jorder
 ) -> DeveilNetwork | None:
-    """On the device of the derainer; None where it is not wanted."""
-    if deveil is Deveil.off:
+    """The deveil network, on the device of the derainer; None with --deveil off."""
+    if deveil is DeveilChoice.off:
         if weights is not None:
-            raise UserError("--deveil-weights are for --deveil on or auto; give one of these, too")
+            raise UserError(
+                "--deveil-weights are for --deveil on or auto; give one of them as well"
+            )
         return None
     return load_deveil_model(weights or DEVEIL_WEIGHTS, next(derainer.parameters()).device)
 
@@ -328,7 +327,7 @@ def _plan(inputs: Sequence[str], out: Path, extras: Mapping[str, str]) -> list[J
 
 
 def _run(title: str, jobs: Sequence[Job], work: Callable[[Job], None], overwrite: bool) -> None:
-    """Work on every job, report those that fail, and end with a summary.
+    """Run every job, report those that fail, and print a summary.
 
     Raises:
         typer.Exit: with status 1 if any failed.
@@ -341,12 +340,12 @@ def _run(title: str, jobs: Sequence[Job], work: Callable[[Job], None], overwrite
             try:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
                 work(job)
-            except Exception as error:  # the other pictures may be fine
+            except Exception as error:  # go on with the other images
                 failed += 1
                 print_failure(job.source, error)
     seconds = time.perf_counter() - start
     written = len(pending) - failed
-    table = Table("pictures", "written", "skipped", "failed", "seconds", "images/s")
+    table = Table("images", "written", "skipped", "failed", "seconds", "images/s")
     table.add_row(
         str(len(jobs)),
         str(written),

@@ -1,5 +1,4 @@
-"""What the command lines `jorder` and `python -m evaluation` share: consoles, errors,
---debug, --dry."""
+"""What the commands `jorder` and `python -m evaluation` share: consoles, errors, options."""
 
 from __future__ import annotations
 
@@ -17,6 +16,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import Deveil
 
 # results go to stdout, progress and errors to stderr
 stdout = Console()
@@ -24,16 +24,36 @@ stderr = Console(stderr=True)
 
 
 class Dry(str, Enum):
-    """What becomes of pictures without rain; see `jorder_preproc.derain`."""
+    """`--dry`: what happens to images without rain; see `jorder_preproc.derain`."""
 
     leave = "leave"
     derain = "derain"
 
 
+class DeveilChoice(str, Enum):
+    """`--deveil`: the choices of `jorder_preproc.functional.derain.Deveil`."""
+
+    off = "off"
+    on = "on"
+    auto = "auto"
+
+    @property
+    def deveil(self) -> Deveil:
+        """As the functions take it."""
+        return "auto" if self is DeveilChoice.auto else self is DeveilChoice.on
+
+
+DeveilOption = Annotated[
+    DeveilChoice,
+    typer.Option(
+        help="Remove the veil of dense rain as well: on, or auto, from images that show one."
+    ),
+]
+
 DryOption = Annotated[
     Dry,
     typer.Option(
-        help="Leave pictures without rain as they are, or derain them all the same; "
+        help="Leave images without rain as they are, or derain them all the same; "
         "for networks that can tell."
     ),
 ]
@@ -52,10 +72,10 @@ _DebugOption = Annotated[
 
 
 class CommandGroup(TyperGroup):
-    """Commands that end at a `UserError` with its message in one line and exit status 2.
+    """Commands that print a `UserError` in one line and exit with status 2.
 
-    Other exceptions keep their traceback; with --debug, which every command takes, a
-    `UserError` does, too.
+    Other exceptions keep their traceback. Every command takes --debug, with which a `UserError`
+    keeps it as well.
     """
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -77,21 +97,19 @@ class CommandGroup(TyperGroup):
 
 
 def check_output(folder: Path) -> None:
-    """See that results can be put into a folder, which need not be there yet.
+    """Check that a folder, which need not exist, can be written to.
 
     Raises:
-        UserError: it cannot be made or written to.
+        UserError: it cannot be created or written to.
     """
     there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        reason = "you may not write there" if there.is_dir() else "it is no folder"
-        raise UserError(
-            f"cannot write to {folder} ({there}: {reason}); choose a folder you may write to"
-        )
+        reason = "no permission" if there.is_dir() else "not a folder"
+        raise UserError(f"cannot write to {folder} ({there}: {reason}); choose another folder")
 
 
 def print_failure(name: object, error: Exception) -> None:
-    """Say why one image of many failed; with the traceback where that is no common reason."""
+    """Print why one image of many failed, with the traceback if the reason is unusual."""
     print_line("failed:", f"{name}: {str(error) or type(error).__name__}")
     common = isinstance(error, UserError | OSError | MemoryError | torch.OutOfMemoryError)
     if _debug.get() or not common:
@@ -100,12 +118,12 @@ def print_failure(name: object, error: Exception) -> None:
 
 
 def print_line(head: str, message: str) -> None:
-    """Print a message on stderr, its head in red."""
+    """Print a message on stderr, its first words in red."""
     stderr.print(f"[red]{head}[/red] {escape(message)}", soft_wrap=True, highlight=False)
 
 
 def _debug_option() -> Any:
-    """The option as Typer makes it for a command, which need not have it as an argument."""
+    """The option as Typer builds it, for commands that have no such argument."""
     template = typer.Typer(add_completion=False)
 
     @template.command()

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, told apart from those that only a programmer can."""
+"""Errors that users can fix themselves, apart from defects of the program."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from __future__ import annotations
 class UserError(ValueError):
     """A wrong option, file or data set; the message says what to do.
 
-    The command lines print it as one line. Every other exception is taken for a defect and
-    keeps its traceback.
+    The commands print it in one line. Every other exception counts as a defect and keeps its
+    traceback.
     """
 
     def __str__(self) -> str:
-        # a DataLoader raises its worker's errors again with the traceback, as text, in front
+        # a DataLoader puts the worker's traceback, as text, in front of the message
         return super().__str__().rpartition(f"{type(self).__name__}: ")[2].strip()
 
 
 class MissingFileError(UserError, FileNotFoundError):
-    """A file or folder that a user named is not there."""
+    """A file or folder given by the user does not exist."""

@@ -1,48 +1,33 @@
-"""Pictures of any type as float RGB frames, and back as they came.
+"""Images of any type as float RGB frames, and back into the type they came in.
 
-One table of what is accepted, for everything that changes pictures:
+One table of what is accepted, by everything that changes images:
 
 | type | shapes | dtypes or modes |
 |---|---|---|
-| PIL image | | 1, L, LA, I;16, P, RGB, RGBA, CMYK |
+| PIL image | | L, LA, I;16, RGB, RGBA |
 | tensor, plain or of `tv_tensors` | (..., C, H, W), C = 1 or 3 | uint8, uint16, float |
 | NumPy array | (H, W), (..., H, W, C), C = 1 or 3, RGB order | uint8, uint16, float |
 
-Floats are in [0, 1]. Grey pictures become three equal channels and come back as the mean
-of the three. Pixels that did not change come back bit-identical in every type.
+Floats are in [0, 1]. Grey images become three equal channels and come back as the mean of
+the three. Pixels that did not change come back bit-identical in every type.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
-_PEAKS = {torch.uint8: 255, torch.uint16: 65535}
+_WHITE = {torch.uint8: 255, torch.uint16: 65535}
+_PIL_MODES = ("L", "LA", "I;16", "RGB", "RGBA")
 
 
-class Frames(NamedTuple):
-    """A picture, decoded.
-
-    Attributes:
-        rgb: float (N, 3, H, W); in [0, 1] for integer pixels, as given for floats.
-        encode: turns frames shaped like `rgb`, in [0, 1], into the type, dtype, mode, size
-            and device of the picture that was decoded.
-    """
-
-    rgb: Tensor
-    encode: Callable[[Tensor], Any]
-
-
-def decode(image: Any) -> Frames:
-    """Float RGB frames of a picture, and the way back.
+def to_frames(image: Any) -> Tensor:
+    """The frames of an image, float RGB (N, 3, H, W); integer pixels are scaled to [0, 1].
 
     Args:
         image: see the table of this module.
@@ -51,23 +36,47 @@ def decode(image: Any) -> Frames:
         TypeError: a type, dtype or PIL mode that is not in the table.
         ValueError: a shape that is not in the table, or a PIL file of several frames.
     """
-    if isinstance(image, Image.Image):
-        return _decode_pil(image)
+    return pixels_to_float(_planes(image)).expand(-1, 3, -1, -1)
+
+
+def from_frames(frames: Tensor, image: Any) -> Any:
+    """Frames as an image of the type, dtype, PIL mode, size and device of another.
+
+    Args:
+        frames: float RGB (N, 3, H, W), in [0, 1].
+        image: what `to_frames` gave frames of this shape for; opacity is taken from it.
+    """
+    planes = _planes(image)
+    if planes.shape[1] == 1:
+        # the mean of the three, written so that equal channels give back the grey exactly
+        grey = pixels_to_float(planes)
+        frames = (grey + (frames.to(grey) - grey).mean(1, keepdim=True)).clamp(0, 1)
+    pixels = float_to_pixels(frames.to(planes.device), planes.dtype)
     if isinstance(image, Tensor):
-        return _decode_tensor(image)
+        pixels = pixels.reshape(image.shape)
+        wrapped = isinstance(image, tv_tensors.TVTensor)
+        return tv_tensors.wrap(pixels, like=image) if wrapped else pixels
+    array = pixels.permute(0, 2, 3, 1).cpu().numpy()
     if isinstance(image, np.ndarray):
-        return _decode_array(image)
-    raise TypeError(
-        f"expected a PIL image, a tensor or a NumPy array, got {type(image).__name__}; "
-        "open files with PIL.Image.open"
-    )
+        return np.ascontiguousarray(array.reshape(image.shape), image.dtype)
+    array = array[0, ..., 0] if array.shape[-1] == 1 else array[0]
+    result = Image.fromarray(np.ascontiguousarray(array))
+    if image.mode in ("LA", "RGBA"):
+        result.putalpha(image.getchannel("A"))
+    result.info = dict(image.info)
+    return result
 
 
-def check_image(image: Tensor) -> None:
-    """Raise unless `image` is a float tensor (3, H, W) or (N, 3, H, W) in [0, 1].
+def check_image(image: Tensor, *, batch: bool = True, integers: bool = False) -> None:
+    """Raise unless `image` is a tensor (3, H, W) of floats in [0, 1].
+
+    Args:
+        image: what to check.
+        batch: accept (N, 3, H, W) as well.
+        integers: accept uint8 and uint16 as well.
 
     Raises:
-        TypeError: not a tensor, or not float.
+        TypeError: not a tensor, or another dtype.
         ValueError: wrong shape, values outside [0, 1], or NaN.
     """
     if not isinstance(image, Tensor):
@@ -75,20 +84,22 @@ def check_image(image: Tensor) -> None:
             f"image must be a float tensor, got {type(image).__name__}; "
             "use jorder_preproc.JorderDerain for PIL images and NumPy arrays"
         )
-    if not image.is_floating_point():
+    pixels = integers and image.dtype in _WHITE
+    if not pixels and not image.is_floating_point():
         raise TypeError(
-            f"image must be float in [0, 1], got {image.dtype}; divide 8-bit pixels by 255, "
-            "or use jorder_preproc.JorderDerain, which takes them"
+            f"image must be {'uint8, uint16 or ' if integers else ''}float in [0, 1], "
+            f"got {image.dtype}; divide 8-bit pixels by 255"
         )
     shape = tuple(image.shape)
-    if image.ndim not in (3, 4) or shape[-3] != 3 or 0 in shape[-2:]:
+    if image.ndim not in ((3, 4) if batch else (3,)) or shape[-3] != 3 or 0 in shape[-2:]:
         raise ValueError(
-            f"image must be RGB (3, H, W) or (N, 3, H, W) with H, W >= 1, got {shape}; "
+            f"image must be RGB (3, H, W){' or (N, 3, H, W)' if batch else ''} with H, W >= 1, "
+            f"got {shape}; "
             "repeat a grey channel three times, drop an alpha channel"
         )
-    if image.numel() == 0:
+    if pixels or image.numel() == 0:
         return
-    low, high = (float(value) for value in image.detach().aminmax())
+    low, high = image.detach().aminmax()
     if not (low >= 0 and high <= 1):  # also catches NaN
         raise ValueError(
             f"image must be finite and in [0, 1], got values from {low:g} to {high:g}; "
@@ -104,7 +115,7 @@ def pixels_to_float(pixels: Tensor) -> Tensor:
     """
     if pixels.is_floating_point():
         return pixels
-    return pixels.to(torch.float32) / _peak(pixels.dtype)
+    return pixels.to(torch.float32) / _white(pixels.dtype)
 
 
 def float_to_pixels(values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -115,142 +126,66 @@ def float_to_pixels(values: Tensor, dtype: torch.dtype) -> Tensor:
     """
     if dtype.is_floating_point:
         return values.to(dtype)
-    return (values * _peak(dtype)).round().to(dtype)
+    return (values * _white(dtype)).round().to(dtype)
 
 
-def _peak(dtype: torch.dtype) -> int:
-    if dtype not in _PEAKS:
+def _white(dtype: torch.dtype) -> int:
+    if dtype not in _WHITE:
         raise TypeError(
             f"pixels must be uint8, uint16 or float in [0, 1], got {dtype}; convert them first, "
             "for example with image.to(torch.uint8)"
         )
-    return _PEAKS[dtype]
+    return _WHITE[dtype]
 
 
-def _decode_tensor(image: Tensor) -> Frames:
-    shape = tuple(image.shape)
-    if len(shape) < 3 or shape[-3] not in (1, 3):
-        raise ValueError(
-            f"a tensor picture must be (..., C, H, W) with C = 1 or 3, got {shape}; "
-            "move channels to the front and drop an alpha channel first"
+def _planes(image: Any) -> Tensor:
+    """The pixels of an image as a tensor (N, 1 or 3, H, W), without opacity."""
+    if isinstance(image, Tensor):
+        if image.ndim < 3 or image.shape[-3] not in (1, 3):
+            raise ValueError(
+                f"a tensor must be (..., C, H, W) with C = 1 or 3, got {tuple(image.shape)}; "
+                "move channels to the front and drop an alpha channel first"
+            )
+        plain = image.detach().as_subclass(Tensor)
+        return plain.flatten(0, -4) if image.ndim > 3 else plain[None]
+    if isinstance(image, Image.Image):
+        array = _pil_array(image)
+    elif isinstance(image, np.ndarray):
+        array = image
+    else:
+        raise TypeError(
+            f"expected a PIL image, a tensor or a NumPy array, got {type(image).__name__}; "
+            "open files with PIL.Image.open"
         )
-    plain = image.detach().as_subclass(Tensor)
-    frames = _decode_planes(plain.reshape(math.prod(shape[:-3]), *shape[-3:]))
-
-    def encode(rgb: Tensor) -> Tensor:
-        pixels = frames.encode(rgb).reshape(shape)
-        wrapped = isinstance(image, tv_tensors.TVTensor)
-        return tv_tensors.wrap(pixels, like=image) if wrapped else pixels
-
-    return Frames(frames.rgb, encode)
-
-
-def _decode_array(image: NDArray[Any]) -> Frames:
-    shape = image.shape
-    if image.ndim < 2 or (image.ndim > 2 and shape[-1] not in (1, 3)):
+    if array.ndim < 2 or (array.ndim > 2 and array.shape[-1] not in (1, 3)):
         raise ValueError(
-            f"a NumPy picture must be (H, W) or (..., H, W, C) with C = 1 or 3, got {shape}; "
+            f"an array must be (H, W) or (..., H, W, C) with C = 1 or 3, got {array.shape}; "
             "move channels to the end and drop an alpha channel first"
         )
-    channels_last = image[..., None] if image.ndim == 2 else image
-    native = np.ascontiguousarray(channels_last, image.dtype.newbyteorder("="))
-    if native.dtype.kind not in "uf" or native.dtype.itemsize > 8:
+    if array.dtype.kind not in "uf" or array.dtype.itemsize > 8:
         raise TypeError(
-            f"pixels must be uint8, uint16 or float in [0, 1], got {image.dtype}; "
+            f"pixels must be uint8, uint16 or float in [0, 1], got {array.dtype}; "
             "convert them first, for example with image.astype(np.uint8)"
         )
+    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    if array.ndim == 2:
+        array = array[..., None]
     # a copy where the array is read-only, which tensors cannot be
-    pixels = torch.from_numpy(native if native.flags.writeable else native.copy())
-    count = math.prod(native.shape[:-3])
-    frames = _decode_planes(pixels.reshape(count, *native.shape[-3:]).permute(0, 3, 1, 2))
-
-    def encode(rgb: Tensor) -> NDArray[Any]:
-        planes = frames.encode(rgb).permute(0, 2, 3, 1).cpu().numpy()
-        return np.ascontiguousarray(planes.reshape(shape), image.dtype)
-
-    return Frames(frames.rgb, encode)
+    pixels = torch.from_numpy(array if array.flags.writeable else array.copy())
+    return (pixels.flatten(0, -4) if array.ndim > 3 else pixels[None]).permute(0, 3, 1, 2)
 
 
-def _decode_planes(planes: Tensor) -> Frames:
-    """Frames of a tensor (N, 1 or 3, H, W)."""
-    values = pixels_to_float(planes)
-    if planes.shape[1] == 3:
-        return Frames(values, lambda rgb: float_to_pixels(rgb.to(planes.device), planes.dtype))
-
-    def encode(rgb: Tensor) -> Tensor:
-        # the mean of the three, written so that equal channels give back the grey exactly
-        change = (rgb.to(values) - values).mean(1, keepdim=True)
-        return float_to_pixels((values + change).clamp(0, 1), planes.dtype)
-
-    return Frames(values.expand(-1, 3, -1, -1), encode)
-
-
-_PIL_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA", "CMYK")
-
-
-def _decode_pil(image: Image.Image) -> Frames:
-    if image.mode not in _PIL_MODES:
-        raise TypeError(
-            f"a PIL picture must have mode {', '.join(_PIL_MODES)}, got {image.mode}; "
-            "use image.convert('RGB')"
-        )
-    # camera files (MPO) hold previews after the picture proper
+def _pil_array(image: Image.Image) -> np.ndarray[Any, Any]:
+    # camera files (MPO) hold previews after the image itself
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ValueError(
-            f"expected one picture, got a {image.format} file of several frames; pass them one "
+            f"expected one image, got a {image.format} file of several frames; pass them one "
             "by one: [frame.copy() for frame in PIL.ImageSequence.Iterator(image)]"
         )
-    grey = image.mode in ("1", "L", "LA", "I;16")
-    if grey:
-        opaque = np.asarray(image if image.mode in ("L", "I;16") else image.convert("L"))
-    else:
-        # by way of RGBA, since Pillow warns when it drops the opacity of a palette
-        opaque = np.asarray(image.convert("RGBA" if image.mode == "P" else "RGB"))[..., :3]
-    frames = _decode_array(opaque)
-
-    def encode(rgb: Tensor) -> Image.Image:
-        pixels = frames.encode(rgb)
-        encoded = Image.fromarray(pixels)
-        if image.mode == "1":
-            encoded = Image.fromarray(pixels > 127)
-        elif image.mode in ("LA", "RGBA"):
-            encoded.putalpha(image.getchannel("A"))
-        elif image.mode in ("P", "CMYK"):
-            changed = (pixels != opaque).any(-1)
-            recode = _nearest_in_palette if image.mode == "P" else _rgb_to_cmyk
-            codes = np.array(image)
-            codes[changed] = recode(image, pixels, changed)
-            encoded = image.copy()
-            encoded.frombytes(codes.tobytes())
-        encoded.info = dict(image.info)
-        return encoded
-
-    return Frames(frames.rgb, encode)
-
-
-def _rgb_to_cmyk(
-    image: Image.Image, pixels: NDArray[np.uint8], changed: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
-    return np.asarray(Image.fromarray(pixels).convert("CMYK"))[changed]
-
-
-def _nearest_in_palette(
-    image: Image.Image, pixels: NDArray[np.uint8], changed: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
-    """Palette entries nearest to the changed pixels, among those of the same opacity."""
-    # a picture of all entries in order, converted, shows the colours with their opacity
-    swatches = image.resize((256, 1))
-    swatches.frombytes(bytes(range(256)))
-    used = max(len(image.getpalette() or []) // 3, int(np.asarray(image).max()) + 1)
-    entries = torch.from_numpy(np.array(swatches.convert("RGBA"))[0, :used]).float()
-    opacity = np.asarray(image.convert("RGBA"))[changed][:, 3:]
-    wanted = torch.from_numpy(np.concatenate([pixels[changed], opacity], 1)).float()
-    # no difference of colour outweighs one of opacity, and the pixel's own entry has its own
-    weights = torch.tensor([1.0, 1.0, 1.0, 1000.0])
-    nearest = [
-        torch.cdist(
-            part * weights, entries * weights, compute_mode="donot_use_mm_for_euclid_dist"
-        ).argmin(1)
-        for part in wanted.split(1 << 16)
-    ]
-    return torch.cat(nearest).to(torch.uint8).numpy() if nearest else np.empty(0, np.uint8)
+    if image.mode not in _PIL_MODES:
+        raise TypeError(
+            f"a PIL image must have mode {', '.join(_PIL_MODES)}, got {image.mode}; "
+            "use image.convert('RGB')"
+        )
+    array = np.asarray(image)
+    return array[..., :-1] if image.mode in ("LA", "RGBA") else array

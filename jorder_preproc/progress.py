@@ -1,4 +1,4 @@
-"""Progress bars with pictures per second and the time that is left."""
+"""Progress bars with images per second and the remaining time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.text import Text
 
 
 class _Rate(ProgressColumn):
-    """Pictures per second since the start."""
+    """Images per second since the start."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -26,7 +26,7 @@ class _Rate(ProgressColumn):
 
 
 def progress_bar(console: Console, disable: bool = False) -> Progress:
-    """A bar for pictures, to be used as a context manager."""
+    """A progress bar over images, as a context manager."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -35,6 +35,6 @@ def progress_bar(console: Console, disable: bool = False) -> Progress:
         TimeRemainingColumn(),
         console=console,
         disable=disable,
-        # what is printed meanwhile goes above the bar; but results into a file go there
+        # output appears above the bar, unless stdout is a file
         redirect_stdout=sys.stdout.isatty(),
     )

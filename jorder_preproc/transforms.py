@@ -1,14 +1,13 @@
-"""torchvision transforms: take rain off, put rain on. Thin: see `derain` and `rain`.
+"""torchvision transforms `JorderDerain` and `SynthesizeRain`, over `jorder_preproc.functional`.
 
-A sample may be a picture alone or any nest of tuples, lists and dicts. What is a picture in
-it follows torchvision v2: every PIL image, `tv_tensors.Image` and `tv_tensors.Video`; only
-if there is none of these, the first plain tensor or NumPy array. All else (masks, boxes,
-labels, text, arrays beside a picture) comes back as the very same object.
+A sample is an image, or tuples, lists and dicts nested in any way. Its images are those of
+torchvision v2: every PIL image, `tv_tensors.Image` and `tv_tensors.Video`; only if there are
+none of these, the first plain tensor or NumPy array. Everything else (masks, boxes, labels,
+text, arrays beside an image) is returned as the very same object.
 
-Types, shapes and dtypes: the table of `jorder_preproc.images`. Pictures come back in the
-type, dtype, PIL mode, size and device they had; opacity is kept bit-identical, and so is
-every pixel that did not change. Changed pixels of a palette picture get the nearest of its
-own colours; of a CMYK picture, inks without black.
+Types, shapes and dtypes are in the table of `jorder_preproc.images`. Images come back in the
+type, dtype, PIL mode, size and on the device they had; opacity and unchanged pixels are
+bit-identical.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +26,10 @@ from torch.utils.data import get_worker_info
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from jorder_preproc.functional.derain import Dry, check_dry, derain, rain_probability
-from jorder_preproc.images import decode
+from jorder_preproc.functional.derain import Deveil, Dry, check_options
+from jorder_preproc.functional.image import derain_image, rain_image
+from jorder_preproc.functional.presence import rain_probability
+from jorder_preproc.images import to_frames
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder
 from jorder_preproc.models.variants import get_variant
@@ -38,104 +39,36 @@ from jorder_preproc.models.weights import (
     load_deveil_model,
     load_model,
 )
-from jorder_preproc.rain.identity import check_image_id, frame_id
+from jorder_preproc.rain.identity import check_image_id
 from jorder_preproc.rain.presets import RainPreset, get_preset
-from jorder_preproc.rain.synthesize import synthesize_rain
 
-Deveil = Literal[False, True, "auto"]
-
-_PICTURES = (Image.Image, tv_tensors.Image, tv_tensors.Video)
+_IMAGES = (Image.Image, tv_tensors.Image, tv_tensors.Video)
 
 
-def derain_image(
-    image: Any,
-    network: Jorder,
-    tile: int | None = None,
-    deveil: DeveilNetwork | None = None,
-    auto: bool = False,
-    dry: Dry = "leave",
-) -> Any:
-    """Take the rain off a picture of any type.
-
-    Args:
-        image: a picture, or frames; see `jorder_preproc.images`.
-        network: what `load_model` or `build_model` gives.
-        tile, deveil, auto, dry: see `derain`. Frames are decided one by one.
-
-    Returns:
-        B, in the type of `image`.
-
-    Raises:
-        TypeError: not a picture, or its dtype or PIL mode is not known.
-        ValueError: wrong shape, floats outside [0, 1], NaN, a tile too small, or another `dry`.
-    """
-    frames = decode(image)
-    derained = derain(network, frames.rgb, tile=tile, deveil=deveil, auto=auto, dry=dry)
-    return frames.encode(derained.background)
-
-
-def rain_image(
-    image: Any,
-    preset: str | RainPreset = "heavy",
-    seed: int = 0,
-    image_id: str | int | None = None,
-) -> Any:
-    """Put rain on a picture of any type (Eq. 3).
-
-    The rain is a function of the seed and of the image id alone: the same for a PIL image, a
-    tensor and an array of one picture, and for every decoder.
-
-    Args:
-        image: a clean picture, or frames; see `jorder_preproc.images`.
-        preset: see `synthesize_rain`.
-        seed: >= 0.
-        image_id: see `synthesize_rain`. The first of several frames has this id, those behind
-            it `ID#1`, `ID#2` and so on; without an id each has the digest of its own pixels.
-
-    Returns:
-        O, in the type of `image`.
-
-    Raises:
-        TypeError: not a picture, its dtype or PIL mode is not known, or an image id that is
-            neither text nor a whole number.
-        ValueError: wrong shape, floats outside [0, 1], NaN, unknown preset, negative seed.
-    """
-    frames = decode(image)
-    precise = torch.promote_types(frames.rgb.dtype, torch.float32)
-    rainy = torch.empty(frames.rgb.shape, dtype=precise, device="cpu")
-    for number, (frame, result) in enumerate(zip(frames.rgb, rainy, strict=True)):
-        name = None if image_id is None else frame_id(image_id, number)
-        background = frame.to("cpu", precise)
-        result.copy_(synthesize_rain(background, preset, seed, name).rainy)
-    return frames.encode(rainy)
-
-
-class _PictureTransform(v2.Transform):
-    """A transform of the pictures in a sample; see the head of this module."""
-
-    def check_inputs(self, flat_inputs: list[Any]) -> None:
-        if not any(self._needs_transform_list(flat_inputs)):
-            types = ", ".join(type(item).__name__ for item in flat_inputs) or "nothing"
-            raise TypeError(
-                f"{type(self).__name__} found no picture in the sample: expected a PIL image, "
-                f"a tensor or a NumPy array, got {types}; open files with PIL.Image.open"
-            )
+class _ImageTransform(v2.Transform):
+    """A transform of the images in a sample; see the head of this module."""
 
     def _needs_transform_list(self, flat_inputs: list[Any]) -> list[bool]:
         # torchvision's rule, with NumPy arrays counted among the plain tensors
-        plain_wanted = not any(isinstance(item, _PICTURES) for item in flat_inputs)
+        plain_wanted = not any(isinstance(item, _IMAGES) for item in flat_inputs)
         wanted = []
         for item in flat_inputs:
             plain = _is_plain(item)
-            wanted.append(isinstance(item, _PICTURES) or (plain and plain_wanted))
+            wanted.append(isinstance(item, _IMAGES) or (plain and plain_wanted))
             plain_wanted = plain_wanted and not plain
+        if not any(wanted):
+            types = ", ".join(type(item).__name__ for item in flat_inputs) or "nothing"
+            raise TypeError(
+                f"{type(self).__name__} found no image in the sample: expected a PIL image, "
+                f"a tensor or a NumPy array, got {types}; open files with PIL.Image.open"
+            )
         return wanted
 
 
-class JorderDerain(_PictureTransform):
-    """Take the rain off every picture of a sample (JORDER-E, Sec. 4 and 5).
+class JorderDerain(_ImageTransform):
+    """Take the rain off every image of a sample (JORDER-E, Sec. 4 and 5).
 
-    Named networks are read when the first picture comes, in each process anew, so that the
+    Named networks are read when the first image comes, in each process anew, so that the
     transform is cheap to build and to send to workers. The network is no submodule: it is
     neither trained, moved nor saved with a model that holds the transform.
 
@@ -148,13 +81,13 @@ class JorderDerain(_PictureTransform):
         model: a name of `list_models`, or a network, used as and where it is.
         weights: a safetensors file for a named network, or the name of shipped weights;
             None takes the shipped ones of that network.
-        device: where a named network runs; None is the CPU. Pictures come back to their
+        device: where a named network runs; None is the CPU. Images come back to their
             own device.
         tile: see `derain`.
         deveil: take off the veil of rain accumulation, too (Sec. 5.2): True for every
-            picture, `"auto"` for those that show one; see `derain`.
+            image, `"auto"` for those that show one; see `derain`.
         deveil_weights: a safetensors file of a deveil network; None takes the shipped one.
-        dry: of networks that can tell whether it rains: `leave` gives back a picture without
+        dry: of networks that can tell whether it rains: `leave` gives back an image without
             rain bit for bit, `derain` derains it all the same; see `derain`.
 
     Raises:
@@ -162,7 +95,7 @@ class JorderDerain(_PictureTransform):
         ValueError: unknown name, weights or device given for a ready network, another
             `deveil` or `dry`, or weights of a deveil network without `deveil`.
         FileNotFoundError: no such weights.
-        RuntimeError: at the first picture, where CUDA was asked for in a forked worker.
+        RuntimeError: at the first image, where CUDA was asked for in a forked worker.
     """
 
     def __init__(
@@ -194,54 +127,52 @@ class JorderDerain(_PictureTransform):
         self.weights = None if weights is None else str(weights)
         self.device = None if device is None else str(torch.device(device))
         self.tile = tile
-        if deveil not in (False, True, "auto"):
-            raise ValueError(f"deveil must be False, True or 'auto', got {deveil!r}")
+        check_options(deveil, dry)
         if deveil:
             find_weights(deveil_weights or DEVEIL_WEIGHTS)
         elif deveil_weights is not None:
             raise ValueError("deveil_weights are for deveil=True or 'auto', got deveil=False")
         self.deveil = deveil
         self.deveil_weights = None if deveil_weights is None else str(deveil_weights)
-        check_dry(dry)
         self.dry = dry
         # past nn.Module's bookkeeping: no submodules
         self.__dict__["_network"] = network
         self.__dict__["_deveil_network"] = None
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        network = self._ready_network()
-        deveil = self._ready_deveil_network() if self.deveil else None
-        return derain_image(inpt, network, self.tile, deveil, self.deveil == "auto", self.dry)
+        """Derain one image, or frames; see `derain_image`."""
+        model, deveil_model = self._load()
+        return derain_image(
+            model,
+            inpt,
+            tile=self.tile,
+            deveil=self.deveil,
+            deveil_model=deveil_model,
+            dry=self.dry,
+        )
 
     def rain_probability(self, image: Any) -> float:
-        """How probable it is that it rains in a picture, in [0, 1].
+        """How probable it is that it rains in an image, in [0, 1].
 
         Args:
-            image: one picture; see `jorder_preproc.images`.
+            image: one image; see `jorder_preproc.images`.
 
         Raises:
-            TypeError: not a picture, or its dtype or PIL mode is not known.
+            TypeError: not an image, or an unknown dtype or PIL mode.
             ValueError: several frames, wrong shape, floats outside [0, 1] or NaN; or the
                 network cannot tell, see `jorder_preproc.rain_probability`.
         """
-        rgb = decode(image).rgb
-        if len(rgb) != 1:
-            raise ValueError(f"image must be one picture, got {len(rgb)} frames; ask one by one")
-        return rain_probability(self._ready_network(), rgb[0], tile=self.tile).item()
+        frames = to_frames(image)
+        if len(frames) != 1:
+            raise ValueError(f"image must be one image, got {len(frames)} frames; ask one by one")
+        return rain_probability(self._load()[0], frames[0], tile=self.tile).item()
 
-    def _ready_deveil_network(self) -> DeveilNetwork:
-        network = self.__dict__["_deveil_network"]
-        if network is None:
-            device = next(self._ready_network().parameters()).device
-            network = load_deveil_model(self.deveil_weights or DEVEIL_WEIGHTS, device)
-            self.__dict__["_deveil_network"] = network
-        return network
-
-    def _ready_network(self) -> Jorder:
+    def _load(self) -> tuple[Jorder, DeveilNetwork | None]:
+        """The networks, read at the first call in each process."""
         network = self.__dict__["_network"]
         where = self.device or "cpu" if network is None else next(network.parameters()).device
         worker = get_worker_info()
-        if torch.device(where).type == "cuda" and worker and torch.cuda._is_in_bad_fork():
+        if worker and torch.device(where).type == "cuda" and torch.cuda._is_in_bad_fork():
             raise RuntimeError(
                 f"JorderDerain is to run on {where} in forked DataLoader worker {worker.id}, "
                 "where CUDA cannot start; use device='cpu', or a DataLoader with "
@@ -249,9 +180,12 @@ class JorderDerain(_PictureTransform):
                 "jorder_preproc.derain, or jorder_preproc.DerainHook(where='batch') in MMEngine"
             )
         if network is None:
-            network = load_model(self.model, self.weights, device=where)
-            self.__dict__["_network"] = network
-        return network
+            network = self.__dict__["_network"] = load_model(self.model, self.weights, where)
+        deveil_network = self.__dict__["_deveil_network"]
+        if self.deveil and deveil_network is None:
+            deveil_network = load_deveil_model(self.deveil_weights or DEVEIL_WEIGHTS, where)
+            self.__dict__["_deveil_network"] = deveil_network
+        return network, deveil_network
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__) | {"_deveil_network": None}
@@ -260,19 +194,19 @@ class JorderDerain(_PictureTransform):
         return state
 
 
-class SynthesizeRain(_PictureTransform):
-    """Put rain on every picture of a sample; the same on the same image, always.
+class SynthesizeRain(_ImageTransform):
+    """Put rain on every image of a sample; the same on the same image, always.
 
     Name the image, and the rain does not hang on how its file was decoded:
-    `SynthesizeRain()(picture, image_id="val/0001.jpg")`. Within a `Compose`, which hands on no
+    `SynthesizeRain()(image, image_id="val/0001.jpg")`. Within a `Compose`, which hands on no
     arguments, put the id into the sample, under the key `image_id` of a dict anywhere in it:
-    `{"image": picture, "image_id": "val/0001.jpg"}`. The id is the image's path below the data
-    root, `jorder_preproc.rain.image_name(path, data_root)`; all pictures of a sample share it.
+    `{"image": image, "image_id": "val/0001.jpg"}`. The id is the image's path below the data
+    root, `jorder_preproc.rain.image_name(path, data_root)`; all images of a sample share it.
     Without one it is the digest of the pixels; see `synthesize_rain`.
 
     Args:
         preset: see `synthesize_rain`.
-        seed: >= 0; another one gives every picture other rain.
+        seed: >= 0; another one gives every image other rain.
 
     Raises:
         TypeError: when called, with an image id that is neither text nor a whole number.
@@ -289,13 +223,13 @@ class SynthesizeRain(_PictureTransform):
         self._image_id: str | int | None = None
 
     def forward(self, *inputs: Any, image_id: str | int | None = None) -> Any:
-        """Put rain on the pictures of a sample.
+        """Put rain on the images of a sample.
 
         Args:
             inputs: the sample.
-            image_id: of its pictures; None takes the one in the sample, if there is one.
+            image_id: of its images; None takes the one in the sample, if there is one.
         """
-        # a copy, since torchvision hands on pictures alone, and threads may share a transform
+        # a copy, since torchvision hands on images alone, and threads may share a transform
         named = copy.copy(self)
         named._image_id = _find_image_id(inputs) if image_id is None else image_id
         return super(SynthesizeRain, named).forward(*inputs)

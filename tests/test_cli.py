@@ -13,11 +13,10 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
-from jorder_preproc import cli
+from jorder_preproc import cli, derain
 from jorder_preproc.batch import plan_jobs
 from jorder_preproc.cli import app
 from jorder_preproc.errors import UserError
-from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import (
     build_deveil_model,
     build_model,
@@ -96,6 +95,11 @@ def error_of(result):
     return " ".join(result.stderr.split())
 
 
+def derain_all(network, image, **options):
+    """With S and R."""
+    return derain(network, image, with_streak_map=True, with_region_mask=True, **options)
+
+
 def summary_of(result):
     """Numbers of the closing table: pictures, written, skipped, failed."""
     return [int(n) for n in re.findall(r"│ +(\d+) +(?=│)", result.stdout)]
@@ -105,7 +109,7 @@ def test_derain_gives_what_the_function_gives(jorder, weights):
     pixels = picture("a.png")
     result = jorder("derain", "a.png", "-o", "out", "--save-mask", "--save-streaks")
     assert result.exit_code == 0, result.output
-    expected = derain(load_model("jorder_e_lite", weights), to_tensor(pixels))
+    expected = derain_all(load_model("jorder_e_lite", weights), to_tensor(pixels))
     assert files_in("out") == ["a.png", "a_mask.png", "a_streaks.png"]
     np.testing.assert_array_equal(pixels_of("out/a.png"), to_pixels(expected.background))
     np.testing.assert_array_equal(pixels_of("out/a_streaks.png"), to_pixels(expected.streak_map))
@@ -127,8 +131,9 @@ def test_deveil_gives_what_the_function_gives(jorder, network, deveil_weights, d
     deveil_network = load_deveil_model(deveil_weights)
     changed = []
     for name, pixels in (("bright", bright), ("dark", dark)):
-        auto = deveil == "auto"
-        expected = derain(network, to_tensor(pixels), deveil=deveil_network, auto=auto)
+        choice = "auto" if deveil == "auto" else True
+        options = dict(deveil=choice, deveil_model=deveil_network)
+        expected = derain_all(network, to_tensor(pixels), **options)
         for ending, part in (("", expected.background), ("_streaks", expected.streak_map)):
             difference = pixels_of(f"out/{name}{ending}.png").astype(int) - to_pixels(part)
             assert abs(difference).max() <= 1
@@ -205,9 +210,9 @@ def test_bad_files_are_counted_and_the_others_done(jorder):
     assert result.exit_code == 1
     assert summary_of(result) == [4, 1, 0, 3]
     message = error_of(result)
-    assert "in/truncated.jpg: damaged picture" in message
-    assert "in/text.png: not a picture" in message
-    assert "in/moving.gif: 2 pictures in one GIF file" in message
+    assert "in/truncated.jpg: damaged image" in message
+    assert "in/text.png: not an image" in message
+    assert "in/moving.gif: 2 images in one GIF file" in message
     assert files_in("out") == ["good.png"]
 
 
@@ -215,19 +220,19 @@ def test_only_what_a_user_can_mend_is_told_without_a_traceback(jorder, monkeypat
     picture("a.png")
     Path("text.png").write_text("not a picture")
     result = jorder("derain", "a.png", "text.png", "-o", "out")
-    assert "text.png: not a picture" in result.stderr and "Traceback" not in result.stderr
+    assert "text.png: not an image" in result.stderr and "Traceback" not in result.stderr
     result = jorder("derain", "text.png", "-o", "out", "--debug")
-    assert "text.png: not a picture" in result.stderr and "PictureError" in result.stderr
+    assert "text.png: not an image" in result.stderr and "ImageFileError" in result.stderr
 
     # a mistake of ours fails its picture, and the others are done
-    write = cli.write_picture
+    write = cli.write_image
 
     def fail(path, written):
         if "broken" in str(path):
             raise ValueError("no such thing")
         write(path, written)
 
-    monkeypatch.setattr(cli, "write_picture", fail)
+    monkeypatch.setattr(cli, "write_image", fail)
     picture("broken.png")
     result = jorder("derain", "a.png", "broken.png", "-o", "other")
     assert result.exit_code == 1 and summary_of(result) == [2, 1, 0, 1]
@@ -284,15 +289,15 @@ def test_sideways_photograph_is_derained_upright(jorder):
     ("arguments", "message"),
     [
         (("none.png",), "no file or folder none.png; check the path"),
-        (("*.png",), "no pictures match *.png"),
-        (("empty",), "no pictures in the folder empty; looked for .bmp,"),
+        (("*.png",), "no images match *.png"),
+        (("empty",), "no images in the folder empty; looked for .bmp,"),
         (("one/a.png", "two/a.png"), "one/a.png and two/a.png would both be written to out/a.png"),
         (("pair", "--save-mask"), "would both be written to out/a_mask.png"),
         (("one", "-o", "one"), "is itself an input; choose another output folder"),
         (("one/sub", "-o", "one"), "no file or folder one/sub"),
         (("one/*.png", "-o", "one"), "is itself an input"),
-        (("one", "-o", "file"), "cannot write to file (file: it is no folder); choose a"),
-        (("one", "-o", "file/out"), "cannot write to file/out (file: it is no folder)"),
+        (("one", "-o", "file"), "cannot write to file (file: not a folder); choose a"),
+        (("one", "-o", "file/out"), "cannot write to file/out (file: not a folder)"),
         (("one", "--model", "jorder_x"), "unknown model 'jorder_x'; choose from jorder_minus"),
         (("one", "--model", "jorder"), "holds weights of jorder_e_lite, not of jorder;"),
         (("one", "--weights", "none.safetensors"), "none.safetensors is neither"),
@@ -331,7 +336,7 @@ def test_no_write_permission(jorder, monkeypatch):
     monkeypatch.setattr("os.access", lambda _, mode: not mode & os.W_OK)  # root may write
     result = jorder("derain", "a.png", "-o", "out")
     assert result.exit_code == 2
-    assert "cannot write to out (.: you may not write there); choose a folder" in error_of(result)
+    assert "cannot write to out (.: no permission); choose another folder" in error_of(result)
 
 
 def test_subfolder_that_cannot_be_made(jorder):
@@ -476,7 +481,7 @@ def test_entry_point_in_a_process_of_its_own(tmp_path, weights):
     arguments = ("derain", "a.png", "b.png", "-o", "out", "--weights", weights)
     done = run_module("from jorder_preproc.cli import app; app()", tmp_path, *arguments)
     assert done.returncode == 1
-    assert "failed: b.png: not a picture" in done.stderr
+    assert "failed: b.png: not an image" in done.stderr
     assert "images/s" in done.stdout
     assert files_in(tmp_path / "out") == ["a.png"]
 

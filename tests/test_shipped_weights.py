@@ -45,7 +45,7 @@ def test_the_region_mask_finds_the_rain(photo):
     """F1 of R against the truth, over all pixels; it errs on the side of too much."""
     background = torch.from_numpy(np.array(photo)).permute(2, 0, 1) / 255
     sample = synthesize_rain(background, "heavy", seed=1)
-    found = derain(load_model(), sample.rainy).region_mask.bool()
+    found = derain(load_model(), sample.rainy, with_region_mask=True).region_mask.bool()
     truth = sample.region_mask.bool()
     hits = (found & truth).sum()
     assert 2 * hits / (found.sum() + truth.sum()) > 0.75
@@ -100,7 +100,6 @@ def test_auto_takes_a_thick_veil_for_one_and_a_clear_view_for_none(photo):
     clean = torch.from_numpy(np.array(photo)).permute(2, 0, 1) / 255
     fog = 0.55 * clean + 0.45 * 0.9
     both = torch.stack([clean, fog])
-    networks = dict(network=load_model(), deveil=load_deveil_model())
-    result = derain(image=both, auto=True, **networks).background
+    result = derain(load_model(), both, deveil="auto", deveil_model=load_deveil_model()).background
     torch.testing.assert_close(result[0], derain(load_model(), clean).background)
     assert psnr(result[1], clean) > psnr(fog, clean) + 5

@@ -120,42 +120,6 @@ def test_pil_16_bit(network):
     assert len(np.unique(np.array(result) % 256)) > 100  # the low byte is alive
 
 
-def test_pil_1_bit_is_cut_at_the_middle(network):
-    image = Image.fromarray(pixels(HEIGHT, WIDTH) > 127)
-    result = JorderDerain(network)(image)
-    assert result.mode == "1"
-    grey = JorderDerain(network)(image.convert("L"))
-    np.testing.assert_array_equal(np.array(result), np.array(grey) > 127)
-
-
-def test_pil_cmyk_shows_the_derained_colours(network):
-    image = Image.fromarray(pixels(HEIGHT, WIDTH, 3)).convert("CMYK")
-    result = JorderDerain(network)(image)
-    assert result.mode == "CMYK"
-    expected = expected_background(network, np.array(image.convert("RGB")))
-    np.testing.assert_array_equal(np.array(result.convert("RGB")), expected)
-
-
-@pytest.mark.parametrize("transparency", [None, 3, bytes(range(0, 200, 10))])
-def test_pil_palette_takes_its_nearest_colours(network, transparency):
-    image = Image.fromarray(photo()).quantize(24)
-    if transparency is not None:
-        image.info["transparency"] = transparency
-    rgba = np.array(image.convert("RGBA"))
-    result = JorderDerain(network)(image)
-    assert result.mode == "P" and result.getpalette() == image.getpalette()
-    assert result.info.get("transparency") == transparency
-    wanted = expected_background(network, rgba[..., :3]).astype(int)
-    shown = np.array(result.convert("RGBA"))
-    np.testing.assert_array_equal(shown[..., 3], rgba[..., 3])
-    entries = np.unique(rgba.reshape(-1, 4), axis=0).astype(int)
-    for y, x in np.ndindex(HEIGHT, WIDTH):
-        same_opacity = entries[entries[:, 3] == rgba[y, x, 3], :3]
-        best = ((same_opacity - wanted[y, x]) ** 2).sum(1).min()
-        assert ((shown[y, x, :3] - wanted[y, x]) ** 2).sum() <= best
-    assert (shown != rgba).any()
-
-
 def test_pil_info_is_kept(network):
     image = Image.fromarray(photo())
     image.info["icc_profile"] = b"profile"
@@ -223,10 +187,8 @@ def test_arrays_may_be_read_only_or_flipped(network):
 UNCHANGED = [
     *(
         pytest.param(Image.fromarray(pixels(HEIGHT, WIDTH, 4)).convert(mode), id=mode)
-        for mode in ("1", "L", "LA", "RGB", "RGBA")
+        for mode in ("L", "LA", "RGB", "RGBA")
     ),
-    pytest.param(Image.fromarray(photo()).quantize(24), id="P"),
-    pytest.param(Image.frombytes("CMYK", (WIDTH, HEIGHT), pixels(HEIGHT, WIDTH, 4)), id="CMYK"),
     pytest.param(Image.fromarray(pixels(HEIGHT, WIDTH, dtype=np.uint16)), id="I;16"),
     pytest.param(pixels(HEIGHT, WIDTH), id="grey array"),
     pytest.param(pixels(HEIGHT, WIDTH, dtype=np.float32), id="grey float array"),
@@ -242,7 +204,6 @@ def test_pictures_without_rain_come_back_bit_identical(harmless_network, image):
     assert type(result) is type(image) or isinstance(image, Image.Image)
     if isinstance(image, Image.Image):
         assert (result.mode, result.size) == (image.mode, image.size)
-        assert result.getpalette() == image.getpalette()
     assert np.asarray(result).dtype == np.asarray(image).dtype
     np.testing.assert_array_equal(np.asarray(result), np.asarray(image))
 
@@ -288,14 +249,14 @@ def test_every_explicit_picture_is_transformed(network):
 @pytest.mark.parametrize("compose", [v2.Compose, torchvision.transforms.Compose])
 def test_compose(network, compose):
     pipeline = compose([JorderDerain(network), v2.Resize(8), v2.PILToTensor()])
-    expected = v2.PILToTensor()(v2.Resize(8)(derain_image(Image.fromarray(photo()), network)))
+    expected = v2.PILToTensor()(v2.Resize(8)(derain_image(network, Image.fromarray(photo()))))
     assert torch.equal(pipeline(Image.fromarray(photo())), expected)
 
 
 @pytest.mark.parametrize("transform", [JorderDerain(), SynthesizeRain()])
 @pytest.mark.parametrize("sample", ["photo.jpg", (1, "a"), []])
 def test_sample_without_picture(transform, sample):
-    with pytest.raises(TypeError, match=r"found no picture in the sample: .* PIL.Image.open"):
+    with pytest.raises(TypeError, match=r"found no image in the sample: .* PIL.Image.open"):
         transform(sample)
 
 
@@ -391,7 +352,8 @@ def rounded(background: torch.Tensor) -> np.ndarray:
 def expected_deveiled(network, rgb: np.ndarray, auto: bool = False) -> np.ndarray:
     """`derain` with the random deveil network on uint8 (..., H, W, 3), rounded."""
     image = torch.from_numpy(rgb.astype(np.float32) / 255).movedim(-1, -3)
-    return rounded(derain(network, image, deveil=random_deveil_network(), auto=auto).background)
+    options = dict(deveil="auto" if auto else True, deveil_model=random_deveil_network())
+    return rounded(derain(network, image, **options).background)
 
 
 @pytest.mark.parametrize("deveil", [True, "auto"])
@@ -646,18 +608,11 @@ def test_animation_is_refused_and_its_frames_are_not(network):
     animation = animated_gif(3)
     message = re.escape("[frame.copy() for frame in PIL.ImageSequence.Iterator(image)]")
     for transform in (JorderDerain(network), SynthesizeRain()):
-        with pytest.raises(ValueError, match=f"one picture, got a GIF file .* {message}"):
+        with pytest.raises(ValueError, match=f"one image, got a GIF file .* {message}"):
             transform(animation)
-    frames = [frame.copy() for frame in ImageSequence.Iterator(animation)]
+    frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(animation)]
     derained = [JorderDerain(network)(frame) for frame in frames]
-    assert [frame.mode for frame in derained] == [frame.mode for frame in frames]
     assert not np.array_equal(np.array(derained[0]), np.array(derained[1]))
-
-
-def test_gif_of_one_frame_is_a_picture(network):
-    image = animated_gif(1)
-    result = JorderDerain(network)(image)
-    assert result.mode == "P" and not np.array_equal(np.array(result), np.array(image))
 
 
 def test_camera_file_with_preview_is_its_first_picture(network):
@@ -683,7 +638,10 @@ def test_exif_orientation_is_kept_and_not_applied(network):
 @pytest.mark.parametrize(
     ("image", "error", "message"),
     [
-        (Image.new("YCbCr", (4, 4)), TypeError, r"must have mode 1, L, .*got YCbCr; .*convert"),
+        (Image.new("YCbCr", (4, 4)), TypeError, r"must have mode L, .*got YCbCr; .*convert"),
+        (animated_gif(1), TypeError, r"got P; use image.convert\('RGB'\)"),
+        (Image.new("1", (4, 4)), TypeError, "got 1; use image.convert"),
+        (Image.new("CMYK", (4, 4)), TypeError, "got CMYK; use image.convert"),
         (Image.new("F", (4, 4)), TypeError, "got F; use image.convert"),
         (Image.new("RGB", (0, 4)), ValueError, r"must be .*\(.*3, 4, 0\)"),
         (torch.zeros(4, 8, 8), ValueError, r"\(..., C, H, W\) with C = 1 or 3, got \(4, 8, 8\)"),
@@ -714,7 +672,7 @@ def test_pictures_refused(network, image, error, message):
             transform(image)
 
 
-@pytest.mark.parametrize("function", [lambda i: derain_image(i, None), rain_image])
+@pytest.mark.parametrize("function", [lambda i: derain_image(None, i), rain_image])
 def test_functions_refuse_what_is_no_picture(function):
     with pytest.raises(TypeError, match="a tensor or a NumPy array, got str; open files with"):
         function("photo.jpg")

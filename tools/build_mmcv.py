@@ -3,12 +3,11 @@
     python tools/build_mmcv.py [--quick]
 
 Installs into the environment of the Python that runs it, which must have torch. Does nothing
-where the ops of an installed mmcv already work. For ops on a GPU, build mmcv as its own
-documentation says.
+where the ops of an installed mmcv work. For ops on a GPU, build mmcv as its documentation says.
 
-Nearly all of a stock build goes into parsing torch's headers, once for each of 78 sources.
-Here the sources are merged into six before they are built. Should that fail, the sources
-are built as they are, or, with `--quick`, not at all.
+A stock build spends nearly all its time parsing torch's headers, once for each of 78 sources.
+Here the sources are merged into six first. If that fails, the sources are built as they are, or,
+with `--quick`, not at all.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ BUILD_TOOLS = ("ninja", "wheel", "setuptools<81", "packaging", "psutil")
 # without NDEBUG a faulty assert aborts in pixel_group
 FLAGS = "-O1 -g0 -w -DNDEBUG -fwrapv"
 CPU_UNITS = 4
-# these define helpers of the same names: one per merged source
+# these define helpers of the same names: at most one per merged source
 APART = ("bezier_align", "roi_align", "roi_align_rotated", "rotated_feature_align")
 # defines the macros min and max: the last of its merged source
 LAST = "psamask"
@@ -79,7 +78,7 @@ def pip(*arguments: str) -> None:
 
 def download(folder: Path) -> Path:
     """Fetch the source archive."""
-    # without isolation: what pip would set up for the metadata is torch all over again
+    # an isolated build environment would install torch again
     pip(
         "download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
         "--dest", str(folder), REQUIREMENT,
@@ -115,15 +114,15 @@ def write_unit(unit: Path, sources: Iterable[Path]) -> None:
 def build(tree: Path) -> bool:
     """Build and install a source tree; True if its ops then work."""
     environment = {
-        # ninja is looked for on the path, even where it is installed beside this Python
+        # ninja must be on the path
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "CFLAGS": FLAGS,
         "CXXFLAGS": FLAGS,
         "MAX_JOBS": os.environ.get("MAX_JOBS", str(os.cpu_count() or 1)),
-        "CUDA_VISIBLE_DEVICES": "",  # with a GPU in sight mmcv wants the CUDA compiler
+        "CUDA_VISIBLE_DEVICES": "",  # with a visible GPU mmcv needs the CUDA compiler
     }
-    # with isolation pip would build it without torch in sight, and so, silently, without ops
+    # in an isolated environment, without torch, pip would silently build no ops
     command = [sys.executable, "-m", "pip", "install", "--no-build-isolation", str(tree)]
     return subprocess.run(command, env=environment).returncode == 0 and ops_work()
 

@@ -23,7 +23,7 @@ from jorder_preproc.errors import UserError
 
 PAGE = Path(__file__).parents[1] / "docs/tables.md"
 SECTIONS = ("restoration", "speed", "masks", "texture", "types", "order")
-"""Those that need shipped weights alone; the page says how the weights of others are trained."""
+"""Sections that need shipped weights only; the page says how to train those of others."""
 
 MAX_BYTES = 140_000
 """Of a contact sheet on the page."""

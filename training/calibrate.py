@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from jorder_preproc.errors import UserError
-from jorder_preproc.functional.derain import rain_probability
+from jorder_preproc.functional import rain_probability
 from jorder_preproc.images import pixels_to_float
 from jorder_preproc.models import Jorder, load_model, save_weights
 from jorder_preproc.rain.identity import image_name, rain_generator

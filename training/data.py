@@ -14,8 +14,8 @@ from mmengine.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset, Sampler
 
 from jorder_preproc.errors import UserError
+from jorder_preproc.image_files import SUFFIXES, list_images, read_rgb
 from jorder_preproc.images import float_to_pixels
-from jorder_preproc.picture_files import SUFFIXES, list_pictures, read_rgb
 from jorder_preproc.rain import PRESETS, image_name, synthesize_rain
 
 DRAWS_PER_SEED = 2**32
@@ -30,7 +30,7 @@ def list_photos(folders: str | Path | Sequence[str]) -> list[Path]:
     """
     photos: list[Path] = []
     for folder in [folders] if isinstance(folders, str | Path) else folders:
-        found = list_pictures(Path(folder), recursive=True)
+        found = list_images(Path(folder), recursive=True)
         if not found:
             raise UserError(f"no images ({', '.join(sorted(SUFFIXES))}) under {folder}")
         photos += found

@@ -23,8 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from jorder_preproc.errors import UserError
-from jorder_preproc.functional.derain import derain_pixels
-from jorder_preproc.functional.deveil import deveil
+from jorder_preproc.functional import derain, deveil
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models import (
@@ -161,9 +160,8 @@ def _score_pair(network: nn.Module, pair: Pair) -> list[float]:
     rainy, reference = (pixels_to_float(image) for image in pair)
     probability = None
     if isinstance(network, Jorder):
-        derained = derain_pixels(network, pair.rainy.permute(1, 2, 0).numpy(), tile=None)
-        pixels = torch.from_numpy(derained.background).permute(2, 0, 1)
-        probability = derained.rain_probability
+        derained = derain(network, pair.rainy)
+        pixels, probability = derained.background, derained.rain_probability
     elif isinstance(network, DeveilNetwork):
         pixels = float_to_pixels(deveil(network, rainy).background, torch.uint8)
     else:
@@ -173,7 +171,7 @@ def _score_pair(network: nn.Module, pair: Pair) -> list[float]:
         *_psnr_and_ssim(rainy, reference),
         *_psnr_and_ssim(restored, reference),
         float(torch.equal(pixels, pair.rainy)),
-        math.nan if probability is None else probability,
+        math.nan if probability is None else probability.item(),
     ]
 
 

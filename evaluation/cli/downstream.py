@@ -16,36 +16,30 @@ import torch
 import typer
 from mmengine.dist import barrier, is_main_process
 
-from evaluation.cli.options import (
-    DerainerName,
-    DerainerWeights,
-    DeveilWeights,
-    Device,
-    Launcher,
-    Limit,
-    Out,
-    Preset,
-    Seed,
-    command_line,
-    expand_options,
-    output_folder,
-    start,
-)
+from evaluation.cli import options as cli
 from evaluation.datasets.checks import examine
+from evaluation.datasets.layouts.base import SET_SIZES
 from evaluation.datasets.synthetic.dataset import SIZES, write_dataset
 from evaluation.downstream.conditions import check_derainer
+from evaluation.downstream.host_config import read_config
 from evaluation.downstream.protocol import Plan, evaluate
-from evaluation.downstream.published_scores import SET_SIZES
 from evaluation.downstream.runner import Subject
 from evaluation.downstream.tasks import classification
 from evaluation.report.html import gather_samples, write_report
 from evaluation.report.schema import Derainer, Rain, Task, from_json
 from evaluation.report.tables import terminal_table
-from jorder_preproc.commands import Dry, DryOption, check_output, stderr, stdout
+from jorder_preproc.commands import (
+    DeveilChoice,
+    DeveilOption,
+    Dry,
+    DryOption,
+    check_output,
+    stderr,
+    stdout,
+)
 from jorder_preproc.errors import UserError
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import get_preset
-from jorder_preproc.transforms import Deveil
 
 app = typer.Typer()
 _ROOT = Path(__file__).parents[2]
@@ -54,7 +48,6 @@ _DATA_NAMES = {
     "segmentation": "ADE20K validation",
     "detection": "VOC 2007 test",
 }
-_DEVEIL: dict[str, Deveil] = {"off": False, "on": True, "auto": "auto"}
 
 _Data = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
 _Labels = Annotated[Path | None, typer.Option(help="Label file, for a flat folder.")]
@@ -67,20 +60,15 @@ _Classes = Annotated[
 class TableOptions:
     """Options of classification, segmentation and detection."""
 
-    preset: Preset = "heavy"
+    preset: cli.Preset = "heavy"
     severity: Annotated[
         int | None, typer.Option(min=1, max=5, help="In place of --preset: severity_1 to _5.")
     ] = None
-    seed: Seed = 0
-    derainer: DerainerName = "jorder_e_lite"
-    derainer_weights: DerainerWeights = None
-    deveil: Annotated[
-        Literal["off", "on", "auto"],
-        typer.Option(
-            help="Remove rain accumulation, too: on all images, or on those that show it (auto)."
-        ),
-    ] = "off"
-    deveil_weights: DeveilWeights = None
+    seed: cli.Seed = 0
+    derainer: cli.DerainerName = "jorder_e_lite"
+    derainer_weights: cli.DerainerWeights = None
+    deveil: DeveilOption = DeveilChoice.off
+    deveil_weights: cli.DeveilWeights = None
     dry: DryOption = Dry.leave
     where: Annotated[
         Literal["pipeline", "batch"],
@@ -89,14 +77,14 @@ class TableOptions:
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps derained images for later runs.")
     ] = None
-    limit: Limit = None
+    limit: cli.Limit = None
     workers: Annotated[
         int | None,
         typer.Option(min=0, help="Processes that load and derain; default: one per core."),
     ] = None
-    device: Device = None
+    device: cli.Device = None
     launcher: Annotated[
-        Launcher, typer.Option(help="For several processes: pytorch is torchrun.")
+        cli.Launcher, typer.Option(help="For several processes: pytorch is torchrun.")
     ] = "none"
     samples: Annotated[int, typer.Option(min=0, help="Images that the report shows.")] = 6
     skip_unreadable: Annotated[
@@ -109,16 +97,16 @@ class TableOptions:
             "--skip-reference-check", help="Go on where a known model misses its published score."
         ),
     ] = False
-    out: Out = None
+    out: cli.Out = None
 
     def begin(self, task: str) -> None:
         """Choose the device, and report wrong options before any work begins."""
-        start(self.launcher, self.device)
+        cli.start(self.launcher, self.device)
         if self.severity is not None and self.preset != "heavy":
             raise UserError("give --preset or --severity, not both")
         get_preset(self.make_rain().preset)
         check_derainer(self.make_derainer())
-        output_folder(self.out, task)
+        cli.output_folder(self.out, task)
 
     def make_rain(self) -> Rain:
         """The rain of the rainy conditions."""
@@ -132,14 +120,14 @@ class TableOptions:
             _text(self.derainer_weights),
             self.where,
             _text(self.cache),
-            _DEVEIL[self.deveil],
+            self.deveil.deveil,
             _text(self.deveil_weights),
             self.dry.value,
         )
 
 
 @app.command("classification")
-@expand_options
+@cli.expand_options
 def classification_command(
     data: _Data = None,
     model: Annotated[
@@ -196,7 +184,7 @@ def classification_command(
 
 
 @app.command()
-@expand_options
+@cli.expand_options
 def segmentation(
     config: Annotated[Path | None, typer.Argument(help="Config of mmseg.")] = None,
     checkpoint: Annotated[Path | None, typer.Argument(help="Its weights.")] = None,
@@ -213,7 +201,7 @@ def segmentation(
 
 
 @app.command()
-@expand_options
+@cli.expand_options
 def detection(
     config: Annotated[Path | None, typer.Argument(help="Config of mmdet.")] = None,
     checkpoint: Annotated[Path | None, typer.Argument(help="Its weights.")] = None,
@@ -296,7 +284,8 @@ def _run_config(
         return
     if checkpoint is None:
         raise UserError("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
-    subject = _find_module(task).make_subject(str(config), str(checkpoint), _text(data))
+    record = _find_module(task).record
+    subject = Subject(read_config(str(config), _text(data)), str(checkpoint), record)
     root = subject.cfg.test_dataloader["dataset"].get("data_root", "")
     _run(task, options, subject, config.stem, str(data or root), coco=coco)
 
@@ -305,7 +294,7 @@ def _run_built_in(
     task: Task, options: TableOptions, batch_size: int = 1, coco: bool = False
 ) -> None:
     """Evaluate the built-in model of a task on the built-in scenes."""
-    root = output_folder(options.out, task) / "scenes"
+    root = cli.output_folder(options.out, task) / "scenes"
     if is_main_process():
         with progress_bar(stderr, disable=root.exists()) as progress:
             bar = progress.add_task("drawing scenes", total=SIZES[task])
@@ -320,8 +309,9 @@ def _run_built_in(
         )
     else:
         model = f"scenes/{task}"
-        config = str(_ROOT / f"configs/scenes/{task}.py")
-        subject = _find_module(task).make_subject(config, checkpoint, str(root))
+        record = _find_module(task).record
+        cfg = read_config(str(_ROOT / f"configs/scenes/{task}.py"), str(root))
+        subject = Subject(cfg, checkpoint, record)
     _run(task, options, subject, model, str(root), built_in=True, coco=coco)
 
 
@@ -341,14 +331,14 @@ def _run(
     subject.cfg.test_dataloader["num_workers"] = workers
     if workers:  # leave cores to the workers
         torch.set_num_threads(max(1, cores // 2))
-    out = output_folder(options.out, task)
+    out = cli.output_folder(options.out, task)
     plan = Plan(
         task=task,
         model=model,
         data="the built-in scenes" if built_in else _DATA_NAMES[task],
         root=root,
         whole=None if built_in else SET_SIZES[task],
-        command=command_line(),
+        command=cli.command_line(),
         out=out,
         rain=options.make_rain(),
         derainer=options.make_derainer(),

@@ -14,20 +14,7 @@ from mmengine.device import get_device
 from PIL import Image
 from torch import Tensor
 
-from evaluation.cli.options import (
-    DerainerName,
-    DerainerWeights,
-    DeveilWeights,
-    Device,
-    Limit,
-    Methods,
-    Out,
-    Preset,
-    Seed,
-    expand_options,
-    output_folder,
-    start,
-)
+from evaluation.cli import options as cli
 from evaluation.datasets.photos import Loader, built_in_photographs, find_photographs
 from evaluation.datasets.subsets import spread
 from evaluation.figures.drawing import save_figure
@@ -71,15 +58,15 @@ app.add_typer(
 class CommonOptions:
     """Options of all figures."""
 
-    derainer: DerainerName = "jorder_e_lite"
-    limit: Limit = None
-    device: Device = None
-    out: Out = None
+    derainer: cli.DerainerName = "jorder_e_lite"
+    limit: cli.Limit = None
+    device: cli.Device = None
+    out: cli.Out = None
 
     def begin(self, name: str) -> Path:
         """Choose the device; the output folder."""
-        start("none", self.device)
-        return output_folder(self.out, name)
+        cli.start("none", self.device)
+        return cli.output_folder(self.out, name)
 
 
 @dataclass(frozen=True)
@@ -89,7 +76,7 @@ class PhotoOptions(CommonOptions):
     photos: Annotated[
         Path | None, typer.Argument(help="Folder of clean photographs; default: six built-in ones.")
     ] = None
-    derainer_weights: DerainerWeights = None
+    derainer_weights: cli.DerainerWeights = None
 
     def load(self) -> Jorder:
         """The derainer."""
@@ -112,12 +99,12 @@ def speed_command(
     max_seconds: Annotated[
         float, typer.Option(min=0, help="Skip what would take longer per image.")
     ] = 20.0,
-    device: Device = None,
-    out: Out = None,
+    device: cli.Device = None,
+    out: cli.Out = None,
 ) -> None:
     """Seconds and memory per image (Table 3), with untrained weights, on CPU and GPU if any."""
-    start("none", device)
-    out = output_folder(out, "speed")
+    cli.start("none", device)
+    out = cli.output_folder(out, "speed")
     names = derainer or default_rows()
     pixels = [parse_size(text) for text in sizes or SIZES]
     devices = [device] if device else list(dict.fromkeys(["cpu", get_device()]))
@@ -140,8 +127,8 @@ def speed_command(
 
 
 @figure_app.command("masks")
-@expand_options
-def masks_command(options: PhotoOptions, seed: Seed = 1) -> None:
+@cli.expand_options
+def masks_command(options: PhotoOptions, seed: cli.Seed = 1) -> None:
     """Scores with wrong rain masks (Tables 10 to 12), and accuracy of the predicted ones."""
     out = options.begin("masks")
     network = options.load()
@@ -151,8 +138,8 @@ def masks_command(options: PhotoOptions, seed: Seed = 1) -> None:
 
 
 @figure_app.command("texture")
-@expand_options
-def texture_command(options: PhotoOptions, method: Methods = None, seed: Seed = 1) -> None:
+@cli.expand_options
+def texture_command(options: PhotoOptions, method: cli.Methods = None, seed: cli.Seed = 1) -> None:
     """Errors on pixels with and without rain, as numbers and as maps (Fig. 9)."""
     out = options.begin("texture")
     weights = options.derainer_weights
@@ -166,9 +153,9 @@ def texture_command(options: PhotoOptions, method: Methods = None, seed: Seed = 
 
 
 @figure_app.command("types")
-@expand_options
+@cli.expand_options
 def types_command(
-    options: PhotoOptions, deveil_weights: DeveilWeights = None, seed: Seed = 1
+    options: PhotoOptions, deveil_weights: cli.DeveilWeights = None, seed: cli.Seed = 1
 ) -> None:
     """Occluding, accumulated, veiling and sparkling rain, and what remains of it (Fig. 14)."""
     out = options.begin("types")
@@ -179,7 +166,7 @@ def types_command(
 
 
 @figure_app.command("order")
-@expand_options
+@cli.expand_options
 def order_command(
     options: PhotoOptions,
     real: Annotated[
@@ -189,7 +176,7 @@ def order_command(
         str | None, typer.Option(help=f"Kind of rain, storm by default: {', '.join(PRESETS)}.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the rain, 1 by default.")] = None,
-    deveil_weights: DeveilWeights = None,
+    deveil_weights: cli.DeveilWeights = None,
     samples: Annotated[int, typer.Option(min=1, help="Photographs that the sheet shows.")] = 4,
 ) -> None:
     """Deraining and deveiling in the five orders of Fig. 10: PSNR, SSIM and a sheet."""
@@ -215,14 +202,14 @@ def order_command(
 
 
 @figure_app.command("features")
-@expand_options
+@cli.expand_options
 def features_command(
     options: PhotoOptions,
     without_detection: Annotated[
         Path | None, typer.Option(help="Weights trained without the loss of R, for Fig. 20.")
     ] = None,
-    preset: Preset = "heavy",
-    seed: Seed = 1,
+    preset: cli.Preset = "heavy",
+    seed: cli.Seed = 1,
 ) -> None:
     """Feature maps of the first and the last layer (Figs. 8 and 20)."""
     out = options.begin("features")
@@ -237,15 +224,15 @@ def features_command(
 
 
 @figure_app.command("recurrence")
-@expand_options
+@cli.expand_options
 def recurrence_command(
     options: PhotoOptions,
     runs: Annotated[
         Path | None,
         typer.Option(help="Of `python -m training.ablation --table 21 --out RUNS`: other K."),
     ] = None,
-    preset: Preset = "heavy",
-    seed: Seed = 1,
+    preset: cli.Preset = "heavy",
+    seed: cli.Seed = 1,
 ) -> None:
     """Scores after each stage of a network, and over the number K of blocks (Figs. 21 and 22)."""
     out = options.begin("recurrence")
@@ -259,7 +246,7 @@ def recurrence_command(
 
 
 @figure_app.command("training-sets")
-@expand_options
+@cli.expand_options
 def training_sets_command(
     networks: Annotated[
         list[str],
@@ -269,7 +256,7 @@ def training_sets_command(
     photos: Annotated[
         Path | None, typer.Option(help="Folder of clean photographs; default: six built-in ones.")
     ] = None,
-    seed: Seed = 1,
+    seed: cli.Seed = 1,
 ) -> None:
     """Networks trained on different rain, each on every kind of rain (Fig. 15)."""
     out = options.begin("training-sets")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from mmengine.device import get_device
 
-from evaluation.cli.options import DeveilWeights, Device, Out, command_line, output_folder, start
+from evaluation.cli import options as cli
 from evaluation.datasets.layouts.pairs import Half
 from evaluation.restoration.benchmark import make_grids, score_sets, write_tables
 from evaluation.restoration.methods import (
@@ -48,7 +48,7 @@ def restoration_command(
             "may be repeated."
         ),
     ] = None,
-    deveil_weights: DeveilWeights = None,
+    deveil_weights: cli.DeveilWeights = None,
     clean_half: Annotated[
         Half | None, typer.Option(help="Of images that hold a rainy and a clean half.")
     ] = None,
@@ -58,12 +58,12 @@ def restoration_command(
     no_resume: Annotated[
         bool, typer.Option("--no-resume", help="Ignore the scores of earlier runs in --out.")
     ] = False,
-    device: Device = None,
-    out: Out = None,
+    device: cli.Device = None,
+    out: cli.Out = None,
 ) -> None:
     """PSNR and SSIM of derained images (Tables 1 and 2): Rain12, Rain100L, Rain100H, Rain800."""
-    start("none", device)
-    out = output_folder(out, "restoration")
+    cli.start("none", device)
+    out = cli.output_folder(out, "restoration")
     named = derainer or shipped_derainers()
     if deveil_weights is not None and not any(
         name.partition("=")[0].endswith("+deveil") for name in named
@@ -79,7 +79,7 @@ def restoration_command(
         scores = score_sets(
             found, rows, out, resume=not no_resume, advance=lambda: progress.advance(bar)
         )
-    write_tables(scores, found, rows, out, command_line())
+    write_tables(scores, found, rows, out, cli.command_line())
     for grid in make_grids(scores, found):
         stdout.print(grid.terminal())
     stdout.print(f"tables: {out / 'restoration.md'}", soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""Clean photographs to put rain on: those of a user, or a few that come with libraries."""
+"""Clean photographs: those of a user, or six that come with scikit-image and scikit-learn."""
 
 from __future__ import annotations
 
@@ -12,31 +12,29 @@ from torch import Tensor
 
 from jorder_preproc.batch import plan_jobs
 from jorder_preproc.errors import UserError
+from jorder_preproc.image_files import read_rgb
 from jorder_preproc.images import pixels_to_float
-from jorder_preproc.picture_files import read_rgb
 
 Loader = Callable[[], Tensor]
-"""Gives a photograph, float RGB (3, H, W), in [0, 1]."""
+"""Loads a photograph: float RGB (3, H, W), in [0, 1]."""
 
 
 def find_photographs(photos: Path, out: Path) -> dict[str, Loader]:
-    """Photographs of a folder with its sub-folders, by their names in it, sorted.
+    """Loaders of the photographs in a folder and its sub-folders, by their relative paths, sorted.
 
     Args:
-        photos: the folder, or one picture.
-        out: where results go; pictures there are left out.
+        photos: the folder, or one image.
+        out: output folder; images there are left out.
 
     Raises:
-        ValueError: no such folder, or no pictures in it. Loaders: the file cannot be used.
+        ValueError: no such folder, or no images in it. Loaders: the file cannot be used.
     """
     jobs = plan_jobs([str(photos)], out, {})
     return {job.name: partial(read_rgb, job.source) for job in jobs}
 
 
 def built_in_photographs() -> dict[str, Loader]:
-    """Six photographs inside scikit-image and scikit-learn; nothing is downloaded.
-
-    None of them was used in training.
+    """Loaders of six photographs inside scikit-image and scikit-learn, not used in training.
 
     Raises:
         ValueError: one of the libraries is not installed.

@@ -1,4 +1,4 @@
-"""Derained pictures kept on disk, so that a second run on the same pictures need not wait."""
+"""A cache of derained images on disk."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
 from jorder_preproc.openmmlab.transforms import JorderDerain
 from jorder_preproc.transforms import Deveil
 
-_LAYOUT = b"1"  # another number makes all that is cached stale
+_LAYOUT = b"1"  # changing it invalidates all cached images
 
 
 @TRANSFORMS.register_module()
 class CachedJorderDerain(JorderDerain):
-    """`JorderDerain` that looks for its result in a folder first, and puts it there.
+    """`JorderDerain` that reads results from a folder, and stores new ones there as PNG.
 
-    The key is a digest of the pixels, of the network's name and of its weights, of `dry`, and
-    with `deveil` of that and of the weights of the deveil network, so that nothing stale is ever
-    found. Pictures are kept as PNG, without loss.
+    The key is a digest of the pixels and of all settings and weights, so that no stale result
+    is used.
 
     Args:
         cache: folder; several processes may share it.
@@ -53,12 +52,12 @@ class CachedJorderDerain(JorderDerain):
         """Derain `results['img']`, uint8 BGR (H, W, 3).
 
         Raises:
-            UserError: pixels of another kind, which a PNG would not keep.
+            UserError: pixels that 8-bit RGB PNG cannot store.
         """
         image = results["img"]
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise UserError(
-                f"the cache keeps uint8 pictures (H, W, 3), got {image.dtype} "
+                f"the cache keeps uint8 images (H, W, 3), got {image.dtype} "
                 f"{image.shape}; load colours without to_float32, or leave the cache out"
             )
         digest = hashlib.sha256(self._settings)

@@ -1,4 +1,4 @@
-"""Weights of any host model from a file, without running code that lies in it."""
+"""Weights of a model from a file, without running code in it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from jorder_preproc.errors import MissingFileError, UserError
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """Named tensors of a checkpoint: safetensors, or a pickle of PyTorch.
 
-    Within a pickle they are looked for under `state_dict` and `model`, as OpenMMLab and
-    others write them; the prefix `module.` of wrapped models is dropped. What else is in it,
-    such as MMEngine's logs, is passed over: objects of no class but tensors come to life.
+    A pickle may hold them under `state_dict` or `model`, as OpenMMLab and others write them;
+    the prefix `module.` of wrapped models is dropped. Everything else in it, such as MMEngine's
+    logs, is ignored, and no object but a tensor is created.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no checkpoint, or one that cannot be read that way.
+        ValueError: not a checkpoint, or not readable without running its code.
     """
     path = Path(path)
     if not path.is_file():
@@ -53,7 +53,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
 
 class _Inert:
-    """Stands for an object that is no plain data: takes anything, does nothing."""
+    """Stand-in for objects of a checkpoint that are not plain data."""
 
     def __new__(cls, *_: Any, **__: Any) -> _Inert:
         return super().__new__(cls)
@@ -66,9 +66,9 @@ class _Inert:
 
 
 def _load_plain(path: Path) -> Any:
-    """What `torch.load` gives with `weights_only`, with all that it refuses made inert."""
+    """`torch.load` with `weights_only`, and stand-ins for the classes that it refuses."""
     stand_ins: list[Any] = []
-    if zipfile.is_zipfile(path):  # what torch.save wrote before 1.6 cannot be looked through
+    if zipfile.is_zipfile(path):  # files before torch 1.6 cannot be searched
         for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
             module, _, last = name.rpartition(".")
             stand_ins.append(type(last, (_Inert,), {"__module__": module}))

@@ -1,24 +1,22 @@
-"""Configs of mmdet and mmseg, made ready for the engine."""
+"""Configs of mmdet and mmseg, prepared for testing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from jorder_preproc.errors import MissingFileError, UserError
-from jorder_preproc.openmmlab.pipelines import dataset_pipelines, type_names
+from jorder_preproc.openmmlab.pipelines import dataset_pipelines, datasets, type_names
 
 
 def read_config(path: str, data: str | None = None) -> Config:
-    """A config of mmdet or mmseg, with the data in another folder if one is given.
+    """Read a config of mmdet or mmseg, with another data folder if one is given.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no config for a test, or its test does not load annotations.
+        ValueError: no test in the config, or one that loads no annotations.
     """
     if not Path(path).is_file():
         raise MissingFileError(f"no config {path}")
@@ -28,31 +26,21 @@ def read_config(path: str, data: str | None = None) -> Config:
     pipelines = list(dataset_pipelines(cfg.test_dataloader["dataset"]))
     if not any("LoadAnnotations" in type_names(step) for steps in pipelines for step in steps):
         raise UserError(
-            f"the test pipeline of {path} has no LoadAnnotations, so there is no truth to compare "
-            "with; put dict(type='LoadAnnotations') behind its Resize"
+            f"the test pipeline of {path} has no LoadAnnotations, so there are no targets to "
+            "compare with; put dict(type='LoadAnnotations') behind its Resize"
         )
     if data is not None:
         if not Path(data).is_dir():
             raise MissingFileError(f"no folder {data}")
-        for dataset in _innermost(cfg.test_dataloader["dataset"]):
-            dataset["data_root"] = data
+        for dataset in datasets(cfg.test_dataloader["dataset"]):
+            if not {"dataset", "datasets"} & dataset.keys():  # a wrapper has no data of its own
+                dataset["data_root"] = data
     cfg.test_dataloader["persistent_workers"] = False
-    # pictures of a batch are padded to one size, so that what is said of one would depend on
-    # its company, and the table on --limit, interruptions and the number of processes
+    # padding would make predictions depend on batch composition
     cfg.test_dataloader["batch_size"] = 1
-    # weights come from the checkpoint; those of a backbone would be downloaded for nothing
+    # the checkpoint has the backbone's weights, too: avoid a download
     for part, key in ((cfg.model, "pretrained"), (cfg.model.get("backbone", {}), "init_cfg")):
         if key in part:
             part[key] = None
     init_default_scope(cfg.get("default_scope", "mmengine"))
     return cfg
-
-
-def _innermost(dataset: MutableMapping[str, Any]) -> Iterator[MutableMapping[str, Any]]:
-    """The data sets that wrappers hold, or the one that is none."""
-    wrapped = [dataset["dataset"]] if "dataset" in dataset else []
-    wrapped += dataset.get("datasets", [])
-    if not wrapped:
-        yield dataset
-    for inner in wrapped:
-        yield from _innermost(inner)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,10 +42,8 @@ from evaluation.report.paper_numbers import paper_rows
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import get_variant
-from jorder_preproc.openmmlab.pictures import change_tensor
+from jorder_preproc.openmmlab.images import change_tensor
 from jorder_preproc.transforms import JorderDerain
-
-Work = TypeVar("Work")
 
 _SHOWN = ("clean", "rainy", "derained")
 
@@ -107,7 +105,7 @@ def evaluate(
     dataset = build_dataset(subject.cfg)
     classes = tuple(dataset.metainfo["classes"])
     indices = spread(range(len(dataset)), plan.limit)
-    unreadable = find_unreadable(dataset, indices, console) if plan.skip_unreadable else {}
+    unreadable = find_unreadable(dataset, indices, console) if plan.skip_unreadable else set()
     indices = [index for index in indices if index not in unreadable]
     if not indices:
         raise UserError(f"{plan.root} has no image that can be read")
@@ -207,7 +205,7 @@ def _mcnemar(records: Mapping[str, Sequence[Record]]) -> table.PairedTest:
 
 
 def _origins(stores: Mapping[str, RecordStore], indices: Sequence[int]) -> tuple[table.Origin, ...]:
-    """Where the predictions come from, grouped by all but the date."""
+    """Environments of the predictions, with their first and last date."""
     dates: dict[str, list[str]] = {}
     for store in stores.values():
         for origin in store.origins(indices):
@@ -291,16 +289,14 @@ def _model_input(packed: Mapping[str, Any], derain: JorderDerain | None) -> np.n
     return cv2.resize(image[:rows, :columns], (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _in_first_process(work: Callable[[], Work]) -> Work | None:
+def _in_first_process(work: Callable[[], object]) -> None:
     """Run in the first process while the others wait; its exception is raised in all."""
-    result: Work | None = None
     errors: list[Exception | None] = [None]
     if is_main_process():
         try:
-            result = work()
+            work()
         except Exception as error:
             errors = [error]
     broadcast_object_list(errors)
     if errors[0] is not None:
         raise errors[0]
-    return result

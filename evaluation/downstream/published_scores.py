@@ -1,17 +1,15 @@
-"""Published scores on clean pictures, which must come out before other rows mean anything."""
+"""Published scores on clean images, which a trustworthy setup reproduces."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from evaluation.datasets.layouts.base import SET_SIZES
 from jorder_preproc.errors import UserError
 
-SET_SIZES = {"classification": 50_000, "segmentation": 2_000, "detection": 4_952}
-"""Images in ImageNet's validation set, ADE20K's validation set and VOC 2007's test set."""
-
 TOLERANCE = 0.003
-"""How far a score may be from the published one: 0.3 points."""
+"""Largest accepted difference from a published score: 0.3 points."""
 
 _ROUNDING = 1e-9
 
@@ -49,7 +47,7 @@ _CAUSES = {
     ),
     "segmentation": (
         "reduce_zero_label missing, or applied to maps that were reduced before; maps that were "
-        "resized with the pictures; another scale or crop than the config's; a checkpoint of "
+        "resized with the images; another scale or crop than the config's; a checkpoint of "
         "another schedule or of another config"
     ),
     "detection": (
@@ -61,19 +59,16 @@ _CAUSES = {
 
 
 class CleanScoreError(UserError):
-    """A known model misses its published score on clean pictures."""
+    """A known model misses its published score on clean images."""
 
 
 def find_reference(task: str, model: str) -> Reference | None:
-    """Published scores of a model, by its exact name; None if it is not in the table."""
-    for reference in REFERENCES:
-        if (reference.task, reference.model) == (task, model):
-            return reference
-    return None
+    """Published scores of a model, by its exact name; None if there are none."""
+    return next((r for r in REFERENCES if (r.task, r.model) == (task, model)), None)
 
 
 def check_clean(task: str, model: str, images: int, metrics: Mapping[str, float]) -> None:
-    """Stop if the clean row of a known model on the whole set is not the published one.
+    """Stop where the clean score of a known model on the whole set is not the published one.
 
     Unknown models, and parts of a set, pass.
 
@@ -84,8 +79,8 @@ def check_clean(task: str, model: str, images: int, metrics: Mapping[str, float]
         metrics: their scores by name, as fractions.
 
     Raises:
-        CleanScoreError: a score is more than `TOLERANCE` from the published one, to either
-            side, or is not there; the message says what usually causes it.
+        CleanScoreError: a score is missing or differs by more than `TOLERANCE`; the message
+            names usual causes.
     """
     reference = find_reference(task, model)
     if reference is None or images != SET_SIZES[task]:
@@ -93,7 +88,7 @@ def check_clean(task: str, model: str, images: int, metrics: Mapping[str, float]
     missed = {
         name: value
         for name, value in reference.metrics.items()
-        # also true of NaN
+        # also for NaN
         if not abs(metrics.get(name, float("nan")) - value) <= TOLERANCE + _ROUNDING
     }
     if not missed:
@@ -103,7 +98,7 @@ def check_clean(task: str, model: str, images: int, metrics: Mapping[str, float]
         for name, value in missed.items()
     )
     raise CleanScoreError(
-        f"{model} on clean pictures: {scores} ({reference.source}, {images:,} images). More than "
-        f"{100 * TOLERANCE:.1f} points apart, so no other row can be trusted. What usually causes "
-        f"it: {_CAUSES[task]}. `python -m evaluation doctor` checks the data set"
+        f"{model} on clean images: {scores} ({reference.source}, {images:,} images). More than "
+        f"{100 * TOLERANCE:.1f} points apart, so no other row can be trusted. Usual causes: "
+        f"{_CAUSES[task]}. `python -m evaluation doctor` checks the data set"
     )

@@ -1,7 +1,7 @@
-"""Tests a model under one condition with MMEngine's Runner, and keeps what it says.
+"""Tests a model under one condition with MMEngine's Runner, and stores its predictions.
 
-Images whose records are on disk already are left out, so that a run that was killed goes on
-where it stopped; and each process of several does its own share of the rest.
+Images with records on disk are skipped, so that interrupted runs resume; several processes
+share the others.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import BaseLoop, Runner
 from numpy.typing import NDArray
 from rich.console import Console
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from evaluation.downstream.checkpoints import file_sha256, read_state
 from evaluation.downstream.conditions import (
@@ -55,8 +55,8 @@ class Subject:
         cfg: MMEngine config with `model`, `test_dataloader` and `default_scope`.
         checkpoint: file of the model's weights; None where there is none.
         record: see `Recorder`.
-        loads_itself: the model reads the checkpoint as it is built.
-        identity: what the model is besides config and checkpoint: digests by name.
+        loads_itself: the model reads the checkpoint when it is built.
+        identity: further digests of the model, by name.
     """
 
     cfg: Config
@@ -83,10 +83,9 @@ def build_dataset(cfg: Config) -> Any:
 
 
 def data_digest(dataset: Any) -> str:
-    """SHA-256 of the entries of a data set: its images and their truth.
+    """SHA-256 of the entries of a data set: its images and targets.
 
-    Files, of images and of annotations, count with their path, size and time of change, so
-    that none of this takes long.
+    Files count with their path, size and time of change, which is fast.
     """
     digest = hashlib.sha256()
     for index in range(len(dataset)):
@@ -120,16 +119,16 @@ def run_condition(
     out: Path,
     console: Console,
 ) -> RecordStore:
-    """Test under one condition, as far as the records are not there yet.
+    """Test all images without a record under one condition.
 
     Args:
         subject: what to test.
         condition: one of `CONDITIONS`.
         rain, derainer: what the conditions insert.
         data: `data_digest` of the data set; records of other entries are not used.
-        indices: images of the data set to do.
-        out: folder for records and logs, of all conditions.
-        console: for the bar.
+        indices: images to test.
+        out: folder for records and logs of all conditions.
+        console: for progress.
 
     Returns:
         The records of all images.
@@ -143,7 +142,7 @@ def run_condition(
     text = json.dumps(settings, sort_keys=True, default=repr)
     digest = hashlib.sha256(text.encode()).hexdigest()
     store = RecordStore(out / "records" / f"{condition}-{digest[:12]}", provenance())
-    barrier()  # all look for records before any adds to them
+    barrier()  # all processes read the records before any adds to them
     todo = sorted(set(indices) - store.done)
     if todo:
         if is_main_process():
@@ -153,7 +152,7 @@ def run_condition(
         runner = _build_runner(cfg)
         loop = _RecordingLoop(runner, cfg.test_dataloader, subject, store, todo)
         loop.title, loop.console = condition, console
-        runner._test_loop = loop  # `runner.test()` takes a loop that is built already
+        runner._test_loop = loop  # `runner.test()` uses a loop that exists
         runner.test()
         logging.getLogger("mmengine").setLevel(logging.WARNING)
     barrier()
@@ -182,14 +181,14 @@ class _RecordingLoop(BaseLoop):
         self.console = Console(stderr=True)
         dataset = _Named(build_dataset(runner.cfg))
         settings = {key: dataloader[key] for key in dataloader if key not in ("dataset", "sampler")}
-        super().__init__(runner, {**settings, "dataset": dataset, "sampler": _Listed(self.mine)})
+        super().__init__(runner, {**settings, "dataset": dataset, "sampler": self.mine})
         self.classes = dataset.metainfo["classes"]
 
     @torch.no_grad()
     def run(self) -> dict[str, float]:
-        """Test on all that is left; the metrics are computed from the records later."""
+        """Test and store records; metrics are computed from them later."""
         if self.subject.checkpoint is not None and not self.subject.loads_itself:
-            _load(self.runner, self.subject.checkpoint)  # hooks are ready for it now
+            _load(self.runner, self.subject.checkpoint)  # after the hooks were set up
         self.runner.call_hook("before_test")
         self.runner.call_hook("before_test_epoch")
         self.runner.model.eval()
@@ -213,21 +212,8 @@ class _RecordingLoop(BaseLoop):
         return {}
 
 
-class _Listed(Sampler[int]):
-    """These indices, in this order, and none twice."""
-
-    def __init__(self, indices: Sequence[int]):
-        self.indices = indices
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-
 class _Named(Dataset):
-    """A data set whose errors name the image, and tell whether it can be read."""
+    """A data set whose errors name the image, and tell unreadable images from other errors."""
 
     def __init__(self, dataset: Any):
         self.dataset = dataset
@@ -239,7 +225,7 @@ class _Named(Dataset):
         except UserError:
             raise
         except Exception as error:
-            load_image(self.dataset, index)  # is it the image?
+            load_image(self.dataset, index)  # raises where the image is the reason
             raise RuntimeError(
                 f"the test pipeline fails on {image_path(self.dataset, index)}, which its loader "
                 f"can read: {type(error).__name__}: {error}"
@@ -249,34 +235,30 @@ class _Named(Dataset):
         return len(self.dataset)
 
 
-def find_unreadable(dataset: Any, indices: Sequence[int], console: Console) -> dict[int, str]:
-    """Images that the loader of the pipeline cannot read, and why; each is read once.
-
-    The shares of the processes of a launcher are put together.
-    """
+def find_unreadable(dataset: Any, indices: Sequence[int], console: Console) -> set[int]:
+    """Images that the loader of the pipeline cannot read; processes share the work."""
     rank, processes = get_dist_info()
     mine = list(indices)[rank::processes]
-    found: dict[int, str] = {}
+    found: set[int] = set()
     with progress_bar(console, disable=not is_main_process()) as progress:
         for index in progress.track(mine, description="reading"):
             try:
                 load_image(dataset, index)
-            except UnreadableImage as error:
-                found[index] = str(error)
-    shares = all_gather_object(found)
-    return {index: reason for share in shares for index, reason in share.items()}
+            except UnreadableImage:
+                found.add(index)
+    return set().union(*all_gather_object(found))
 
 
 def load_image(dataset: Any, index: int, then: Collection[str] = ()) -> NDArray[Any]:
-    """What the image loader of a data set's pipeline gives.
+    """Load an image as the pipeline of its data set does.
 
     Args:
         dataset: built, with or without wrappers.
         index: of the image.
-        then: names of transforms to apply to it, too, as far as they follow the loader.
+        then: names of transforms to apply as well, where they directly follow the loader.
 
     Returns:
-        BGR (H, W, 3), or another array that the loader makes.
+        BGR (H, W, 3), or what else the loader gives.
 
     Raises:
         UnreadableImage: the loader fails.
@@ -290,10 +272,10 @@ def load_image(dataset: Any, index: int, then: Collection[str] = ()) -> NDArray[
             results = next(steps)(results)
     except StopIteration:
         raise UserError("the test pipeline loads no image: give one with an image loader") from None
-    except Exception as error:  # damaged files fail in any way in their decoders
+    except Exception as error:  # decoders raise any exception on damaged files
         raise UnreadableImage(
-            f"{path} cannot be read ({type(error).__name__}: {error}); replace it, or count such "
-            "images and go on with --skip-unreadable"
+            f"{path} cannot be read ({type(error).__name__}: {error}); replace it, or leave such "
+            "images out with --skip-unreadable"
         ) from error
     for step in steps:
         if not type_names(step) & set(then):
@@ -309,7 +291,7 @@ def image_path(dataset: Any, index: int) -> str:
 
 
 def find_source(dataset: Any, index: int) -> Any:
-    """The data set with the pipeline that an image goes through, within wrappers."""
+    """The data set within wrappers whose pipeline loads an image."""
     while not hasattr(dataset, "pipeline"):
         if hasattr(dataset, "datasets"):  # one behind the other
             number = bisect_right(dataset.cumulative_sizes, index)
@@ -321,7 +303,7 @@ def find_source(dataset: Any, index: int) -> Any:
 
 
 def _build_runner(cfg: Config) -> Runner:
-    """A runner that only tests: silent, and with the model unwrapped, as nothing is trained."""
+    """A silent runner that only tests, with the model unwrapped."""
     stages = ("train", "val", "test")
     for key in [f"{stage}_{part}" for stage in stages for part in ("dataloader", "cfg")]:
         if not key.startswith("test_d"):
@@ -331,7 +313,7 @@ def _build_runner(cfg: Config) -> Runner:
         cfg[key] = None
     cfg.param_scheduler = None
     cfg.resume = False
-    cfg.launcher = "none"  # the processes know each other already
+    cfg.launcher = "none"  # the process group exists already
     cfg.log_level = "WARNING"
     hooks = cfg.get("default_hooks") or {}
     cfg.default_hooks = {**hooks, "logger": None, "checkpoint": None, "timer": None}
@@ -344,7 +326,7 @@ def _build_runner(cfg: Config) -> Runner:
 
 def _load(runner: Runner, checkpoint: str) -> None:
     state = read_state(checkpoint)
-    # hooks with a copy of the model, such as EMAHook, take their share
+    # hooks with a copy of the model, such as EMAHook, load it too
     runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": state})
     try:
         missing = runner.model.load_state_dict(state, strict=False).missing_keys
@@ -353,12 +335,12 @@ def _load(runner: Runner, checkpoint: str) -> None:
     if missing:
         raise UserError(
             f"{checkpoint} does not fit the config: {len(missing)} weights are missing in it, "
-            f"such as {missing[0]}; give the checkpoint of this very config"
+            f"such as {missing[0]}; give the checkpoint of this config"
         )
 
 
 def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) -> dict[str, Any]:
-    """All that the records depend on, besides the entries of the data set."""
+    """Everything besides the data set that the records depend on."""
     settings: dict[str, Any] = {
         "condition": condition,
         "model": subject.cfg.model.to_dict(),

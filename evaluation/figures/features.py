@@ -50,7 +50,7 @@ def find_features(network: Jorder, rainy: Tensor) -> Features:
 
     Args:
         network: the derainer.
-        rainy: O, float RGB (3, H, W), in [0, 1]; H, W multiples of the fold.
+        rainy: O, float RGB (3, H, W), in [0, 1]; H, W multiples of the unshuffle factor.
     """
     kept: dict[str, Tensor] = {}
 
@@ -73,23 +73,13 @@ def find_features(network: Jorder, rainy: Tensor) -> Features:
 
 
 def strongest(features: Tensor, count: int = MAPS) -> Tensor:
-    """The maps with the highest variance, the highest first: (at most count, H, W).
-
-    Args:
-        features: (C, H, W).
-        count: how many.
-    """
+    """The maps of (C, H, W) with the highest variance, highest first: (at most count, H, W)."""
     order = features.flatten(1).double().var(1).argsort(descending=True, stable=True)
     return features[order[:count]]
 
 
 def mean_correlation(maps: Tensor, target: Tensor) -> float:
-    """Mean over the maps of |Pearson's r| with an image; 0 for constant maps.
-
-    Args:
-        maps: (n, H, W).
-        target: (H, W).
-    """
+    """Mean over maps (n, H, W) of |Pearson's r| with an image (H, W); 0 for constant maps."""
     rows = maps.flatten(1).double()
     rows = rows - rows.mean(1, keepdim=True)
     other = target.flatten().double()
@@ -112,12 +102,10 @@ def mosaic(maps: Tensor) -> Tensor:
 
 
 def crop_centre(image: Tensor, multiple: int) -> Tensor:
-    """The central square of an image, (..., H, W), at most `CROP_PX` wide.
-
-    The side is a multiple of `multiple`, px.
+    """The central square of (..., H, W), at most `CROP_PX` wide, a multiple of `multiple`.
 
     Raises:
-        ValueError: smaller than that.
+        ValueError: smaller than `multiple`.
     """
     height, width = image.shape[-2:]
     side = min(height, width, CROP_PX) // multiple * multiple
@@ -137,10 +125,9 @@ def study_features(
     """The strongest feature maps, and their correlation with the rain and the scene behind it.
 
     Args:
-        networks: rows; for Fig. 20 the second one is trained without the loss of R.
+        networks: rows by title; for Fig. 20 the second one is trained without the loss of R.
         photographs: loaders by name; the rain depends on the name.
-        preset: kind of rain.
-        seed: of the rain.
+        preset, seed: of the rain.
 
     Returns:
         Mean |r| of the maps with S and with the luminance of B, over the photographs; and a

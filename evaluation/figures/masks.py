@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
@@ -55,13 +56,7 @@ def erode(mask: Mask, share: float, rng: np.random.Generator) -> Mask:
 def _grow(mask: Mask, count: int, rng: np.random.Generator) -> Mask:
     grown = mask.copy()
     while count:
-        padded = np.pad(grown, 1)
-        height, width = mask.shape
-        near = np.zeros_like(mask)
-        for row in range(3):
-            for column in range(3):
-                near |= padded[row : row + height, column : column + width]
-        ring = np.flatnonzero(near & ~grown)
+        ring = np.flatnonzero(binary_dilation(grown, np.ones((3, 3))) & ~grown)
         if ring.size == 0:  # nothing to grow from, or nowhere to grow to
             break
         if ring.size > count:
@@ -89,7 +84,7 @@ CHANGES: dict[str, Change | None] = {
 
 @torch.inference_mode()
 def detect(network: Jorder, rainy: Tensor) -> Tensor:
-    """What the last stage predicts for R, before the softmax: (1, 2, H, W) on its device.
+    """Logits of R of the last stage, (1, 2, H, W), on the network's device.
 
     Args:
         network: predicts R.

@@ -30,7 +30,7 @@ ORDERS: tuple[tuple[Step, ...], ...] = (
     ("deveil", "derain"),
     ("derain", "deveil", "derain"),
 )
-"""As Fig. 10 lists them; the last is the paper's own."""
+"""In the order of Fig. 10; the last is the paper's own."""
 
 _WIDTH_PX = 240
 
@@ -53,7 +53,8 @@ def apply_orders(network: Jorder, deveil: DeveilNetwork, rainy: Tensor) -> dict[
         result = derain(
             network,
             restored[INPUT],
-            deveil=deveil if "deveil" in order else None,
+            deveil="deveil" in order,
+            deveil_model=deveil if "deveil" in order else None,
             order=order,
             tile=TILE_PX,
         )

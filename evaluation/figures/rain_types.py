@@ -130,7 +130,7 @@ def study_types(
                 DERAINED: to_8_bits(derain(network, photograph.rainy).background),
             }
             if each.veiled:
-                both = derain(network, photograph.rainy, deveil=deveil)
+                both = derain(network, photograph.rainy, deveil=True, deveil_model=deveil)
                 restored[DEVEILED] = to_8_bits(both.background)
             for name, image in restored.items():
                 scores[name].append(score(photograph.name, image, photograph.clean))

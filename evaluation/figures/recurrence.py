@@ -47,8 +47,7 @@ def study_stages(
     Args:
         network: the derainer.
         photographs: loaders by name; the rain depends on the name.
-        preset: kind of rain.
-        seed: of the rain.
+        preset, seed: of the rain.
 
     Raises:
         ValueError: unknown preset, or a photograph that cannot be used.

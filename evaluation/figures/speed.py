@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,7 +98,9 @@ def build_row(name: str, device: str) -> Callable[[Tensor], Tensor]:
     if name.endswith(DEVEIL):
         deveil = build_deveil_model(DEVEIL_WEIGHTS).eval().requires_grad_(False).to(device)
     # copying the result to the CPU waits for CUDA
-    return lambda image: derain(network, image, deveil=deveil).background
+    return lambda image: (
+        derain(network, image, deveil=deveil is not None, deveil_model=deveil).background
+    )
 
 
 def measure(
@@ -222,7 +225,7 @@ def speed_table(timings: Sequence[Timing], device: str) -> Grid:
             rows.append([timing.row, size, *[None] * 5])
             continue
         median, reference = medians[timing.row, timing.size], medians.get((REFERENCE, timing.size))
-        low, high = quartiles(timing.seconds)
+        low, high = np.quantile(timing.seconds, (0.25, 0.75)).tolist()
         rows.append(
             [
                 timing.row,
@@ -243,14 +246,6 @@ def speed_table(timings: Sequence[Timing], device: str) -> Grid:
     columns = ["derainer", "size", "median, s", "quartile 1, s", "quartile 3, s"]
     digits = {**dict.fromkeys(columns[2:], 3), "peak memory, MB": 0, "speed-up": 2}
     return Grid([*columns, "peak memory, MB", "speed-up"], rows, digits, note)
-
-
-def quartiles(values: Sequence[float]) -> tuple[float, float]:
-    """First and third, interpolated between the values."""
-    if len(values) == 1:
-        return values[0], values[0]
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, high
 
 
 def _device_name(device: str) -> str:
@@ -277,11 +272,8 @@ def _draw_device(axes: Axes, timings: Sequence[Timing]) -> None:
         if not own:
             continue
         medians = [statistics.median(timing.seconds) for timing in own]
-        spread = [quartiles(timing.seconds) for timing in own]
-        errors = [
-            [median - low for median, (low, _) in zip(medians, spread, strict=True)],
-            [high - median for median, (_, high) in zip(medians, spread, strict=True)],
-        ]
+        quartiles = [np.quantile(timing.seconds, (0.25, 0.75)) for timing in own]
+        errors = np.abs(np.array(quartiles).T - medians)
         pixels = [timing.size[0] * timing.size[1] for timing in own]
         axes.errorbar(pixels, medians, errors, marker="o", markersize=4, label=row)
     axes.set_xscale("log")

@@ -72,7 +72,7 @@ def study_texture(
         table,
         dict.fromkeys(columns, 2),
         f"Absolute, of 255 levels, over the pixels of {len(photographs)} photographs; rain is "
-        "the target R.",
+        "the true R.",
     )
     names = [f"{restorer.name}, |error| x {AMPLIFICATION}" for restorer in restorers]
     return grid, draw_sheet(["rainy", "clean", *names], rows)

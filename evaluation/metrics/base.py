@@ -17,8 +17,8 @@ Record = Mapping[str, NDArray[Any]]
 Classification: `target` int64 (), `labels` int64 (k,) from the likeliest on, `scores` float32
 (k,). Segmentation: `areas` int64 (4, C), pixels of intersection, union, prediction and label of
 each class, and `map`, the predicted labels as a PNG file, uint8 (n,). Detection: `boxes` float32
-(n, 4) as x1 y1 x2 y2, `scores` float32 (n,), `labels` int64 (n,), and the targets: `true_boxes`,
-`true_labels`, `true_ignored` bool.
+(n, 4) as x1 y1 x2 y2, `scores` float32 (n,), `labels` int64 (n,), and the targets: `target_boxes`,
+`target_labels`, `target_ignored` bool.
 """
 
 

@@ -17,18 +17,17 @@ from evaluation.metrics.detection import KEYS, check_boxes
 def coco_ap(records: Sequence[Record], classes: int) -> dict[str, float]:
     """COCO AP (mean over IoU 0.50 to 0.95) and AP at IoU 0.50, at most 100 boxes per image.
 
-    Ignored boxes are COCO's crowds: any number of detections on one is neither right nor
-    wrong.
+    Ignored boxes are COCO's crowds: detections on them do not count.
 
     Args:
-        records, classes: as `evaluation.metrics.detection.score` takes them.
+        records, classes: see `evaluation.metrics.detection.score`.
 
     Returns:
         `COCO AP` and `COCO AP50`; NaN where no box counts.
 
     Raises:
         ImportError: no pycocotools.
-        ValueError: as `evaluation.metrics.detection.score`.
+        ValueError: see `evaluation.metrics.detection.score`.
     """
     try:
         from pycocotools.coco import COCO
@@ -39,18 +38,18 @@ def coco_ap(records: Sequence[Record], classes: int) -> dict[str, float]:
         ) from error
     check_records(records, "detection", KEYS)
     check_boxes(records, classes)
-    truth: list[dict[str, Any]] = []
+    targets: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for image, record in enumerate(records):
-        boxes = _boxes(image, record["true_boxes"], record["true_labels"], len(truth))
-        for box, ignored in zip(boxes, record["true_ignored"], strict=True):
-            truth.append({**box, "iscrowd": int(ignored)})
+        boxes = _boxes(image, record["target_boxes"], record["target_labels"], len(targets))
+        for box, ignored in zip(boxes, record["target_ignored"], strict=True):
+            targets.append({**box, "iscrowd": int(ignored)})
         boxes = _boxes(image, record["boxes"], record["labels"], len(found))
         for box, confidence in zip(boxes, record["scores"], strict=True):
             found.append({**box, "iscrowd": 0, "score": float(confidence)})
     with contextlib.redirect_stdout(io.StringIO()):
         data_sets = []
-        for annotations in (truth, found):
+        for annotations in (targets, found):
             data_set = COCO()
             data_set.dataset = {
                 "images": [{"id": image} for image in range(len(records))],
@@ -71,18 +70,15 @@ def coco_ap(records: Sequence[Record], classes: int) -> dict[str, float]:
 def _boxes(
     image: int, corners: NDArray[Any], labels: NDArray[Any], before: int
 ) -> list[dict[str, Any]]:
-    """Boxes as COCO has them: x, y, width, height; numbered from 1, as 0 means no match."""
-    boxes = []
-    for number, (corner, label) in enumerate(zip(corners, labels, strict=True), before + 1):
-        x1, y1, x2, y2 = (float(value) for value in corner)
-        box = [x1, y1, x2 - x1, y2 - y1]
-        boxes.append(
-            {
-                "id": number,
-                "image_id": image,
-                "category_id": int(label),
-                "bbox": box,
-                "area": box[2] * box[3],
-            }
-        )
-    return boxes
+    """COCO's annotations: x, y, width, height; numbered from 1, as 0 means no match."""
+    sizes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1).astype(float)
+    return [
+        {
+            "id": number,
+            "image_id": image,
+            "category_id": int(label),
+            "bbox": box,
+            "area": box[2] * box[3],
+        }
+        for number, (box, label) in enumerate(zip(sizes.tolist(), labels, strict=True), before + 1)
+    ]

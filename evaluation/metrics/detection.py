@@ -1,4 +1,4 @@
-"""Average precision as VOC 2007 and mmdet's VOCMetric define it, for resampled images too."""
+"""Average precision as VOC 2007 and mmdet's VOCMetric define it, with image weights."""
 
 from __future__ import annotations
 
@@ -12,44 +12,41 @@ from numpy.typing import NDArray
 from evaluation.metrics.base import Record, Scores, check_records, mean_of_defined, ratio
 from jorder_preproc.errors import UserError
 
-KEYS = ("boxes", "scores", "labels", "true_boxes", "true_labels", "true_ignored")
+KEYS = ("boxes", "scores", "labels", "target_boxes", "target_labels", "target_ignored")
 OVERLAP = 0.5
 
-# the sums 0.1 + 0.1 + ... that mmdet compares recalls with: 3 of 10 is not yet 0.3 there
+# mmdet's recall levels are sums of 0.1, by which a recall of 3 / 10 does not reach 0.3
 _RECALLS = np.arange(0, 1 + 1e-3, 0.1)
 _ELEMENTS_AT_ONCE = 1 << 23
 
 
 @dataclass(frozen=True)
 class _Ranking:
-    """All detections of one class in the order of their scores, and how many to find.
-
-    Detections matched to ignored boxes are not among them.
+    """Detections of one class by score, without those matched to ignored boxes.
 
     Attributes:
-        images: integers (D,), which image each is in.
-        hits: bool (D,), whether it finds a true box.
-        truths: int64 (N,), true boxes of each image, ignored ones not counted.
+        images: integers (D,), the image of each.
+        hits: bool (D,), whether it matches a target box.
+        targets: int64 (N,), number of target boxes of each image, without ignored ones.
     """
 
     images: NDArray[np.intp]
     hits: NDArray[np.bool_]
-    truths: NDArray[np.int64]
+    targets: NDArray[np.int64]
 
 
 def score(records: Sequence[Record], classes: int) -> Scores:
     """VOC07 mAP: precision at 11 recalls, IoU of at least 0.5, boxes with both end pixels.
 
-    Within an image and a class, detections in the order of their scores each take the true
-    box they overlap most; a second one on the same box is wrong, and one on an ignored
-    (difficult) box is neither right nor wrong. Equal scores stay in the order of the data
-    set. Matching does not depend on other images and is done once; resamples only weight
-    images. A class without true boxes, in the data set or in a resample, is left out of the
-    mean.
+    Within an image and a class, detections in the order of their scores are matched to the
+    target box they overlap most; a second match of a box is wrong, and a match of an ignored
+    (difficult) box does not count. Equal scores stay in the order of the data set. Matching is
+    done once per image; resamples only weight images. A class without target boxes, in the
+    data set or in a resample, is left out of the mean.
 
     Args:
         records: `boxes` (n, 4) as x1 y1 x2 y2 in px, `scores` (n,), `labels` (n,),
-            `true_boxes` (m, 4), `true_labels` (m,), `true_ignored` bool (m,).
+            `target_boxes` (m, 4), `target_labels` (m,), `target_ignored` bool (m,).
         classes: C.
 
     Returns:
@@ -71,20 +68,20 @@ def score(records: Sequence[Record], classes: int) -> Scores:
 
 
 def check_boxes(records: Sequence[Record], classes: int) -> None:
-    """Complain about arrays that do not fit together.
+    """See that the arrays of each record fit together.
 
     Raises:
         ValueError: other shapes than `score` takes, or labels outside [0, C).
     """
     for index, record in enumerate(records):
-        found, true = len(record["labels"]), len(record["true_labels"])
+        found, true = len(record["labels"]), len(record["target_labels"])
         shapes = [record[key].shape for key in KEYS]
         expected = [(found, 4), (found,), (found,), (true, 4), (true,), (true,)]
         if shapes != expected:
             raise ValueError(
                 f"record {index} needs {', '.join(KEYS)} of shapes {expected}, got {shapes}"
             )
-        labels = np.concatenate([record["labels"], record["true_labels"]])
+        labels = np.concatenate([record["labels"], record["target_labels"]])
         if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
             raise UserError(
                 f"labels of record {index} must be in [0, {classes}), got {labels.min()} to "
@@ -96,18 +93,18 @@ def _rank(records: Sequence[Record], classes: int) -> list[_Ranking]:
     images: list[list[NDArray[Any]]] = [[] for _ in range(classes)]
     scores: list[list[NDArray[Any]]] = [[] for _ in range(classes)]
     hits: list[list[NDArray[Any]]] = [[] for _ in range(classes)]
-    truths = np.zeros((classes, len(records)), np.int64)
+    targets = np.zeros((classes, len(records)), np.int64)
     for index, record in enumerate(records):
-        counted = record["true_labels"][~record["true_ignored"]]
-        truths[:, index] = np.bincount(counted, minlength=classes)
+        counted = record["target_labels"][~record["target_ignored"]]
+        targets[:, index] = np.bincount(counted, minlength=classes)
         for label in np.unique(record["labels"]):
             found = record["labels"] == label
             order = np.argsort(-record["scores"][found], kind="stable")
-            true = record["true_labels"] == label
+            true = record["target_labels"] == label
             outcome = _match(
                 record["boxes"][found][order],
-                record["true_boxes"][true],
-                record["true_ignored"][true],
+                record["target_boxes"][true],
+                record["target_ignored"][true],
             )
             kept = outcome >= 0
             images[label].append(np.full(kept.sum(), index))
@@ -117,29 +114,29 @@ def _rank(records: Sequence[Record], classes: int) -> list[_Ranking]:
     for label in range(classes):
         if not images[label]:
             nothing = np.empty(0, np.intp)
-            rankings.append(_Ranking(nothing, nothing.astype(bool), truths[label]))
+            rankings.append(_Ranking(nothing, nothing.astype(bool), targets[label]))
             continue
         order = np.argsort(-np.concatenate(scores[label]), kind="stable")
         rankings.append(
             _Ranking(
                 np.concatenate(images[label])[order],
                 np.concatenate(hits[label])[order],
-                truths[label],
+                targets[label],
             )
         )
     return rankings
 
 
 def _match(
-    boxes: NDArray[Any], true_boxes: NDArray[Any], ignored: NDArray[np.bool_]
+    boxes: NDArray[Any], target_boxes: NDArray[Any], ignored: NDArray[np.bool_]
 ) -> NDArray[np.int8]:
-    """1 for a hit, 0 for a miss, -1 for a detection that does not count; best score first."""
+    """1 for a hit, 0 for a miss, -1 for a detection that does not count, by score."""
     outcome = np.zeros(len(boxes), np.int8)
-    if not len(true_boxes):
+    if not len(target_boxes):
         return outcome
-    # of equal overlaps the first counts: mmdet has the ignored boxes last
+    # the first of equal overlaps is matched; mmdet has ignored boxes last
     order = np.argsort(ignored, kind="stable")
-    overlaps = _overlaps(boxes, true_boxes[order])
+    overlaps = _overlaps(boxes, target_boxes[order])
     best = overlaps.argmax(1)
     taken: set[int] = set()
     for index in np.flatnonzero(overlaps.max(1) >= OVERLAP):
@@ -153,9 +150,9 @@ def _match(
 
 
 def _overlaps(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
-    """IoU (n, m) of boxes (n, 4) and (m, 4) whose corners are pixels inside, hence the + 1.
+    """IoU (n, m) of boxes (n, 4) and (m, 4), whose corner pixels are inside, hence the + 1.
 
-    In float32, as mmdet does: an overlap of just a half must fall on the same side.
+    In float32, as in mmdet, so that overlaps of just 0.5 are decided alike.
     """
     first, second = first.astype(np.float32)[:, None], second.astype(np.float32)[None]
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(
@@ -168,9 +165,9 @@ def _overlaps(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _average_precisions(rankings: Sequence[_Ranking], counts: NDArray[Any]) -> NDArray[np.float64]:
-    """AP (R, C) of each class in each resample; NaN without a true box."""
+    """AP (R, C) of each class in each resample; NaN without a target box."""
     result = np.empty((len(counts), len(rankings)))
-    # also bounds `taken` below; small integers, of which more fit into the caches
+    # bounds the memory of `taken` below
     longest = max(len(ranking.images) for ranking in rankings)
     at_once = max(1, _ELEMENTS_AT_ONCE // max(longest, 1))
     for start in range(0, len(counts), at_once):
@@ -184,20 +181,19 @@ def _average_precisions(rankings: Sequence[_Ranking], counts: NDArray[Any]) -> N
 def _average_precision(ranking: _Ranking, weights: NDArray[np.int32]) -> NDArray[np.float64]:
     """AP (R,) of one class, images weighted by (R, N).
 
-    Between two hits precision only falls while recall stays, so that hits are the only
-    places to look at.
+    Between two hits recall stays and precision falls, so that only hits matter.
     """
-    total = weights @ ranking.truths
+    total = weights @ ranking.targets
     hits = np.flatnonzero(ranking.hits)
     if not len(hits):
         return ratio(np.zeros(len(weights)), total)
     found = weights[:, ranking.images[hits]].cumsum(1)
-    # of each hit and of the misses since the one before
+    # each hit with the misses before it
     segments = np.concatenate([[0], hits[:-1] + 1])
     taken = np.take(weights, ranking.images[: hits[-1] + 1], axis=1)
     given = np.add.reduceat(taken, segments, axis=1).cumsum(1)
     precision = found / np.maximum(given, 1)
-    # the best precision at this recall or any higher one; 0 beyond the highest recall
+    # the highest precision at this or a higher recall; 0 beyond the highest recall
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     best = np.concatenate([best, np.zeros((len(best), 1))], axis=1)
     recall = found / np.maximum(total, 1)[:, None]

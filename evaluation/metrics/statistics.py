@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
 CONDITIONS = ("clean", "rainy", "derained", "clean_derained")
-"""What the model is shown, in the order of tests and tables; the last one measures harm."""
+"""Conditions of a table, in the order of tests and columns; the last one measures harm."""
 
 Measure = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """Takes counts (R, N), how often each of N images is in each of R resamples; gives the metric

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 MISSING = "-"
-"""What tables show where there is no value."""
+"""Placeholder of a missing value."""
 
 Cell = str | int | float | None
 

@@ -176,7 +176,7 @@ def mark(task: str, prediction: str, target: str) -> str:
 
 
 def provenance(results: Results) -> Iterator[tuple[str, str]]:
-    """All that is needed to reproduce the table, as names and values."""
+    """Names and values of the provenance, which reproduce the table."""
     yield "Command", results.command
     data, model, rain, derainer = results.dataset, results.model, results.rain, results.derainer
     yield "Data", f"{data.name}, {data.images:,} images" + ("" if data.whole else ", not the whole")

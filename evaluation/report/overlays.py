@@ -58,13 +58,13 @@ def draw_boxes(
         raise ValueError(f"boxes must be (n, 4), x1 y1 x2 y2, got {corners.shape}")
     if len(names) != len(corners):
         raise ValueError(f"names must be one for each of {len(corners)} boxes, got {len(names)}")
-    captions, order = list(names), np.arange(len(corners))
+    captions, order = list(names), list(range(len(corners)))
     if scores is not None:
         values = np.asarray(scores, np.float64)
         if values.shape != (len(corners),):
             raise ValueError(f"scores must be ({len(corners)},), one a box, got {values.shape}")
         captions = [f"{n} {100 * s:.0f} %" for n, s in zip(names, values, strict=True)]
-        order = np.argsort(values, kind="stable")
+        order = np.argsort(values, kind="stable").tolist()
     height, width = image.shape[:2]
     limits = np.array([width, height, width, height]) - 1
     corners = np.clip(corners.round(), 0, limits)

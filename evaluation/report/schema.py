@@ -22,8 +22,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from evaluation.metrics.statistics import CONDITIONS
-from jorder_preproc.functional.derain import Dry
-from jorder_preproc.transforms import Deveil
+from jorder_preproc.functional.derain import Deveil, Dry
 
 Task = Literal["classification", "segmentation", "detection"]
 
@@ -58,7 +57,7 @@ _CONFIG = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_CONFIG)
 class Dataset:
-    """What was evaluated.
+    """The data set of the table.
 
     Attributes:
         whole: False for a part of the set.
@@ -122,7 +121,7 @@ class Metric:
     """One metric in each condition.
 
     Attributes:
-        recovery: (derained - rainy) / (clean - rainy); NaN where rain took nothing.
+        recovery: (derained - rainy) / (clean - rainy); NaN without a loss to rain.
         interval: 95 % interval of the recovery; undefined where it has no finite ends.
         intervals: 95 % interval of each condition.
         harm: clean_derained - clean.
@@ -169,7 +168,7 @@ class PairedTest:
 
 @dataclass(frozen=True, config=_CONFIG)
 class PaperRow:
-    """What the paper reports; `row` names its model and data set."""
+    """A result of the paper; `row` names its model and data set."""
 
     row: str
     metric: str
@@ -208,7 +207,7 @@ class Sample:
 
 @dataclass(frozen=True, config=_CONFIG)
 class Origin:
-    """Where and when some of the predictions were made.
+    """The environment and time of some of the predictions.
 
     Attributes:
         predictions: how many of them, over all conditions.
@@ -282,7 +281,7 @@ def to_json(results: Sequence[Results]) -> str:
 
 
 def from_json(text: str) -> tuple[Results, ...]:
-    """What `to_json` was given, exactly.
+    """The results in a `results.json`, equal to those written.
 
     Raises:
         ValueError: not such a file; names the key that is missing, unknown or wrong.

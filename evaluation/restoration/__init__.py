@@ -1,1 +1,1 @@
-"""How near derained images come to clean ones."""
+"""Restoration scores of derained images."""

@@ -6,6 +6,7 @@ import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from evaluation.datasets.layouts.base import check_unique, some
 from evaluation.downstream.checkpoints import file_sha256
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain
+from jorder_preproc.image_files import list_images, read_rgb
 from jorder_preproc.models import list_models, load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights, shipped_models
-from jorder_preproc.picture_files import list_pictures, read_rgb
 
 INPUT = "input"
 """Name of the row of the rainy images."""
@@ -95,7 +96,9 @@ def open_derainer(
         about["deveil_sha256"] = file_sha256(deveil_path)
 
     def restore(_set: str, _image: str, rainy: Tensor) -> Tensor:
-        return derain(network, rainy, tile=TILE_PX, deveil=deveil).background
+        return derain(
+            network, rainy, tile=TILE_PX, deveil=deveil is not None, deveil_model=deveil
+        ).background
 
     version = " ".join(about.values())
     row = f"{title} ({Path(file).stem})" if file else title
@@ -137,9 +140,7 @@ def open_method(text: str, images: Mapping[str, Sequence[str]]) -> Restorer:
 def _from_callable(name: str, module_name: str, path: str) -> Restorer:
     try:
         module = importlib.import_module(module_name)
-        function: Any = module
-        for part in path.split("."):
-            function = getattr(function, part)
+        function: Any = attrgetter(path)(module)
     except (ImportError, AttributeError) as error:
         raise UserError(
             f"--method {name}={module_name}:{path}: {error}; check the name, and that the module "
@@ -207,7 +208,7 @@ def _from_folder(name: str, folder: Path, images: Mapping[str, Sequence[str]]) -
                     "in one folder per set"
                 )
             inner = folder
-        paths = list_pictures(inner)
+        paths = list_images(inner)
         check_unique((path.stem for path in paths), inner)
         by_stem = {path.stem: path for path in paths}
         for image in names:

@@ -14,7 +14,7 @@ from evaluation.datasets.photos import Loader, built_in_photographs
 from evaluation.datasets.subsets import spread
 from evaluation.restoration.scores import add_rain
 from jorder_preproc.errors import UserError
-from jorder_preproc.picture_files import read_rgb
+from jorder_preproc.image_files import read_rgb
 
 PairLoader = Callable[[], tuple[Tensor, Tensor]]
 """Gives O and B, float RGB (3, H, W), in [0, 1]."""

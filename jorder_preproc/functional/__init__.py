@@ -1,6 +1,23 @@
-"""Deraining and deveiling as functions of a model and an image."""
+"""Deraining, deveiling and rain as functions, torchvision's way.
 
-from jorder_preproc.functional.derain import Derained, derain, derain_pixels, rain_probability
+For users: `derain_image` and `rain_image` take images of any type and return the same type;
+their tensor forms `derain` and `synthesize_rain` take the same options and also return what
+was removed or added. `deveil` removes the veil of rain accumulation alone (dehazing).
+"""
+
+from jorder_preproc.functional.derain import Derained, derain
 from jorder_preproc.functional.deveil import Deveiled, deveil
+from jorder_preproc.functional.image import derain_image, rain_image
+from jorder_preproc.functional.presence import rain_probability
+from jorder_preproc.rain.synthesize import synthesize_rain
 
-__all__ = ["Derained", "Deveiled", "derain", "derain_pixels", "deveil", "rain_probability"]
+__all__ = [
+    "Derained",
+    "Deveiled",
+    "derain",
+    "derain_image",
+    "deveil",
+    "rain_image",
+    "rain_probability",
+    "synthesize_rain",
+]

@@ -1,4 +1,4 @@
-"""Take the veil of rain accumulation off a picture (Sec. 5.2).
+"""Take the veil of rain accumulation off an image (Sec. 5.2).
 
 `jorder_preproc.deveil` is the function of this module, not the module itself; import more
 from here as `from jorder_preproc.functional.deveil import estimate_light`.
@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
-from jorder_preproc.canvas import AnyCanvas, FloatCanvas
 from jorder_preproc.functional import windows
-from jorder_preproc.images import check_image
+from jorder_preproc.images import check_image, float_to_pixels, pixels_to_float
 from jorder_preproc.models.deveil import DeveilNetwork
 
 EPSILON = 1e-5
@@ -27,7 +25,7 @@ LIGHT_RANGE = (0.8, 1.0)
 brightest thing of a rainy scene, and exposed as such."""
 
 THIN_VEIL = 0.05
-"""Mean of 1 - alpha below which a picture counts as clear."""
+"""Mean of 1 - alpha below which an image counts as clear."""
 
 _LIGHT_PX = 128
 _LIGHT_WINDOW = 5
@@ -36,7 +34,7 @@ _MOST_TINT = 0.05
 
 
 class Veil(NamedTuple):
-    """What lies before pictures, as the deveil network sees it.
+    """What lies before images, as the deveil network sees it.
 
     Attributes:
         coefficients: of log alpha, float (N, 2, 1, h, w); see `DeveilNetwork`.
@@ -48,7 +46,7 @@ class Veil(NamedTuple):
 
 
 class Deveiled(NamedTuple):
-    """Pictures without the veil, and the veil.
+    """Images without the veil, and the veil.
 
     Attributes:
         background: B, float, shaped like the image, in [0, 1].
@@ -66,15 +64,15 @@ class Deveiled(NamedTuple):
 def deveil(
     network: DeveilNetwork, image: Tensor, *, atmospheric_light: Tensor | None = None
 ) -> Deveiled:
-    """Estimate B and alpha of Eq. 3 from a picture O behind a veil, without streaks.
+    """Estimate B and alpha of Eq. 3 from an image O behind a veil, without streaks.
 
-    The picture runs on the device of the network; the results are on the picture's own.
+    The image runs on the device of the network; the results are on the image's own.
 
     Args:
         network: what `load_deveil_model` gives.
         image: O, float RGB (3, H, W) or (N, 3, H, W), in [0, 1], any H, W >= 1.
         atmospheric_light: A, float (3, 1, 1) or (N, 3, 1, 1), in (0, 1]; None estimates it
-            from each picture.
+            from each image.
 
     Returns:
         B, alpha and A in the dtype and on the device of the image.
@@ -90,7 +88,7 @@ def deveil(
     light = atmospheric_light
     if light is not None:
         light = check_light(light, len(frames)).to(device, torch.float32)
-    veil = estimate_veil(network, _overview(network, FloatCanvas(frames)), light)
+    veil = estimate_veil(network, _overview(network, frames), light)
     moved = frames.to(device, precise)
     rows, columns = (positions(size, device=device) for size in moved.shape[-2:])
     background, transmission = remove_veil(moved, veil, rows, columns)
@@ -100,7 +98,7 @@ def deveil(
 
 
 def check_light(light: Tensor, count: int) -> Tensor:
-    """An atmospheric light given for `count` pictures, as (N, 3, 1, 1).
+    """An atmospheric light given for `count` images, as (N, 3, 1, 1).
 
     Raises:
         ValueError: another shape, or values outside (0, 1].
@@ -108,7 +106,7 @@ def check_light(light: Tensor, count: int) -> Tensor:
     shape = tuple(light.shape)
     if shape not in ((3, 1, 1), (1, 3, 1, 1), (count, 3, 1, 1)):
         raise ValueError(
-            f"atmospheric_light must be (3, 1, 1) or ({count}, 3, 1, 1), one for each picture, "
+            f"atmospheric_light must be (3, 1, 1) or ({count}, 3, 1, 1), one for each image, "
             f"got {shape}"
         )
     if not (light > 0).all() or not (light <= 1).all():
@@ -117,16 +115,16 @@ def check_light(light: Tensor, count: int) -> Tensor:
 
 
 def estimate_light(overview: Tensor) -> Tensor:
-    """Atmospheric light A of pictures, from the brightest of their dark channel.
+    """Atmospheric light A of images, from the brightest of their dark channel.
 
     The dark channel, the least of the three channels over a window, is bright where there
     is nothing but veil. Of its brightest hundredth the median is taken: small lamps,
-    saturated spots and noise are gone by then. A picture, or a part of one, that shows no
+    saturated spots and noise are gone by then. An image, or a part of one, that shows no
     such place says nothing of A, so the result is kept within `LIGHT_RANGE` and close to
     grey, as an overcast sky is.
 
     Args:
-        overview: small pictures of the whole, float RGB (N, 3, h, w), in [0, 1].
+        overview: small images of the whole, float RGB (N, 3, h, w), in [0, 1].
 
     Returns:
         A, float (N, 3, 1, 1).
@@ -151,11 +149,11 @@ def estimate_light(overview: Tensor) -> Tensor:
 def estimate_veil(
     network: DeveilNetwork, overview: Tensor, atmospheric_light: Tensor | None = None
 ) -> Veil:
-    """The veil before pictures.
+    """The veil before images.
 
     Args:
         network: see `deveil`.
-        overview: small pictures of the whole, float RGB (N, 3, h, w), in [0, 1], on the
+        overview: small images of the whole, float RGB (N, 3, h, w), in [0, 1], on the
             network's device, with height and width of `network.overview_shape`.
         atmospheric_light: A, float (N, 3, 1, 1); None estimates it.
     """
@@ -166,11 +164,11 @@ def estimate_veil(
 
 
 def remove_veil(image: Tensor, veil: Veil, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """B = (O - (1 - alpha) A) / (alpha + epsilon), Eq. 10, for a window of pictures.
+    """B = (O - (1 - alpha) A) / (alpha + epsilon), Eq. 10, for a window of images.
 
     Args:
         image: O of the window, float RGB (N, 3, H, W).
-        veil: of the whole pictures.
+        veil: of the whole images.
         rows, columns: where the rows and columns of the window lie in the whole, float (H,)
             and (W,); see `positions`.
 
@@ -188,77 +186,72 @@ def remove_veil(image: Tensor, veil: Veil, rows: Tensor, columns: Tensor) -> tup
 
 
 def veil_thickness(overview: Tensor, veil: Veil) -> Tensor:
-    """Mean of 1 - alpha, 0 where alpha is above 1, of each picture: float (N,)."""
+    """Mean of 1 - alpha, 0 where alpha is above 1, of each image: float (N,)."""
     rows, columns = (positions(size, device=overview.device) for size in overview.shape[-2:])
     _, transmission = remove_veil(overview, veil, rows, columns)
     return (1 - transmission).clamp(min=0).mean((1, 2, 3))
 
 
-@torch.inference_mode()
-def is_veiled(network: DeveilNetwork, views: Sequence[AnyCanvas]) -> Tensor:
-    """Whether each picture is behind more than a `THIN_VEIL`: bool (N,).
+def is_veiled(network: DeveilNetwork, views: Sequence[Tensor]) -> Tensor:
+    """Whether each image is behind more than a `THIN_VEIL`: bool (N,).
 
     Args:
         network: see `deveil`.
-        views: see `estimate_from_views`; it is asked of the last.
+        views: see `estimate_from_views`; the last one is judged.
     """
-    return veil_thickness(_overview(network, views[-1]), estimate_from_views(network, views)) > (
-        THIN_VEIL
-    )
+    veil = estimate_from_views(network, views)
+    return veil_thickness(_overview(network, views[-1]), veil) > THIN_VEIL
 
 
-@torch.inference_mode()
-def remove_from_canvas(
+def remove_in_strips(
     network: DeveilNetwork,
-    views: Sequence[AnyCanvas],
-    target: AnyCanvas,
-    streak_map: AnyCanvas | None = None,
-) -> None:
-    """Write to `target` what `deveil` makes of the last of the views, some rows at a time.
+    views: Sequence[Tensor],
+    dtype: torch.dtype,
+    streak_map: Tensor | None = None,
+) -> Tensor:
+    """B of the last of the views, as `deveil` returns it, computed some rows at a time.
 
     Args:
         network: see `deveil`.
-        views: of the same pictures; see `estimate_from_views`.
-        target: of the same shape.
+        views: of the same images; see `estimate_from_views`.
+        dtype: of the result: float, uint8 or uint16.
         streak_map: streaks seen through the veil, alpha S; S takes its place.
     """
     source = views[-1]
-    count, height, width = source.shape
     veil = estimate_from_views(network, views)
-    across = positions(width, device=veil.coefficients.device)
-    rows_at_once = max(1, windows.PIXELS_AT_ONCE // width)
-    for number in range(count):
-        picture = slice(number, number + 1)
-        own = Veil(*(part[picture] for part in veil))
-        for start in range(0, height, rows_at_once):
-            rows = slice(start, min(start + rows_at_once, height))
-            window = picture, np.arange(rows.start, rows.stop), np.arange(width)
-            image = source.read(*window)
-            precise = torch.promote_types(image.dtype, torch.float32)
-            image = image.to(across.device, precise)
-            down = positions(height, device=across.device)[rows]
-            background, transmission = remove_veil(image, own, down, across)
-            target.write(picture, rows, slice(None), background.clamp(0, 1))
-            if streak_map is not None:
-                seen = streak_map.read(*window).to(across.device, precise)
-                streaks = seen / (transmission + EPSILON)
-                streak_map.write(picture, rows, slice(None), streaks)
+    device = veil.coefficients.device
+    down, across = (positions(size, device=device) for size in source.shape[-2:])
+    target = torch.empty_like(source, dtype=dtype)
+    for rows in windows.strips(source):
+        image = pixels_to_float(source[:, :, rows])
+        image = image.to(device, torch.promote_types(image.dtype, torch.float32))
+        background, transmission = remove_veil(image, veil, down[rows], across)
+        target[:, :, rows] = float_to_pixels(background.clamp(0, 1), dtype)
+        if streak_map is not None:
+            seen = pixels_to_float(streak_map[:, :, rows]).to(image)
+            streaks = (seen / (transmission + EPSILON)).clamp(max=1)
+            streak_map[:, :, rows] = float_to_pixels(streaks, streak_map.dtype)
+    return target
 
 
-def estimate_from_views(network: DeveilNetwork, views: Sequence[AnyCanvas]) -> Veil:
-    """The veil that lies before several views of the same pictures: the mean of all estimates.
+def estimate_from_views(network: DeveilNetwork, views: Sequence[Tensor]) -> Veil:
+    """The veil in several views of the same images: the mean of the estimates from each.
 
-    A rainy picture and the same without its streaks show one veil. Streaks hide some of what
-    tells it, and so does what their removal smoothed; errors of the two partly cancel.
+    A rainy image and the same image without its streaks show one veil. Streaks hide part of
+    it, and so does what their removal smoothed; the errors of the two partly cancel.
+
+    Args:
+        network: see `deveil`.
+        views: each (N, 3, H, W), float, uint8 or uint16.
     """
     veils = [estimate_veil(network, _overview(network, view)) for view in views]
     return Veil(*(torch.stack(parts).mean(0) for parts in zip(*veils, strict=True)))
 
 
-def _overview(network: DeveilNetwork, canvas: AnyCanvas) -> Tensor:
-    _, height, width = canvas.shape
+def _overview(network: DeveilNetwork, images: Tensor) -> Tensor:
     device = next(network.parameters()).device
-    return canvas.overview(*network.overview_shape((height, width))).to(device)
+    height, width = images.shape[-2:]
+    return windows.overview(images, *network.overview_shape((height, width))).to(device)
 
 
 def positions(size: int, device: torch.device | None = None) -> Tensor:

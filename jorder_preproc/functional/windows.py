@@ -1,12 +1,18 @@
-"""Overlapping windows of large images, so that memory does not grow with the image."""
+"""Windows and strips of large images, so that few of their pixels are floats at a time.
+
+Images are tensors (N, C, H, W) of float, uint8 or uint16; see `jorder_preproc.images`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from jorder_preproc.images import float_to_pixels, pixels_to_float
 
 PIXELS_AT_ONCE = 1 << 20
 """Pixels held as floats at a time where no tile size is given."""
@@ -18,12 +24,12 @@ class Span(NamedTuple):
     """One window along one axis.
 
     Attributes:
-        source: pixels of the image that the network sees, padding by reflection.
-        keep: the part of these whose result counts.
+        source: indices of the pixels that the network sees; padding is by reflection.
+        keep: the part of these whose result is kept.
         target: where that part lies in the image.
     """
 
-    source: NDArray[np.intp]
+    source: Tensor
     keep: slice
     target: slice
 
@@ -31,15 +37,15 @@ class Span(NamedTuple):
 def spans(size: int, tile: int | None, halo: int, multiple: int, fold: int) -> Iterator[Span]:
     """Cut an axis of `size` pixels into windows that overlap by `halo` to each side.
 
-    All starts are multiples of `multiple`, so that every window is folded like the whole, whose
-    size is padded to a multiple of `fold`.
-    Nothing is cut off at the borders of the image: there a window sees what the whole does.
+    Windows start at multiples of `multiple`, so that each is folded as the whole image is,
+    which is padded to a multiple of `fold`. At the border of the image a window sees no more
+    padding than the whole image does.
     """
     padded = round_up(max(size, _SMALLEST_SIDE), fold)
     # 0 1 2 3 2 1 0 1 ...; a single pixel is repeated
     period = max(2 * (size - 1), 1)
-    position = np.arange(padded) % period
-    reflected = np.minimum(position, period - position)
+    position = torch.arange(padded) % period
+    reflected = torch.minimum(position, period - position)
     step = padded if tile is None or tile >= padded else (tile - 2 * halo) // multiple * multiple
     for start in range(0, size, step):
         stop = min(start + step, size)
@@ -50,3 +56,37 @@ def spans(size: int, tile: int | None, halo: int, multiple: int, fold: int) -> I
 def round_up(value: int, multiple: int) -> int:
     """The least multiple that is not below `value`."""
     return -(-value // multiple) * multiple
+
+
+def read_window(images: Tensor, rows: Span, columns: Span) -> Tensor:
+    """What the network sees of a window, float (N, C, h, w)."""
+    return pixels_to_float(images[..., rows.source[:, None], columns.source])
+
+
+def strips(images: Tensor) -> Iterator[slice]:
+    """The rows of images, as many at a time as `PIXELS_AT_ONCE` allows."""
+    count, _, height, width = images.shape
+    rows = max(1, PIXELS_AT_ONCE // max(count * width, 1))
+    for start in range(0, height, rows):
+        yield slice(start, min(start + rows, height))
+
+
+def convert(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """A copy of images in another dtype, on its scale."""
+    if images.dtype == dtype:
+        return images.clone()
+    result = torch.empty_like(images, dtype=dtype)
+    for rows in strips(images):
+        result[:, :, rows] = float_to_pixels(pixels_to_float(images[:, :, rows]), dtype)
+    return result
+
+
+def overview(images: Tensor, height: int, width: int) -> Tensor:
+    """Means over `height` x `width` cells of images, float32 (N, C, height, width)."""
+    if images.is_floating_point():
+        return adaptive_avg_pool2d(images.float(), (height, width))
+    # one row of cells after the other, cut as adaptive pooling cuts them
+    size = images.shape[2]
+    rows = (slice(i * size // height, -(-(i + 1) * size // height)) for i in range(height))
+    cells = [adaptive_avg_pool2d(pixels_to_float(images[:, :, row]), (1, width)) for row in rows]
+    return torch.cat(cells, 2)

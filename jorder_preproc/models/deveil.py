@@ -17,12 +17,12 @@ _TERMS = 2  # of the logarithm of the transmission: constant and linear
 
 
 class DeveilNetwork(nn.Module):
-    """Estimate the transmission alpha from a small picture of the whole (Sec. 5.2).
+    """Estimate the transmission alpha from a small image of the whole (Sec. 5.2).
 
-    The veil is smooth, and how thick it is shows in the picture as a whole: in its darkest
+    The veil is smooth, and how thick it is shows in the image as a whole: in its darkest
     and brightest parts. So the context network looks at an overview, whatever the size of
-    the picture, in coarse cells. Of every cell it gets some averages, and cues from all of
-    its pixels: what is black is small in most pictures, and gone from an average.
+    the image, in coarse cells. Of every cell it gets some averages, and cues from all of
+    its pixels: what is black is small in most images, and gone from an average.
 
     The darkening of the overcast sky is not smooth: it falls on bright pixels less than on
     dark ones, and alpha, which undoes both, follows the pixel. The network therefore gives
@@ -60,7 +60,7 @@ class DeveilNetwork(nn.Module):
         self.head = nn.Sequential(conv(channels + _CUES, channels), nn.ReLU(), last)
 
     def overview_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Height and width, px, of the overview of a picture of that height and width."""
+        """Height and width, px, of the overview of an image of that height and width."""
         cell = self.variant.cell_px
         scale = min(1.0, self.variant.overview_px / max(shape))
         height, width = (max(round(side * scale / cell), 1) * cell for side in shape)
@@ -70,11 +70,11 @@ class DeveilNetwork(nn.Module):
         """Coefficients of log alpha.
 
         Args:
-            overview: O / A of the whole picture, float RGB (N, 3, h, w), with height and
+            overview: O / A of the whole image, float RGB (N, 3, h, w), with height and
                 width of `overview_shape`.
 
         Returns:
-            a and b, float (N, 2, 1, h', w'), to be interpolated over the picture.
+            a and b, float (N, 2, 1, h', w'), to be interpolated over the image.
 
         Raises:
             ValueError: wrong shape.
@@ -84,7 +84,7 @@ class DeveilNetwork(nn.Module):
         if overview.ndim != 4 or shape[1] != 3 or shape[2] % cell or shape[3] % cell:
             raise ValueError(
                 f"overview must be (N, 3, H, W) with multiples of {cell}, got {shape}; "
-                "use jorder_preproc.deveil, which takes any picture"
+                "use jorder_preproc.deveil, which takes any image"
             )
         if shape[0] == 0:  # which PyTorch does not fold
             return overview.new_zeros(0, _TERMS, 1, shape[2] // cell, shape[3] // cell)
@@ -107,7 +107,7 @@ def haze_cues(overview: Tensor, cell: int) -> Tensor:
     saturation, which a veil washes out; and the logarithm of the contrast, the standard
     deviation of the channels' mean. Then, of each cell and channel, the mean and the largest
     logarithm of 1 - O, to which a veil adds that of alpha everywhere. Last comes the height
-    in the picture: what is high up is far off, mostly.
+    in the image: what is high up is far off, mostly.
 
     Args:
         overview: float RGB (N, 3, h, w).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -160,7 +159,7 @@ class JorderStage(nn.Module):
             else ContextNetwork(variant)
         )
         self.heads = _build_heads(variant)
-        # an untrained stage returns the picture it got
+        # an untrained stage returns the image it got
         residual = self.heads.get_submodule("residual")
         *_, last = (m for m in residual.modules() if isinstance(m, nn.Conv2d))
         for parameter in last.parameters():
@@ -208,7 +207,7 @@ class Jorder(nn.Module):
             255 for the authors' release. Input and output are in [0, 1] either way.
         gated: whether `derain` lets its changes through only where it sees rain, for which
             it must have been trained; None where R can be read.
-        dry_threshold: probability of rain below which `derain` leaves a picture as it is,
+        dry_threshold: probability of rain below which `derain` leaves an image as it is,
             in [0, 1]; for networks with `presence`.
         variant: what to build under a name that is not in the table, for comparisons.
 
@@ -218,7 +217,7 @@ class Jorder(nn.Module):
         variant: the row.
         presence: tells whether it rains at all, and describes the rain to the stages; or None.
         detects_rain: whether mask class 1 is rain.
-        multiple: windows of a picture are worked on as in the whole if they begin at
+        multiple: windows of an image are worked on as in the whole if they begin at
             multiples of it; height and width of the input must be multiples of the fold.
         receptive_field: output pixels see at most this many input pixels to each side.
 
@@ -346,6 +345,3 @@ def build_model(name: str) -> Jorder:
         ValueError: unknown name.
     """
     return Jorder(name)
-
-
-__all__: Sequence[str] = ["Jorder", "JorderStage", "LabelConvention", "StageOutput", "build_model"]

@@ -147,8 +147,8 @@ class DeveilVariant(ContextVariant):
     """What tells one deveil network from another, besides its context network (Sec. 5.2).
 
     Attributes:
-        overview_px: longer side of the small picture of the whole that the network looks
-            at; smaller pictures are taken as they are.
+        overview_px: longer side of the small image of the whole that the network looks
+            at; smaller images are taken as they are.
         cell_px: height and width of a cell of that, for which alpha is estimated.
         unshuffle: a cell is seen as that many averages by as many; divides cell_px.
         parameters: number of weights and biases.
@@ -230,15 +230,6 @@ VARIANTS: dict[str, NamedVariant] = {
 }
 
 DEVEIL_VARIANTS: dict[str, DeveilVariant] = {
-    "jorder_deveil": DeveilVariant(
-        channels=64,
-        blocks=9,
-        overview_px=512,
-        cell_px=8,
-        unshuffle=4,
-        parameters=2_101_762,
-        macs_per_cell=2_081_664,
-    ),
     "jorder_deveil_lite": DeveilVariant(
         channels=64,
         blocks=6,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.model import BaseDataPreprocessor
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from jorder_preproc import transforms
-from jorder_preproc.functional.derain import Dry
-from jorder_preproc.openmmlab.pictures import change_tensor
+from jorder_preproc.functional.derain import Deveil, Dry
+from jorder_preproc.openmmlab.images import change_tensor
 
 
 class DerainInputs:
@@ -28,8 +27,8 @@ class DerainInputs:
         tile: see `derain`.
         train: derain batches of training, too.
         deveil, deveil_weights: see `jorder_preproc.JorderDerain`; `deveil="auto"` decides for
-            each picture of a batch.
-        dry: what becomes of pictures without rain, decided for each picture of a batch; see
+            each image of a batch.
+        dry: what becomes of images without rain, decided for each image of a batch; see
             `jorder_preproc.JorderDerain`.
 
     Raises:
@@ -44,7 +43,7 @@ class DerainInputs:
         weights: str | Path | None = None,
         tile: int | None = None,
         train: bool = False,
-        deveil: transforms.Deveil = False,
+        deveil: Deveil = False,
         deveil_weights: str | Path | None = None,
         dry: Dry = "leave",
     ):
@@ -61,25 +60,38 @@ class DerainInputs:
         given = dict(zip(("data", "training"), args, strict=False)) | kwargs
         if given.get("training", False) and not self.train:
             return args, kwargs
-        data = dict(host.cast_data(given["data"]))
-        data["inputs"] = self._derain(data["inputs"], str(host.device))
-        return (), given | {"data": data}
+        inputs = self.derain(host, given["data"]["inputs"])
+        return (), given | {"data": {**given["data"], "inputs": inputs}}
 
-    def _derain(self, inputs: Tensor | Sequence[Tensor], device: str) -> Tensor | list[Tensor]:
+    def derain(self, host: BaseDataPreprocessor, inputs: Any) -> Any:
+        """Derain a batch on the device of `host`.
+
+        Args:
+            host: the data preprocessor the batch goes to.
+            inputs: images (N, C, H, W), a list of images (C, H, W), or a list of such batches
+                (test-time augmentation).
+        """
+        if not isinstance(inputs, Tensor) and inputs and not isinstance(inputs[0], Tensor):
+            return [self.derain(host, batch) for batch in inputs]
+        inputs, device = host.cast_data(inputs), str(host.device)
         if self._change.device != device:  # the model may move between two batches
             old = self._change
             self._change = transforms.JorderDerain(
                 old.model, old.weights, device, old.tile, old.deveil, old.deveil_weights, old.dry
             )
+
+        def change(images: Tensor) -> Tensor:
+            return change_tensor(images, lambda rgb: self._change.transform(rgb, {}))
+
         if isinstance(inputs, Tensor):
-            return change_tensor(inputs, self._change)
+            return change(inputs)
         groups: dict[tuple[torch.Size, torch.dtype], list[int]] = {}
         for index, image in enumerate(inputs):
             groups.setdefault((image.shape, image.dtype), []).append(index)
         results = list(inputs)
         for indices in groups.values():
             batch = torch.stack([inputs[index] for index in indices])
-            for index, image in zip(indices, change_tensor(batch, self._change), strict=True):
+            for index, image in zip(indices, change(batch), strict=True):
                 results[index] = image
         return results
 
@@ -87,47 +99,6 @@ class DerainInputs:
 def derain_inputs(host: BaseDataPreprocessor, change: DerainInputs) -> RemovableHandle:
     """Derain what `host` gets, until the handle is removed."""
     return host.register_forward_pre_hook(change, with_kwargs=True)
-
-
-def derain_next_step(
-    model: nn.Module, step: str, host: BaseDataPreprocessor, change: DerainInputs
-) -> None:
-    """Derain what `host` gets during the next call of one of the model's steps, and only then.
-
-    The model is afterwards what it was, however the call ends: MMEngine tells hooks nothing of
-    an iteration that raises. Called again before that step, it does no more.
-
-    Args:
-        model: with or without wrappers.
-        step: its method: `train_step`, `val_step` or `test_step`.
-        host: its data preprocessor.
-        change: what to do.
-    """
-    if not isinstance(getattr(model, step), _DerainedStep):
-        setattr(model, step, _DerainedStep(model, step, host, change))
-
-
-class _DerainedStep:
-    """Stands before a step of a model for one call, and derains its batch."""
-
-    def __init__(
-        self, model: nn.Module, step: str, host: BaseDataPreprocessor, change: DerainInputs
-    ):
-        self._model, self._step = model, step
-        self._host, self._change = host, change
-        self._of_instance = vars(model).get(step)
-        self._method = getattr(model, step)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._of_instance is None:
-            delattr(self._model, self._step)  # the class's is there again
-        else:
-            setattr(self._model, self._step, self._of_instance)
-        handle = derain_inputs(self._host, self._change)
-        try:
-            return self._method(*args, **kwargs)
-        finally:
-            handle.remove()
 
 
 def derains_inputs(host: BaseDataPreprocessor) -> bool:

@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 
 from mmengine.config import ConfigDict
 
-from jorder_preproc import transforms
-from jorder_preproc.functional.derain import Dry
+from jorder_preproc.functional.derain import Deveil, Dry
 from jorder_preproc.openmmlab.pipelines import (
     check_loaders,
     dataset_pipelines,
@@ -31,7 +30,7 @@ def patch_config(
     weights: str | Path | None = None,
     device: str | None = None,
     tile: int | None = None,
-    deveil: transforms.Deveil = False,
+    deveil: Deveil = False,
     deveil_weights: str | Path | None = None,
     dry: Dry = "leave",
     *,
@@ -51,7 +50,7 @@ def patch_config(
         tile: see `derain`.
         deveil, deveil_weights: take off the veil of rain accumulation, too; see
             `jorder_preproc.JorderDerain`.
-        dry: what becomes of pictures without rain; see `jorder_preproc.JorderDerain`.
+        dry: what becomes of images without rain; see `jorder_preproc.JorderDerain`.
         train: patch the pipelines of training, too.
 
     Returns:

@@ -10,9 +10,8 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from jorder_preproc import transforms
-from jorder_preproc.functional.derain import Dry
-from jorder_preproc.openmmlab.batch import DerainInputs, derain_next_step, derains_inputs
+from jorder_preproc.functional.derain import Deveil, Dry
+from jorder_preproc.openmmlab.batch import DerainInputs, derains_inputs
 from jorder_preproc.openmmlab.pipelines import (
     Outcome,
     check_loaders,
@@ -29,12 +28,12 @@ Where = Literal["pipeline", "batch"]
 
 @HOOKS.register_module()
 class DerainHook(Hook):
-    """Derain every picture a Runner validates or tests on, exactly once.
+    """Derain every image a Runner validates or tests on, exactly once.
 
-    With `where="pipeline"` the transform goes right behind the image loader, in the loader's
-    workers, at the pictures' own size. With `where="batch"` whole batches are derained on
-    the model's device, at the size the pipeline gave them; see `DerainInputs`. Where the
-    config derains already, in either way, nothing more is done.
+    With `where="pipeline"` the transform is inserted right behind the image loader and runs in
+    the loader's workers, at the images' own size. With `where="batch"` whole batches are
+    derained on the model's device, at the size the pipeline gave them; see `DerainInputs`.
+    Where the config derains already, in either way, nothing more is done.
 
     Args:
         model: a name of `list_models`.
@@ -42,11 +41,11 @@ class DerainHook(Hook):
         device: where the transform runs; None is the CPU. For `where="pipeline"` alone.
         tile: see `derain`.
         when: derain for `val`, `test`, or `both`.
-        train: derain the pictures of training, too.
+        train: derain the images of training as well.
         where: `pipeline` or `batch`.
         deveil, deveil_weights: take off the veil of rain accumulation, too; see
             `jorder_preproc.JorderDerain`.
-        dry: what becomes of pictures without rain; see `jorder_preproc.JorderDerain`.
+        dry: what becomes of images without rain; see `jorder_preproc.JorderDerain`.
 
     Raises:
         TypeError: model is not a name.
@@ -55,6 +54,8 @@ class DerainHook(Hook):
             starts, where no pipeline of its data set loads images.
         FileNotFoundError: no such weights.
     """
+
+    priority = "LOW"  # other hooks see the batch as it was loaded before an iteration
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class DerainHook(Hook):
         when: When = "both",
         train: bool = False,
         where: Where = "pipeline",
-        deveil: transforms.Deveil = False,
+        deveil: Deveil = False,
         deveil_weights: str | Path | None = None,
         dry: Dry = "leave",
     ):
@@ -87,55 +88,61 @@ class DerainHook(Hook):
         if where == "batch":
             self._inputs = DerainInputs(model, weights, tile, True, deveil, deveil_weights, dry)
 
-    def before_train(self, runner: Runner) -> None:
-        """Set up for training."""
-        self._set_up(runner, "train", runner.train_loop)
+        self._by_batch: dict[Stage, bool] = {}  # decided at the first batch of a stage
+        self._loaded: Any = None
 
-    def before_val(self, runner: Runner) -> None:
-        """Set up for validation."""
-        self._set_up(runner, "val", runner.val_loop)
-
-    def before_test(self, runner: Runner) -> None:
-        """Set up for the test."""
-        self._set_up(runner, "test", runner.test_loop)
-
-    # a validation may start between two iterations of training, so batches are derained
-    # iteration by iteration
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Derain the coming batch."""
-        self._derain_batch(runner, "train", runner.train_loop)
-
-    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Derain the coming batch."""
-        self._derain_batch(runner, "val", runner.val_loop)
-
-    def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Derain the coming batch."""
-        self._derain_batch(runner, "test", runner.test_loop)
-
-    def _set_up(self, runner: Runner, stage: Stage, loop: Any) -> None:
-        if stage not in self._stages:
+    def _before_epoch(self, runner: Runner, mode: Stage = "train") -> None:
+        """Insert the transform, unless it is there or batches are to be derained."""
+        self._by_batch.pop(mode, None)
+        if mode not in self._stages or self._inputs is not None:
             return
-        dataset = loop.dataloader.dataset
         if derains_inputs(_data_preprocessor(runner.model)):
-            runner.logger.info(f"DerainHook: the data preprocessor derains {stage} already")
             return
-        if self._inputs is not None:
-            how = "in the pipeline already" if _derains(dataset) else "on the model's device"
-            runner.logger.info(f"DerainHook: {stage} pictures are derained {how}")
-            return
-        outcomes = [insert_derain(steps, self._transform) for steps in _pipelines(dataset)]
-        check_loaders(outcomes, f"the {stage} data set")
+        loop = getattr(runner, f"{mode}_loop")
+        pipelines = _pipelines(loop.dataloader.dataset)
+        outcomes = [insert_derain(steps, self._transform) for steps in pipelines]
+        check_loaders(outcomes, f"the {mode} data set")
         if Outcome.INSERTED in outcomes:
             _restart_workers(loop)
-        runner.logger.info(f"DerainHook: {stage} pictures are derained right behind their loader")
+            runner.logger.info(f"DerainHook: {mode} images are derained behind their loader")
 
-    def _derain_batch(self, runner: Runner, stage: Stage, loop: Any) -> None:
-        if self._inputs is None or stage not in self._stages or _derains(loop.dataloader.dataset):
-            return
-        host = _data_preprocessor(runner.model)
-        if not derains_inputs(host):
-            derain_next_step(runner.model, f"{stage}_step", host, self._inputs)
+    def _before_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: Stage = "train"
+    ) -> None:
+        """Put derained inputs into the batch."""
+        if mode not in self._by_batch:
+            self._by_batch[mode] = self._derains_batches(runner, mode)
+        if self._by_batch[mode]:
+            assert self._inputs is not None
+            self._loaded = data_batch["inputs"]
+            host = _data_preprocessor(runner.model)
+            data_batch["inputs"] = self._inputs.derain(host, self._loaded)
+
+    def _after_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+        mode: Stage = "train",
+    ) -> None:
+        """Put the loaded inputs back."""
+        if self._by_batch.get(mode):
+            data_batch["inputs"] = self._loaded
+
+    def _derains_batches(self, runner: Runner, mode: Stage) -> bool:
+        """Whether this hook is to derain batches of a stage that nothing else derains."""
+        if self._inputs is None or mode not in self._stages:
+            return False
+        hooks = (hook for hook in runner.hooks if isinstance(hook, DerainHook))
+        first = next(hook for hook in hooks if hook._inputs is not None and mode in hook._stages)
+        dataset = getattr(runner, f"{mode}_loop").dataloader.dataset
+        derained = any(
+            "JorderDerain" in type_names(step) for steps in _pipelines(dataset) for step in steps
+        )
+        return (
+            self is first and not derained and not derains_inputs(_data_preprocessor(runner.model))
+        )
 
 
 def _data_preprocessor(model: Any) -> Any:
@@ -153,10 +160,6 @@ def _pipelines(dataset: Any) -> Iterator[list[Any]]:
     wrapped = [dataset.dataset] if hasattr(dataset, "dataset") else []
     for inner in [*wrapped, *getattr(dataset, "datasets", ())]:
         yield from _pipelines(inner)
-
-
-def _derains(dataset: Any) -> bool:
-    return any("JorderDerain" in type_names(step) for p in _pipelines(dataset) for step in p)
 
 
 def _restart_workers(loop: Any) -> None:

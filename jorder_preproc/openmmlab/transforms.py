@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from jorder_preproc import transforms
-from jorder_preproc.functional.derain import Dry
+from jorder_preproc.functional import rain_image
+from jorder_preproc.functional.derain import Deveil, Dry
 from jorder_preproc.models.jorder import Jorder
-from jorder_preproc.openmmlab.pictures import change_array
+from jorder_preproc.openmmlab.images import change_array
 from jorder_preproc.rain.identity import image_name
 from jorder_preproc.rain.presets import RainPreset
 from jorder_preproc.registry import TRANSFORMS
@@ -31,16 +32,16 @@ class JorderDerain:
             in which CUDA cannot start: see `DerainHook` with `where='batch'` for GPUs.
         tile: see `derain`.
         deveil: take off the veil of rain accumulation, too (Sec. 5.2): True for every
-            picture, `"auto"` for those that show one.
+            image, `"auto"` for those that show one.
         deveil_weights: a safetensors file of a deveil network; None takes the shipped one.
-        dry: what becomes of pictures without rain; see `jorder_preproc.JorderDerain`.
+        dry: what becomes of images without rain; see `jorder_preproc.JorderDerain`.
 
     Raises:
         TypeError: model is neither a name nor a network.
         ValueError: unknown name, weights or device given for a ready network, another
             `deveil` or `dry`, or weights of a deveil network without `deveil`.
         FileNotFoundError: no such weights.
-        RuntimeError: at the first picture, where CUDA was asked for in a forked worker.
+        RuntimeError: at the first image, where CUDA was asked for in a forked worker.
     """
 
     def __init__(
@@ -49,21 +50,23 @@ class JorderDerain:
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
         tile: int | None = None,
-        deveil: transforms.Deveil = False,
+        deveil: Deveil = False,
         deveil_weights: str | Path | None = None,
         dry: Dry = "leave",
     ):
-        self._change = transforms.JorderDerain(
+        self._derainer = transforms.JorderDerain(
             model, weights, device, tile, deveil, deveil_weights, dry
         )
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Derain `results['img']`."""
-        results["img"] = change_array(results["img"], self._change)
+        results["img"] = change_array(
+            results["img"], lambda image: self._derainer.transform(image, {})
+        )
         return results
 
     def __repr__(self) -> str:
-        return repr(self._change)
+        return repr(self._derainer)
 
 
 @TRANSFORMS.register_module()
@@ -72,12 +75,12 @@ class SynthesizeRain:
 
     The image's id is its name: the path `results['img_path']` below `data_root`, or the file
     name where no root is given or the file lies elsewhere. So the rain is the same wherever the
-    data lie, and that of `jorder rain DATA_ROOT`. Pictures without a path, such as arrays given
+    data lie, and that of `jorder rain DATA_ROOT`. Images without a path, such as arrays given
     to an inferencer, have the digest of their pixels.
 
     Args:
         preset: see `synthesize_rain`.
-        seed: >= 0; another one gives every picture other rain.
+        seed: >= 0; another one gives every image other rain.
         data_root: of the data set; `python -m evaluation` gives each its own. Without it,
             files of one name in different folders get the same rain.
 
@@ -91,7 +94,7 @@ class SynthesizeRain:
         seed: int = 0,
         data_root: str | Path | None = None,
     ):
-        self._change = transforms.SynthesizeRain(preset, seed)
+        self._rain = transforms.SynthesizeRain(preset, seed)
         self._data_root = data_root
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -99,9 +102,10 @@ class SynthesizeRain:
         path = results.get("img_path")
         name = None if path is None else image_name(path, self._data_root)
         results["img"] = change_array(
-            results["img"], lambda image: self._change(image, image_id=name)
+            results["img"],
+            lambda image: rain_image(image, self._rain.preset, self._rain.seed, name),
         )
         return results
 
     def __repr__(self) -> str:
-        return repr(self._change)
+        return repr(self._rain)

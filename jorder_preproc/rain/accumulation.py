@@ -20,7 +20,7 @@ class Accumulation:
     Attributes:
         transmission: alpha, float (1, H, W), in (0, 1].
         atmospheric_light: A, float (3, 1, 1), in [0, 1].
-        gamma: exponent that darkens the picture before the veil.
+        gamma: exponent that darkens the image before the veil.
     """
 
     transmission: Tensor

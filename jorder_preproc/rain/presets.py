@@ -31,7 +31,7 @@ class AccumulationPreset:
     Attributes:
         transmission: alpha; for a map, its values at the farthest point.
         depth_probability: how often alpha is a map that falls with a synthetic depth.
-        gamma: exponent that darkens the picture before the veil is added.
+        gamma: exponent that darkens the image before the veil is added.
         atmospheric_light: A, the same in all channels up to `light_tint`.
         light_tint: largest difference of a channel of A from that.
     """

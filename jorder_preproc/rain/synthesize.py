@@ -1,4 +1,4 @@
-"""Put rain on a picture, with every label of Eq. 6: O, B, S, R, alpha and A."""
+"""Put rain on an image, with every label of Eq. 6: O, B, S, R, alpha and A."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jorder_preproc.images import check_image
 from jorder_preproc.rain import streaks
 from jorder_preproc.rain.accumulation import Accumulation, draw_accumulation, no_accumulation
 from jorder_preproc.rain.compose import compose
@@ -24,7 +25,7 @@ VISIBLE = 2 / 255
 
 @dataclass(frozen=True)
 class StreakLayer:
-    """One drawn layer, before it meets a picture.
+    """One drawn layer, before it meets an image.
 
     Attributes:
         light: float (H, W), >= 0, about 1 on a streak.
@@ -41,11 +42,11 @@ class StreakLayer:
 
 @dataclass(frozen=True)
 class RainSample:
-    """A picture with rain and all its labels; Eq. 3 holds exactly.
+    """An image with rain and all its labels; Eq. 3 holds exactly.
 
     Attributes:
         rainy: O, float (3, H, W), in [0, 1].
-        background: the clean picture as given, float (3, H, W), in [0, 1].
+        background: the clean image as given, float (3, H, W), in [0, 1].
         darkened: B of Eq. 3: the background under the overcast sky (Sec. 5.2);
             the same as `background` without accumulation.
         streak_map: S, float (3, H, W), >= 0, the sum of all layers.
@@ -174,10 +175,10 @@ def add_rain(
     layers: Sequence[StreakLayer],
     accumulation: Accumulation | None = None,
 ) -> RainSample:
-    """Compose drawn rain onto a picture (Eq. 3).
+    """Compose drawn rain onto an image (Eq. 3).
 
     Args:
-        background: clean picture, float (3, H, W), in [0, 1].
+        background: clean image, float (3, H, W), in [0, 1].
         layers: streak layers of the same height and width; may be empty.
         accumulation: the veil; None for a clear view.
     """
@@ -218,7 +219,7 @@ def synthesize_rain(
     seed: int = 0,
     image_id: str | int | None = None,
 ) -> RainSample:
-    """Put rain on a clean picture.
+    """Put rain on a clean image.
 
     The rain is a function of the seed and the image id alone: the same in any batch,
     worker, process and decoder; see `jorder_preproc.rain.identity`.
@@ -227,15 +228,16 @@ def synthesize_rain(
         background: float (3, H, W), in [0, 1].
         preset: a name in `PRESETS`, or ranges of your own.
         seed: >= 0.
-        image_id: the picture's name, its path below the data root with `/`, as
+        image_id: the image's name, its path below the data root with `/`, as
             `image_name` gives it, or a number. None takes a digest of its pixels, rounded to
             8 bits.
 
     Raises:
-        TypeError: an image id that is neither text nor a whole number.
-        ValueError: unknown preset, negative seed, or not a float (3, H, W) in [0, 1].
+        TypeError: background is not a float tensor, or an image id that is neither text nor
+            a whole number.
+        ValueError: unknown preset, negative seed, or not (3, H, W) in [0, 1].
     """
-    check_image(background)
+    check_image(background, batch=False)
     if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}")
     preset = get_preset(preset)
@@ -246,20 +248,6 @@ def synthesize_rain(
     if preset.accumulation is not None:
         accumulation = draw_accumulation(shape, preset.accumulation, rng)
     return add_rain(background, layers, accumulation)
-
-
-def check_image(image: Tensor) -> None:
-    """Raise ValueError unless `image` is a finite float (3, H, W) in [0, 1]."""
-    if image.ndim != 3 or image.shape[0] != 3 or image.shape[1] < 1 or image.shape[2] < 1:
-        raise ValueError(f"the picture must be (3, H, W), got {tuple(image.shape)}")
-    if not image.is_floating_point():
-        raise ValueError(f"the picture must be float in [0, 1], got {image.dtype}")
-    low, high = (float(value) for value in image.aminmax())
-    if not (low >= 0 and high <= 1):  # also catches NaN
-        raise ValueError(
-            f"the picture must be finite and in [0, 1], got values from {low:g} to {high:g}; "
-            "divide 8-bit pixels by 255"
-        )
 
 
 def _log_uniform(rng: np.random.Generator, bounds: Range) -> float:

@@ -10,10 +10,10 @@ from jorder_preproc.functional.derain import (
     DEVEIL_ORDER,
     GATE_WINDOW,
     Derained,
-    derain_pixels,
     region_gate,
 )
 from jorder_preproc.functional.deveil import estimate_light
+from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder, StageOutput
 from jorder_preproc.rain.synthesize import VISIBLE
@@ -22,6 +22,24 @@ from tests.networks import random_deveil_network, random_network
 
 def picture(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def pixels(*shape: int, dtype: type = np.uint8) -> torch.Tensor:
+    """Integer (..., 3, H, W)."""
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.integers(0, np.iinfo(dtype).max + 1, shape, dtype=dtype))
+
+
+def derain_all(network: Jorder, image: torch.Tensor, **options) -> Derained:
+    """With S and R."""
+    return derain(network, image, with_streak_map=True, with_region_mask=True, **options)
+
+
+def veil_options(deveiler, order) -> dict:
+    """Options of `derain` for these steps."""
+    if "deveil" not in order:
+        return dict(order=order)
+    return dict(order=order, deveil=True, deveil_model=deveiler)
 
 
 def slow_gate(probability: np.ndarray) -> np.ndarray:
@@ -60,7 +78,7 @@ def test_derain_with_paper_labels_matches_loop(network, size):
     gate = slow_gate(rain)
     expected = np.clip(padded + gate * (background - padded), 0, 1)
     expected_streaks = np.clip(gate * streak_map, 0, 1)
-    actual = derain(network, image)
+    actual = derain_all(network, image)
     kept = (slice(None), slice(height), slice(width))
     np.testing.assert_allclose(actual.background, expected[kept], atol=2e-6)
     np.testing.assert_allclose(actual.streak_map, expected_streaks[kept], atol=2e-6)
@@ -72,7 +90,7 @@ def test_derain_with_release_labels_is_not_gated():
     network = random_network("jorder_e_practical", "release")
     image = picture(3, 17, 21)
     background, streak_map, _, _, height, width = run_padded(network, image)
-    actual = derain(network, image)
+    actual = derain_all(network, image)
     kept = (slice(None), slice(height), slice(width))
     expected_streaks = np.clip(-streak_map, 0, 1)[kept]
     np.testing.assert_allclose(actual.background, np.clip(background, 0, 1)[kept], atol=2e-6)
@@ -85,7 +103,7 @@ def test_derain_with_release_labels_is_not_gated():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_picture_without_rain_comes_back_bit_identical(harmless_network, dtype):
     image = picture(2, 3, 19, 23, dtype=dtype)
-    result = derain(harmless_network, image)
+    result = derain_all(harmless_network, image)
     assert result.background.dtype == result.streak_map.dtype == result.region_mask.dtype == dtype
     assert torch.equal(result.background, image)
     assert not result.region_mask.any()
@@ -111,10 +129,10 @@ def test_half_precision_network_runs_in_its_own_precision():
 
 def test_batch_gives_what_single_pictures_give(network, monkeypatch):
     images = picture(5, 3, 18, 21)
-    single = [derain(network, image) for image in images]
+    single = [derain_all(network, image) for image in images]
     monkeypatch.setattr(windows, "PIXELS_AT_ONCE", 2 * 18 * 21)
-    for result in (derain(network, images), derain(network, images, tile=200)):
-        for index, part in enumerate(result):
+    for result in (derain_all(network, images), derain_all(network, images, tile=200)):
+        for index, part in enumerate(result[:3]):
             expected = torch.stack([one[index] for one in single])
             torch.testing.assert_close(part, expected, rtol=0, atol=1e-5)
 
@@ -127,8 +145,8 @@ def test_large_batches_run_a_few_pictures_at_a_time(network, monkeypatch):
 
 
 def test_empty_batch(network):
-    result = derain(network, torch.empty(0, 3, 8, 9))
-    assert [tuple(part.shape) for part in result] == [(0, 3, 8, 9), (0, 3, 8, 9), (0, 1, 8, 9)]
+    result = derain_all(network, torch.empty(0, 3, 8, 9))
+    assert [tuple(part.shape) for part in result[:3]] == [(0, 3, 8, 9), (0, 3, 8, 9), (0, 1, 8, 9)]
 
 
 def test_long_thin_picture_equals_its_middle(network):
@@ -170,7 +188,7 @@ def test_picture_that_requires_gradients_is_detached(network):
 )
 def test_tiles_equal_whole_picture(name, tile, size):
     network, image = random_network(name), picture(3, *size)
-    whole, tiled = derain(network, image), derain(network, image, tile=tile)
+    whole, tiled = derain_all(network, image), derain_all(network, image, tile=tile)
     torch.testing.assert_close(tiled.background, whole.background, rtol=0, atol=1e-4)
     torch.testing.assert_close(tiled.streak_map, whole.streak_map, rtol=0, atol=1e-4)
     assert (tiled.region_mask != whole.region_mask).float().mean() < 1e-3
@@ -188,12 +206,12 @@ def test_tiles_without_overlap_would_show(monkeypatch):
 def test_tile_too_small(network):
     message = (
         "tile must be at least 170 px for jorder_e_lite, which sees 84 px to each side, "
-        "got 169; use a larger tile, or None for the whole picture"
+        "got 169; use a larger tile, or None for the whole image"
     )
     with pytest.raises(ValueError, match=message):
         derain(network, picture(3, 8, 8), tile=169)
     with pytest.raises(ValueError, match=message):
-        derain_pixels(network, np.zeros((8, 8, 3), np.uint8), tile=169)
+        derain(network, torch.zeros(3, 8, 8, dtype=torch.uint8), tile=169)
 
 
 # out of memory
@@ -278,7 +296,7 @@ class Stub(Jorder):
 def test_streaks_are_what_the_gate_lets_through(gated, taken):
     # log 3 to 0: a probability of 3/4
     image = torch.full((3, 16, 16), 0.6)
-    result = derain(Stub([0.2], probability=0.75, gated=gated), image)
+    result = derain_all(Stub([0.2], probability=0.75, gated=gated), image)
     expected = torch.zeros_like(image)
     expected[..., 8] = taken
     torch.testing.assert_close(result.streak_map, expected)
@@ -315,14 +333,15 @@ def test_streaks_behind_a_veil_are_those_of_equation_3(order, takes):
     image[..., 8] = 0.7
     streaks = torch.zeros_like(image)
     streaks[..., 8] = 0.2
-    result = derain(Stub(takes), image, deveil=EvenVeil(), order=order)
+    options = veil_options(EvenVeil(), order)
+    result = derain_all(Stub(takes), image, **options)
     torch.testing.assert_close(result.background, torch.full_like(image, 0.4), rtol=0, atol=1e-4)
     torch.testing.assert_close(result.streak_map, streaks, rtol=0, atol=1e-4)
     rainy = 0.5 * (result.background + result.streak_map * result.region_mask) + 0.5 * 0.8
     torch.testing.assert_close(rainy, image, rtol=0, atol=1e-4)
-    pixels = (image.permute(1, 2, 0) * 65535).round().numpy().astype(np.uint16)
-    found = derain_pixels(Stub(takes), pixels, deveil=EvenVeil(), order=order, with_streak_map=True)
-    np.testing.assert_allclose(found.streak_map / 65535, streaks.permute(1, 2, 0), atol=1e-4)
+    found = derain_all(Stub(takes), float_to_pixels(image, torch.uint16), **options)
+    actual = pixels_to_float(found.streak_map)
+    torch.testing.assert_close(actual, streaks, rtol=0, atol=1e-4)
 
 
 # the veil
@@ -367,10 +386,10 @@ def steps_by_hand(network, deveiler, image, order) -> Derained:
             image, alpha = deveil_by_hand(deveiler, *views)
             veiled, streak_map = image, (streak_map / alpha).clamp(max=1)
         else:
-            image, streaks, mask = derain(network, image)
+            image, streaks, mask, _ = derain_all(network, image)
             streak_map = (streak_map + streaks).clamp(max=1)
             region_mask = torch.maximum(region_mask, mask)
-    return Derained(image, streak_map, region_mask)
+    return Derained(image, streak_map, region_mask, None)
 
 
 def assert_same(actual: Derained, expected: Derained, tolerance: float = 1e-5) -> None:
@@ -382,12 +401,12 @@ def assert_same(actual: Derained, expected: Derained, tolerance: float = 1e-5) -
 
 @pytest.mark.parametrize("order", [*ORDERS, *LONGER_ORDERS], ids="-".join)
 def test_steps_are_taken_in_their_order(network, deveiler, order):
-    given = deveiler if "deveil" in order else None
+    options = veil_options(deveiler, order)
     images = picture(2, 3, 30, 41)
     expected = steps_by_hand(network, deveiler, images, order)
-    assert_same(derain(network, images, deveil=given, order=order), expected, 1e-4)
-    single = derain(network, images[1], deveil=given, order=list(order))
-    assert_same(single, Derained(*(part[1] for part in expected)), 1e-4)
+    assert_same(derain_all(network, images, **options), expected, 1e-4)
+    single = derain_all(network, images[1], **options | dict(order=list(order)))
+    assert_same(single, Derained(*(part[1] for part in expected[:3]), None), 1e-4)
     for other in set(ORDERS) - {order}:
         result = steps_by_hand(network, deveiler, images, other)
         assert (result.background - expected.background).abs().mean() > 0.01
@@ -396,12 +415,10 @@ def test_steps_are_taken_in_their_order(network, deveiler, order):
 def test_the_order_of_the_paper_is_the_default(network, deveiler):
     image = picture(3, 20, 26)
     assert ORDERS[-1] == DEVEIL_ORDER
-    expected = derain(network, image, deveil=deveiler, order=ORDERS[-1])
-    for actual, part in zip(derain(network, image, deveil=deveiler), expected, strict=True):
-        assert torch.equal(actual, part)
-    plain = derain(network, image)
-    for actual, part in zip(derain(network, image, order=["derain"]), plain, strict=True):
-        assert torch.equal(actual, part)
+    always = dict(deveil=True, deveil_model=deveiler)
+    expected = derain_all(network, image, order=ORDERS[-1], **always)
+    assert_same(derain_all(network, image, **always), expected, 0)
+    assert_same(derain_all(network, image, order=["derain"]), derain_all(network, image), 0)
 
 
 def clear_and_veiled(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -411,11 +428,12 @@ def clear_and_veiled(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_auto_leaves_clear_pictures_as_they_are(network, deveiler):
     clear, veiled = clear_and_veiled(3, 24, 30)
-    plain = derain(network, clear)
-    assert_same(derain(network, clear, deveil=deveiler, auto=True), plain, 0)
-    assert (derain(network, clear, deveil=deveiler).background - plain.background).abs().max() > 0.1
-    expected = derain(network, veiled, deveil=deveiler)
-    assert_same(derain(network, veiled, deveil=deveiler, auto=True), expected, 0)
+    always, auto = (dict(deveil=choice, deveil_model=deveiler) for choice in (True, "auto"))
+    plain = derain_all(network, clear)
+    assert_same(derain_all(network, clear, **auto), plain, 0)
+    assert (derain(network, clear, **always).background - plain.background).abs().max() > 0.1
+    expected = derain_all(network, veiled, **always)
+    assert_same(derain_all(network, veiled, **auto), expected, 0)
     assert (expected.background - derain(network, veiled).background).abs().max() > 0.1
 
 
@@ -423,87 +441,98 @@ def test_auto_leaves_clear_pictures_as_they_are(network, deveiler):
 def test_auto_decides_for_each_picture_of_a_batch(network, deveiler, dtype):
     clear, veiled = (pictures.to(dtype) for pictures in clear_and_veiled(2, 3, 24, 30))
     batch = torch.stack([veiled[0], clear[0], clear[1], veiled[1]])
-    single = [derain(network, image, deveil=deveiler, auto=True) for image in batch]
-    expected = Derained(*(torch.stack(parts) for parts in zip(*single, strict=True)))
-    result = derain(network, batch, deveil=deveiler, auto=True)
+    always, auto = (dict(deveil=choice, deveil_model=deveiler) for choice in (True, "auto"))
+    single = [derain_all(network, image, **auto)[:3] for image in batch]
+    expected = Derained(*(torch.stack(parts) for parts in zip(*single, strict=True)), None)
+    result = derain_all(network, batch, **auto)
     assert result.background.dtype == dtype
     assert_same(result, expected, 2e-3 if dtype == torch.float16 else 1e-5)
     # and not all the same way
-    always = derain(network, batch, deveil=deveiler).background
+    always = derain(network, batch, **always).background
     never = derain(network, batch).background
     for index, other in enumerate((never, always, always, never)):
         assert (result.background[index] - other[index]).abs().max() > 0.05
 
 
 def test_empty_batch_behind_a_veil(network, deveiler):
-    for auto in (False, True):
-        result = derain(network, torch.empty(0, 3, 8, 9), deveil=deveiler, auto=auto)
-        assert [tuple(part.shape) for part in result] == [(0, 3, 8, 9), (0, 3, 8, 9), (0, 1, 8, 9)]
+    for deveil in (True, "auto"):
+        options = dict(deveil=deveil, deveil_model=deveiler)
+        shapes = [
+            tuple(p.shape) for p in derain_all(network, torch.empty(0, 3, 8, 9), **options)[:3]
+        ]
+        assert shapes == [(0, 3, 8, 9), (0, 3, 8, 9), (0, 1, 8, 9)]
 
 
 def test_result_of_several_steps_can_be_trained_on(network, deveiler):
     layer = nn.Conv2d(3, 1, 3)
-    background = derain(network, picture(1, 3, 16, 16), deveil=deveiler, auto=True).background
+    options = dict(deveil="auto", deveil_model=deveiler)
+    background = derain(network, picture(1, 3, 16, 16), **options).background
     layer(background).sum().backward()
     assert layer.weight.grad is not None and layer.weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("order", ORDERS[2:], ids="-".join)
 def test_the_picture_given_is_not_changed(network, deveiler, order):
-    image = picture(3, 20, 26)
-    pixels = (image.permute(1, 2, 0) * 255).byte().numpy()
-    before, pixels_before = image.clone(), pixels.copy()
-    derain(network, image, deveil=deveiler, order=order)
-    derain_pixels(network, pixels, deveil=deveiler, order=order)
-    assert torch.equal(image, before)
-    np.testing.assert_array_equal(pixels, pixels_before)
+    for image in (picture(3, 20, 26), pixels(3, 20, 26)):
+        before = image.clone()
+        derain_all(network, image, **veil_options(deveiler, order))
+        assert torch.equal(image, before)
 
 
 def test_tiles_with_deveil_equal_the_whole_picture(network, deveiler):
     image = picture(3, 231, 25)
-    whole = derain(network, image, deveil=deveiler)
-    assert_same(derain(network, image, deveil=deveiler, tile=200), whole, 1e-4)
+    options = dict(deveil=True, deveil_model=deveiler)
+    whole = derain_all(network, image, **options)
+    assert_same(derain_all(network, image, tile=200, **options), whole, 1e-4)
 
 
 # what is rounded to 16 bits between two steps does not show in 8
 @pytest.mark.parametrize(("dtype", "peak", "most"), [(np.uint8, 255, 0.6), (np.uint16, 65535, 4)])
 @pytest.mark.parametrize("order", [*ORDERS, ("deveil",)], ids="-".join)
-def test_derain_pixels_takes_the_steps_of_derain(network, deveiler, order, dtype, peak, most):
-    pixels = np.random.default_rng(0).integers(0, peak + 1, (203, 31, 3), dtype=dtype)
-    image = torch.from_numpy(pixels / peak).permute(2, 0, 1)
-    options = {"deveil": deveiler if "deveil" in order else None, "order": order, "tile": 180}
-    expected = derain(network, image, **options)
-    actual = derain_pixels(network, pixels, with_streak_map=True, with_region_mask=True, **options)
+def test_integer_images_take_the_steps_of_floats(network, deveiler, order, dtype, peak, most):
+    image = pixels(3, 203, 31, dtype=dtype)
+    options = veil_options(deveiler, order) | dict(tile=180)
+    expected = derain_all(network, image.double() / peak, **options)
+    actual = derain_all(network, image, **options)
+    assert {part.dtype for part in actual[:3]} == {image.dtype}
     for ours, theirs in zip(actual[:2], expected[:2], strict=True):
-        assert ours.dtype == dtype
-        difference = ours - theirs.permute(1, 2, 0).numpy() * peak
-        assert np.abs(difference).max() <= most
-    assert (actual.region_mask != expected.region_mask[0].numpy() * 255).mean() < 1e-3
+        assert (ours.double() - theirs * peak).abs().max() <= most
+    different = actual.region_mask.double() != expected.region_mask * peak
+    assert different.double().mean() < 1e-3
 
 
-def test_derain_pixels_with_auto(network, deveiler):
-    for image, veiled in zip(clear_and_veiled(3, 24, 30), (False, True), strict=True):
-        pixels = (image.permute(1, 2, 0) * 255).round().byte().numpy()
-        found = derain_pixels(network, pixels, deveil=deveiler, auto=True).background
-        expected = derain_pixels(network, pixels, deveil=deveiler if veiled else None).background
+def test_integer_images_with_auto(network, deveiler):
+    always, auto = (dict(deveil=choice, deveil_model=deveiler) for choice in (True, "auto"))
+    images = [float_to_pixels(image, torch.uint8) for image in clear_and_veiled(3, 24, 30)]
+    for image, ours, theirs in zip(images, ({}, always), (always, {}), strict=True):
+        found = derain(network, image, **auto).background.int()
         # what was rounded to 16 bits first may be rounded the other way
-        assert np.abs(found.astype(int) - expected).max() <= 1
-        other = derain_pixels(network, pixels, deveil=None if veiled else deveiler).background
-        assert np.abs(found.astype(int) - other).max() > 10
+        assert (found - derain(network, image, **ours).background.int()).abs().max() <= 1
+        assert (found - derain(network, image, **theirs).background.int()).abs().max() > 10
+        batch = torch.stack([images[0], image, images[1]])
+        together = derain(network, batch, **auto).background[1].int()
+        assert (together - found).abs().max() <= 1
 
 
-def test_derain_pixels_of_several_steps_returns_what_is_asked_for(network, deveiler):
-    pixels = np.random.default_rng(0).integers(0, 256, (20, 22, 3), dtype=np.uint8)
-    result = derain_pixels(network, pixels, deveil=deveiler)
-    assert result.streak_map is None and result.region_mask is None
-    assert result.background.dtype == np.uint8
+def test_only_what_is_asked_for_is_returned(network, deveiler):
+    for image in (pixels(3, 20, 22), picture(3, 20, 22)):
+        for options in ({}, dict(deveil=True, deveil_model=deveiler)):
+            plain, every = derain(network, image, **options), derain_all(network, image, **options)
+            assert plain.streak_map is None and plain.region_mask is None
+            assert torch.equal(plain.background, every.background)
+            streaks = derain(network, image, with_streak_map=True, **options)
+            assert torch.equal(streaks.streak_map, every.streak_map)
+            assert streaks.region_mask is None
+            mask = derain(network, image, with_region_mask=True, **options)
+            assert torch.equal(mask.region_mask, every.region_mask) and mask.streak_map is None
 
 
 def test_streaks_of_a_step_that_ran_out_of_memory_count_once(network, deveiler):
     small = SmallMachine(limit=340 * 16, error=OUT_OF_MEMORY[0])
     image = picture(3, 390, 10)
-    expected = derain(network, image, deveil=deveiler)
-    actual = derain(small, image, deveil=deveiler)
+    options = dict(deveil=True, deveil_model=deveiler)
+    expected = derain_all(network, image, **options)
+    actual = derain_all(small, image, **options)
     assert small.failures == 2  # once in each step
     assert_same(actual, expected, 1e-4)
 
@@ -517,50 +546,41 @@ def test_streaks_of_a_step_that_ran_out_of_memory_count_once(network, deveiler):
         ),
         ({"order": []}, r"steps out of derain, deveil, got \[\]"),
         ({"order": "derain"}, "steps out of derain, deveil, got 'derain'"),
+        ({"order": DEVEIL_ORDER}, r"'derain'\) needs deveil=True or 'auto', got deveil=False"),
+        ({"deveil": True}, r"deveil=True needs deveil_model=load_deveil_model\(\), got none"),
+        ({"deveil": "auto"}, r"deveil='auto' needs deveil_model=load_deveil_model\(\), got none"),
+        ({"deveil_model": ...}, "deveil_model is for deveil=True or 'auto', got deveil=False"),
+        ({"deveil": "on"}, "deveil must be False, True or 'auto', got 'on'"),
         (
-            {"order": DEVEIL_ORDER},
-            r"needs a deveil network, deveil=load_deveil_model\(\), got none",
+            {"order": ["derain"], "deveil": True, "deveil_model": ...},
+            r"\('derain',\) has no deveil step, got deveil=True; leave",
         ),
         (
-            {"order": ["derain"], "deveil": True},
-            r"\('derain',\) has no step for the deveil network",
-        ),
-        ({"auto": True}, r"auto needs a deveil network and .* got \('derain',\)"),
-        (
-            {"auto": True, "order": ["deveil", "derain"], "deveil": True},
+            {"order": ["deveil", "derain"], "deveil": "auto", "deveil_model": ...},
             r"an order that begins with derain, got \('deveil', 'derain'\)",
         ),
     ],
 )
 def test_orders_refused(network, deveiler, options, message):
-    if "deveil" in options:
-        options = options | {"deveil": deveiler}
+    if "deveil_model" in options:
+        options = options | {"deveil_model": deveiler}
     with pytest.raises(ValueError, match=message):
         derain(network, picture(3, 8, 8), **options)
-    with pytest.raises(ValueError, match=message):
-        derain_pixels(network, np.zeros((8, 8, 3), np.uint8), **options)
 
 
-# integer pictures
+# integer images
 
 
 @pytest.mark.parametrize(("dtype", "peak"), [(np.uint8, 255), (np.uint16, 65535)])
 @pytest.mark.parametrize("size", [(201, 31), (1, 1)])
-def test_derain_pixels_is_derain_rounded(network, dtype, peak, size):
-    pixels = np.random.default_rng(0).integers(0, peak + 1, (*size, 3), dtype=dtype)
-    image = torch.from_numpy(pixels.astype(np.float32) / np.float32(peak)).permute(2, 0, 1)
-    expected = derain(network, image, tile=180)
-    actual = derain_pixels(network, pixels, tile=180, with_streak_map=True, with_region_mask=True)
-
-    def rounded(values: torch.Tensor) -> np.ndarray:
-        scaled = np.round(values.permute(1, 2, 0).numpy() * np.float32(peak))
-        return scaled.astype(dtype)
-
-    np.testing.assert_array_equal(actual.background, rounded(expected.background))
-    np.testing.assert_array_equal(actual.streak_map, rounded(expected.streak_map))
-    np.testing.assert_array_equal(actual.region_mask, expected.region_mask[0].numpy() * 255)
-    assert actual.background.dtype == actual.streak_map.dtype == dtype
-    assert actual.region_mask.dtype == np.uint8
+def test_integer_images_are_floats_rounded(network, dtype, peak, size):
+    image = pixels(3, *size, dtype=dtype)
+    expected = derain_all(network, image.float() / peak, tile=180)
+    actual = derain_all(network, image, tile=180)
+    for ours, theirs in zip(actual[:3], expected[:3], strict=True):
+        rounded = np.round(theirs.numpy() * np.float32(peak)).astype(dtype)
+        np.testing.assert_array_equal(ours, rounded)
+        assert ours.dtype == image.dtype
 
 
 def record_windows(network: Jorder, monkeypatch) -> list[tuple[int, ...]]:
@@ -575,21 +595,20 @@ def record_windows(network: Jorder, monkeypatch) -> list[tuple[int, ...]]:
     return seen
 
 
-def test_derain_pixels_holds_one_tile_at_a_time(network, monkeypatch):
+def test_no_more_than_a_tile_is_float_at_a_time(network, monkeypatch):
     seen = record_windows(network, monkeypatch)
-    result = derain_pixels(network, np.zeros((40, 500, 3), np.uint8), tile=200)
-    assert result.streak_map is None and result.region_mask is None
+    derain(network, torch.zeros(3, 40, 500, dtype=torch.uint8), tile=200)
     assert len(seen) == 16 and {shape[0] for shape in seen} == {1}
     assert max(shape[3] for shape in seen) <= 200
 
 
-def test_derain_pixels_takes_read_only_and_flipped_arrays(network):
-    pixels = np.random.default_rng(0).integers(0, 256, (20, 22, 3), dtype=np.uint8)
-    expected = derain_pixels(network, pixels).background
-    pixels.flags.writeable = False
-    np.testing.assert_array_equal(derain_pixels(network, pixels).background, expected)
-    flipped = derain_pixels(network, pixels[..., ::-1].copy()[..., ::-1]).background
-    np.testing.assert_array_equal(flipped, expected)
+def test_memory_of_arrays_is_used_as_it_lies(network):
+    image = pixels(3, 20, 22)
+    expected = derain(network, image).background
+    array = image.permute(1, 2, 0).contiguous()
+    result = derain(network, array.permute(2, 0, 1)).background
+    assert torch.equal(result, expected)
+    assert result.permute(1, 2, 0).is_contiguous()
 
 
 # bad input
@@ -600,14 +619,15 @@ def test_derain_pixels_takes_read_only_and_flipped_arrays(network):
     [
         (np.zeros((3, 4, 4)), TypeError, "must be a float tensor, got ndarray; use .*JorderDerain"),
         (
-            torch.zeros(3, 4, 4, dtype=torch.uint8),
+            torch.zeros(3, 4, 4, dtype=torch.int64),
             TypeError,
-            r"must be float in \[0, 1\], got torch.uint8; divide 8-bit pixels by 255",
+            r"must be uint8, uint16 or float in \[0, 1\], got torch.int64; divide 8-bit",
         ),
         (torch.zeros(1, 4, 4), ValueError, r"got \(1, 4, 4\); repeat a grey channel"),
         (torch.zeros(4, 4, 4), ValueError, r"got \(4, 4, 4\); .* drop an alpha channel"),
         (torch.zeros(4, 4), ValueError, r"\(3, H, W\) or \(N, 3, H, W\) .* got \(4, 4\)"),
         (torch.zeros(1, 1, 3, 4, 4), ValueError, r"got \(1, 1, 3, 4, 4\)"),
+        (torch.zeros(1, 4, 4).byte(), ValueError, r"got \(1, 4, 4\); repeat a grey channel"),
         (torch.zeros(3, 0, 4), ValueError, r"H, W >= 1, got \(3, 0, 4\)"),
         (torch.full((3, 4, 4), 255.0), ValueError, "from 255 to 255; divide 8-bit pixels by 255"),
         (torch.full((3, 4, 4), -0.1), ValueError, "from -0.1 to -0.1; .* or clamp"),
@@ -618,19 +638,3 @@ def test_derain_pixels_takes_read_only_and_flipped_arrays(network):
 def test_derain_refuses(network, image, error, message):
     with pytest.raises(error, match=message):
         derain(network, image)
-
-
-@pytest.mark.parametrize(
-    ("pixels", "error", "message"),
-    [
-        (np.zeros((4, 4, 3)), TypeError, "uint8 or uint16, got float64; use .*derain for float"),
-        (torch.zeros(4, 4, 3, dtype=torch.uint8), TypeError, "got torch.uint8"),
-        ([[1, 2, 3]], TypeError, "must be a NumPy array of uint8 or uint16, got list"),
-        (np.zeros((4, 4), np.uint8), ValueError, r"must be \(H, W, 3\) .* got \(4, 4\)"),
-        (np.zeros((4, 4, 4), np.uint8), ValueError, "without an alpha channel"),
-        (np.zeros((0, 4, 3), np.uint8), ValueError, r"H, W >= 1, got \(0, 4, 3\)"),
-    ],
-)
-def test_derain_pixels_refuses(network, pixels, error, message):
-    with pytest.raises(error, match=message):
-        derain_pixels(network, pixels)

@@ -6,7 +6,6 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from jorder_preproc import deveil
-from jorder_preproc.canvas import FloatCanvas
 from jorder_preproc.functional import windows
 from jorder_preproc.functional.deveil import (
     EPSILON,
@@ -18,10 +17,11 @@ from jorder_preproc.functional.deveil import (
     estimate_veil,
     is_veiled,
     positions,
-    remove_from_canvas,
+    remove_in_strips,
     remove_veil,
     veil_thickness,
 )
+from jorder_preproc.images import pixels_to_float
 from jorder_preproc.models import build_deveil_model, list_deveil_models
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.rain import compose
@@ -304,18 +304,18 @@ def test_thickness_is_the_mean_of_what_alpha_lacks():
 
 @pytest.mark.parametrize(("thickness", "veiled"), [(0.0, False), (0.5, True)])
 def test_a_thin_veil_is_none(thickness, veiled):
-    canvas = FloatCanvas(picture(3, 3, 20, 30))
-    assert is_veiled(KnownVeil(1 - thickness), [canvas]).tolist() == [veiled] * 3
+    images = picture(3, 3, 20, 30)
+    assert is_veiled(KnownVeil(1 - thickness), [images]).tolist() == [veiled] * 3
     for offset, expected in ((-0.01, False), (0.01, True)):
         network = KnownVeil(1 - THIN_VEIL - offset)
-        assert is_veiled(network, [canvas]).tolist() == [expected] * 3
+        assert is_veiled(network, [images]).tolist() == [expected] * 3
 
 
 def test_a_veil_seen_in_two_views_is_their_mean():
     views = [picture(2, 3, 32, 48, seed=seed) for seed in (0, 1)]
     network = random_deveil_network()
     first, second = (estimate_veil(network, view) for view in views)
-    both = estimate_from_views(network, [FloatCanvas(view) for view in views])
+    both = estimate_from_views(network, views)
     for part, one, other in zip(both, first, second, strict=True):
         torch.testing.assert_close(part, (one + other) / 2)
 
@@ -323,23 +323,35 @@ def test_a_veil_seen_in_two_views_is_their_mean():
 # parts of a picture
 
 
-def test_a_canvas_is_worked_on_some_rows_at_a_time(monkeypatch):
-    network, images = random_deveil_network(), picture(2, 3, 37, 30)
-    expected = deveil(network, images).background
-    seen = []
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8, torch.uint16])
+def test_images_are_deveiled_some_rows_at_a_time(monkeypatch, dtype):
+    network, images = random_deveil_network(), windows.convert(picture(2, 3, 37, 30), dtype)
+    values = pixels_to_float(images).double()
+    expected = deveil(network, values).background
+    seen, strips = [], windows.strips
 
-    class Recording(FloatCanvas):
-        def write(self, batch, rows, columns, values):
-            seen.append((batch.start, rows.start, rows.stop))
-            super().write(batch, rows, columns, values)
+    def recording(images):
+        for rows in strips(images):
+            seen.append((rows.start, rows.stop))
+            yield rows
 
-    monkeypatch.setattr(windows, "PIXELS_AT_ONCE", 10 * 30)
-    target = Recording(torch.zeros(2, 3, 37, 30))
-    remove_from_canvas(network, [FloatCanvas(images)], target)
-    torch.testing.assert_close(target.values, expected, rtol=0, atol=1e-5)
-    assert seen == [
-        (number, start, min(start + 10, 37)) for number in (0, 1) for start in (0, 10, 20, 30)
-    ]
+    monkeypatch.setattr(windows, "strips", recording)
+    monkeypatch.setattr(windows, "PIXELS_AT_ONCE", 2 * 10 * 30)
+    with torch.no_grad():
+        found = remove_in_strips(network, [images], dtype)
+    assert found.dtype == dtype
+    tolerance = {torch.float16: 1e-3, torch.uint8: 0.51 / 255}.get(dtype, 1e-5)
+    actual = pixels_to_float(found).double()
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
+    assert seen == [(0, 10), (10, 20), (20, 30), (30, 37)]
+
+
+def test_streaks_seen_through_the_veil_are_divided_by_its_transmission():
+    network, streaks = KnownVeil(0.5), picture(1, 3, 20, 30)
+    expected = (2 * streaks).clamp(max=1)
+    with torch.no_grad():
+        remove_in_strips(network, [picture(1, 3, 20, 30, seed=1)], torch.float32, streaks)
+    torch.testing.assert_close(streaks, expected, rtol=0, atol=1e-4)
 
 
 # bad input

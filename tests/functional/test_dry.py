@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from jorder_preproc import JorderDerain, derain, derain_image, rain_probability
 from jorder_preproc.cli import app
 from jorder_preproc.errors import UserError
-from jorder_preproc.functional.derain import derain_pixels
+from jorder_preproc.images import float_to_pixels
 from jorder_preproc.models import build_model, save_weights
 from tests.networks import network_that_sees, random_deveil_network
 
@@ -31,7 +31,9 @@ def grey(value, height=40, width=50):
 
 def test_a_dry_picture_comes_back_bit_for_bit(network):
     for image in (grey(0.3), grey(0.3).double(), grey(0.3).half()):
-        background, streak_map, region_mask = derain(network, image)
+        background, streak_map, region_mask, _ = derain(
+            network, image, with_streak_map=True, with_region_mask=True
+        )
         assert torch.equal(background, image)
         assert not streak_map.any() and not region_mask.any()
     assert not torch.equal(derain(network, grey(0.7)).background, grey(0.7))
@@ -51,9 +53,10 @@ def test_the_rest_of_the_network_is_not_run(network, monkeypatch):
 
 def test_each_picture_of_a_batch_is_decided_on_its_own(network):
     batch = torch.stack([grey(0.3), grey(0.7), grey(0.2), grey(0.8)])
-    results = derain(network, batch)
+    wanted = dict(with_streak_map=True, with_region_mask=True)
+    results = derain(network, batch, **wanted)
     for index, image in enumerate(batch):
-        alone = derain(network, image)
+        alone = derain(network, image, **wanted)
         for whole, part in zip(results, alone, strict=True):
             torch.testing.assert_close(whole[index], part, rtol=0, atol=1e-6)
         assert torch.equal(results.background[index], image) == (index in (0, 2))
@@ -81,15 +84,14 @@ def test_tiles_decide_once_for_the_whole(size):
     assert not torch.equal(tiled.background[..., -40:], image[..., -40:])
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_pixels_are_left_alone_too(network, dtype):
-    white = np.iinfo(dtype).max
-    pixels = (grey(0.3).permute(1, 2, 0).numpy() * white).astype(dtype)
-    result = derain_pixels(network, pixels, with_streak_map=True, with_region_mask=True)
-    np.testing.assert_array_equal(result.background, pixels)
-    assert not result.streak_map.any() and not result.region_mask.any()
-    bright = (grey(0.7).permute(1, 2, 0).numpy() * white).astype(dtype)
-    assert (derain_pixels(network, bright).background != bright).any()
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_integer_images_are_left_alone_too(network, dtype):
+    image = float_to_pixels(grey(0.3), dtype)
+    result = derain(network, image, with_streak_map=True, with_region_mask=True)
+    assert torch.equal(result.background, image)
+    assert not result.streak_map.numpy().any() and not result.region_mask.numpy().any()
+    bright = float_to_pixels(grey(0.7), dtype)
+    assert not torch.equal(derain(network, bright).background, bright)
 
 
 def test_bad_choices_are_named(network):
@@ -99,17 +101,18 @@ def test_bad_choices_are_named(network):
         rain_probability(build_model("jorder_e_lite"), grey(0.3))
 
 
-def test_pixels_say_how_probable_rain_is(network):
+def test_derain_says_how_probable_rain_is(network):
     for value in (0.3, 0.7):
-        pixels = (grey(value).permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-        expected = JorderDerain(network).rain_probability(pixels)
+        image = float_to_pixels(grey(value), torch.uint8)
+        expected = JorderDerain(network).rain_probability(image)
         for dry in ("leave", "derain"):
-            found = derain_pixels(network, pixels, dry=dry).rain_probability
-            assert found == pytest.approx(expected, abs=1e-6)
+            found = derain(network, image, dry=dry).rain_probability
+            assert found.item() == pytest.approx(expected, abs=1e-6)
     # of derain, deveil, derain the first
-    both = derain_pixels(network, pixels, deveil=random_deveil_network()).rain_probability
-    assert both == pytest.approx(expected, abs=1e-6)
-    assert derain_pixels(build_model("jorder_e_lite").eval(), pixels).rain_probability is None
+    options = dict(deveil=True, deveil_model=random_deveil_network())
+    both = derain(network, torch.stack([image, image]), **options).rain_probability
+    assert both.tolist() == pytest.approx([expected] * 2, abs=1e-6)
+    assert derain(build_model("jorder_e_lite").eval(), image).rain_probability is None
 
 
 def test_rain_is_looked_for_once_a_step(network, monkeypatch):
@@ -119,8 +122,7 @@ def test_rain_is_looked_for_once_a_step(network, monkeypatch):
     monkeypatch.setattr(
         network.presence, "features", lambda rainy: passes.append(1) or features(rainy)
     )
-    pixels = (grey(0.7).permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-    derain_pixels(network, pixels)
+    derain(network, grey(0.7))
     assert len(passes) == 1
 
 
@@ -135,7 +137,6 @@ def as_given(value):
         picture,
         picture.convert("RGBA"),
         picture.convert("L"),
-        picture.convert("P"),
         eight_bits,
         eight_bits.astype(np.uint16) * 257,
         eight_bits / 255,
@@ -154,9 +155,9 @@ def test_dry_pictures_of_every_type_come_back_bit_for_bit(network):
     leave, always = JorderDerain(network), JorderDerain(network, dry="derain")
     for dry, rainy in zip(as_given(0.3), as_given(0.7), strict=True):
         assert same(leave(dry), dry)
-        assert same(derain_image(dry, network), dry)
+        assert same(derain_image(network, dry), dry)
         assert not same(always(dry), dry)
-        assert same(derain_image(dry, network, dry="derain"), always(dry))
+        assert same(derain_image(network, dry, dry="derain"), always(dry))
         assert not same(leave(rainy), rainy)
         assert same(leave(rainy), always(rainy))
 
@@ -165,8 +166,6 @@ def test_probability_of_pictures_of_every_type(network):
     transform = JorderDerain(network)
     for value in (0.3, 0.503, 0.7):
         for image in as_given(value):
-            if getattr(image, "mode", "") == "P":  # of other colours
-                continue
             expected = 1 / (1 + np.exp(-100 * (grey(value).mean().item() - 0.5)))
             probability = transform.rain_probability(image)
             assert isinstance(probability, float)
@@ -177,7 +176,7 @@ def test_frames_are_decided_one_by_one(network):
     frames = torch.stack([grey(0.3), grey(0.7)])
     result = JorderDerain(network)(tv_tensors.Video(frames))
     assert torch.equal(result[0], frames[0]) and not torch.equal(result[1], frames[1])
-    with pytest.raises(ValueError, match="must be one picture, got 2 frames; ask one by one"):
+    with pytest.raises(ValueError, match="must be one image, got 2 frames; ask one by one"):
         JorderDerain(network).rain_probability(frames)
 
 
@@ -186,7 +185,7 @@ def test_a_transform_that_cannot_tell(network):
     with pytest.raises(UserError, match="cannot tell whether it rains; use one of jorder_e_unet"):
         transform.rain_probability(grey(0.3))
     with pytest.raises(ValueError, match="dry must be one of leave, derain, got 'no'"):
-        derain_image(grey(0.3), network, dry="no")
+        derain_image(network, grey(0.3), dry="no")
 
 
 def test_command_tells_and_leaves_alone(network, tmp_path, monkeypatch):

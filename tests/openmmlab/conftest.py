@@ -91,10 +91,10 @@ def count(monkeypatch, tmp_path):
     log.touch()
     derain_image = jorder_preproc.transforms.derain_image
 
-    def counted(image, *arguments):
+    def counted(model, image, **options):
         with log.open("ab", buffering=0) as file:
             file.write(b"." * (image.shape[0] if image.ndim == 4 else 1))
-        return derain_image(image, *arguments)
+        return derain_image(model, image, **options)
 
     monkeypatch.setattr(jorder_preproc.transforms, "derain_image", counted)
 

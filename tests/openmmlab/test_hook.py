@@ -236,7 +236,7 @@ def test_wrapped_data_sets(det, weights, count, kinds):
     def items(cfg):
         runner, _ = build_runner(cfg)
         for _ in range(2):  # nothing more happens the second time
-            runner.call_hook("before_test")
+            runner.call_hook("before_test_epoch")
         count()
         random.seed(0)
         np.random.seed(0)
@@ -350,7 +350,7 @@ def test_rain_comes_before_deraining(det, weights):
     steps = det.test_dataloader.dataset.pipeline
     steps.insert(1, dict(type="jorder_preproc.SynthesizeRain", preset="light"))
     runner, _ = build_runner(use_hook(det, weights=weights))
-    runner.call_hook("before_test")
+    runner.call_hook("before_test_epoch")
     built = runner.test_loop.dataloader.dataset.pipeline.transforms
     names = [type(step).__name__ for step in built][:4]
     assert names == ["LoadImageFromFile", "SynthesizeRain", "JorderDerain", "Resize"]

@@ -20,11 +20,11 @@ def det_sample(record):
     def instances(boxes, labels, **more):
         return InstanceData(bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(labels), **more)
 
-    ignored = record["true_ignored"]
-    true_boxes, true_labels = record["true_boxes"], record["true_labels"]
+    ignored = record["target_ignored"]
+    target_boxes, target_labels = record["target_boxes"], record["target_labels"]
     sample = DetDataSample()
-    sample.gt_instances = instances(true_boxes[~ignored], true_labels[~ignored])
-    sample.ignored_instances = instances(true_boxes[ignored], true_labels[ignored])
+    sample.gt_instances = instances(target_boxes[~ignored], target_labels[~ignored])
+    sample.ignored_instances = instances(target_boxes[ignored], target_labels[ignored])
     scores = torch.from_numpy(record["scores"])
     sample.pred_instances = instances(record["boxes"], record["labels"], scores=scores)
     return sample.to_dict()
@@ -53,13 +53,13 @@ def test_ap_of_each_class_is_eval_maps():
     for record in records:
         ranked = np.hstack([record["boxes"], record["scores"][:, None]])
         found.append([ranked[record["labels"] == label] for label in range(4)])
-        ignored = record["true_ignored"]
+        ignored = record["target_ignored"]
         true.append(
             {
-                "bboxes": record["true_boxes"][~ignored],
-                "labels": record["true_labels"][~ignored],
-                "bboxes_ignore": record["true_boxes"][ignored],
-                "labels_ignore": record["true_labels"][ignored],
+                "bboxes": record["target_boxes"][~ignored],
+                "labels": record["target_labels"][~ignored],
+                "bboxes_ignore": record["target_boxes"][ignored],
+                "labels_ignore": record["target_labels"][ignored],
             }
         )
     _, classes = mmdet_ap.eval_map(

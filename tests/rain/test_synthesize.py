@@ -142,17 +142,18 @@ def test_wide_reaches_from_barely_visible_to_dense(photo):
 
 
 @pytest.mark.parametrize(
-    ("image", "message"),
+    ("image", "error", "message"),
     [
-        (torch.rand(1, 8, 8), r"must be \(3, H, W\)"),
-        (torch.rand(8, 8), r"must be \(3, H, W\)"),
-        (torch.zeros(3, 8, 8, dtype=torch.uint8), "must be float"),
-        (torch.full((3, 8, 8), 255.0), "divide 8-bit pixels by 255"),
-        (torch.full((3, 8, 8), float("nan")), "finite"),
+        (torch.rand(1, 8, 8), ValueError, r"must be RGB \(3, H, W\) with"),
+        (torch.rand(8, 8), ValueError, r"must be RGB \(3, H, W\) with"),
+        (torch.rand(1, 3, 8, 8), ValueError, r"must be RGB \(3, H, W\) with .* \(1, 3, 8, 8\)"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), TypeError, "must be float"),
+        (torch.full((3, 8, 8), 255.0), ValueError, "divide 8-bit pixels by 255"),
+        (torch.full((3, 8, 8), float("nan")), ValueError, "finite"),
     ],
 )
-def test_bad_pictures_are_refused(image, message):
-    with pytest.raises(ValueError, match=message):
+def test_bad_images_are_refused(image, error, message):
+    with pytest.raises(error, match=message):
         synthesize_rain(image)
 
 

@@ -14,7 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import roc_auc_score
 
 import training.score
-from jorder_preproc.functional.derain import DerainedPixels
+from jorder_preproc.functional import Derained
 from jorder_preproc.images import float_to_pixels
 from jorder_preproc.metrics import luminance
 from jorder_preproc.models import build_deveil_model, build_model, save_weights
@@ -146,13 +146,11 @@ def test_pairs_of_files(pair_folder, tmp_path):
 def restore_by(monkeypatch, change):
     """A derainer that gives `change` of the image."""
 
-    def derain_pixels(network, pixels, *, tile):
-        assert tile is None
-        image = change(torch.from_numpy(pixels.transpose(2, 0, 1) / np.float32(255)))
-        background = float_to_pixels(image, torch.uint8).permute(1, 2, 0).numpy()
-        return DerainedPixels(background, None, None, None)
+    def derain(network, image):
+        background = float_to_pixels(change(image / 255), torch.uint8)
+        return Derained(background, None, None, None)
 
-    monkeypatch.setattr(training.score, "derain_pixels", derain_pixels)
+    monkeypatch.setattr(training.score, "derain", derain)
     return build_model("jorder_e_lite")
 
 

@@ -1,26 +1,31 @@
-"""Annotations of boxes: classes, sizes, difficult flags."""
+"""Checks of a detection set: classes, sizes, difficult flags."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from evaluation.datasets.checks.findings import Finding, Opener, count_images, picture_size
-from evaluation.datasets.layouts import LayoutError, Voc
-from evaluation.datasets.layouts.base import some
-from evaluation.datasets.layouts.voc import read_annotation
+from evaluation.datasets.checks.findings import (
+    Finding,
+    check_images,
+    count_images,
+    image_size,
+    pick,
+)
+from evaluation.datasets.layouts.base import LayoutError, some
+from evaluation.datasets.layouts.voc import Voc, read_annotation
 
 
-def examine_detection(found: Voc, classes: Sequence[str], opener: Opener) -> Iterator[Finding]:
-    """Number of images, annotations, difficult boxes, damaged pictures."""
+def examine_detection(found: Voc, classes: Sequence[str], thorough: bool) -> Iterator[Finding]:
+    """Number of images, annotations, difficult boxes, damaged images."""
     yield Finding(
-        "ok", "layout", f"each name in test.txt has a picture and an annotation in {found.root}"
+        "ok", "layout", f"each name in test.txt has an image and an annotation in {found.root}"
     )
     yield count_images("detection", len(found.names))
     faults = []
     sizes = {}
     boxes, difficult = Counter[str](), 0
-    for name in opener.track(found.names, "Reading annotations"):
+    for name in found.names:
         try:
             annotation = read_annotation(found.annotation(name), classes)
         except LayoutError as error:
@@ -29,17 +34,16 @@ def examine_detection(found: Voc, classes: Sequence[str], opener: Opener) -> Ite
         sizes[name] = annotation.size
         boxes.update(annotation.classes)
         difficult += sum(annotation.difficult)
-    picked = opener.pick([name for name, size in sizes.items() if size is not None])
-    for name in picked:
-        if picture_size(found.picture(name)) not in (None, sizes[name]):
-            faults.append(f"{found.picture(name)} is not of the size that its annotation says")
+    for name in pick([name for name, size in sizes.items() if size is not None], thorough):
+        if image_size(found.image(name)) not in (None, sizes[name]):
+            faults.append(f"{found.image(name)} is not of the size that its annotation says")
     if faults:
         detail = f"{len(faults)} of {len(found.names):,} are wrong: {some(faults, 1)}"
         yield Finding("error", "annotations", detail)
     else:
         yield Finding("ok", "annotations", f"all {len(found.names):,} opened")
     yield _boxes(boxes, classes, difficult)
-    yield opener.pictures([found.picture(name) for name in found.names])
+    yield check_images([found.image(name) for name in found.names], thorough)
 
 
 def _boxes(boxes: Counter[str], classes: Sequence[str], difficult: int) -> Finding:

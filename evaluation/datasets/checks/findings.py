@@ -1,26 +1,22 @@
-"""What is found, and the ways of looking that all tasks share."""
+"""Findings, and the checks that all tasks share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from PIL import Image
 
-from evaluation.datasets.layouts.base import some
-from evaluation.datasets.subsets import spread
-from evaluation.downstream.published_scores import SET_SIZES
-from jorder_preproc.picture_files import read_picture
+from evaluation.datasets.layouts.base import SET_SIZES, some
+from evaluation.datasets.subsets import Item, spread
+from jorder_preproc.image_files import read_image
 
 Level = Literal["ok", "warning", "error"]
-Item = TypeVar("Item")
-Track = Callable[[Sequence[Item], str], Iterable[Item]]
-"""Takes items and what is done with them, gives the items: `rich.progress.track` is one."""
 
 SAMPLE = 100
-"""Files opened of each kind, unless all are."""
+"""Files opened of each kind, unless `thorough`."""
 
 _SETS = {
     "classification": "ImageNet's validation set",
@@ -31,12 +27,11 @@ _SETS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that was looked at.
+    """The outcome of one check.
 
     Attributes:
-        level: `ok`; `warning`: runs, but the numbers mean something else; `error`: does not
-            run, or the numbers are wrong.
-        what: a few words, the same for all levels.
+        level: `ok`; `warning`: the scores mean something else; `error`: no scores, or wrong ones.
+        what: name of the check.
         detail: what was found and, unless it is fine, what to do.
     """
 
@@ -45,40 +40,33 @@ class Finding:
     detail: str
 
 
-class Opener:
-    """Opens all files of a kind or some of them, spread evenly."""
+def pick(items: Sequence[Item], thorough: bool) -> list[Item]:
+    """The files to open: all, or a sample spread evenly."""
+    return spread(items, None if thorough else SAMPLE)
 
-    def __init__(self, thorough: bool, track: Track):
-        self.thorough = thorough
-        self.track = track
 
-    def pick(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Those to open."""
-        return spread(items, None if self.thorough else SAMPLE)
-
-    def pictures(self, paths: Sequence[Path]) -> Finding:
-        """Whether pictures can be read."""
-        picked = self.pick(paths)
-        failed = []
-        for path in self.track(picked, "Reading pictures"):
-            try:
-                read_picture(path)
-            except (ValueError, OSError) as error:
-                failed.append(f"{path.name} ({error})")
-        opened = share(len(picked), len(paths))
-        if failed:
-            detail = f"{len(failed)} of {opened} cannot be read: {some(failed)}"
-            return Finding("error", "pictures", detail)
-        return Finding("ok", "pictures", f"{opened} opened, none damaged")
+def check_images(paths: Sequence[Path], thorough: bool) -> Finding:
+    """Whether images can be read."""
+    picked, failed = pick(paths, thorough), []
+    for path in picked:
+        try:
+            read_image(path)
+        except (ValueError, OSError) as error:
+            failed.append(f"{path.name} ({error})")
+    opened = share(len(picked), len(paths))
+    if failed:
+        detail = f"{len(failed)} of {opened} cannot be read: {some(failed)}"
+        return Finding("error", "readable images", detail)
+    return Finding("ok", "readable images", f"{opened} opened, none damaged")
 
 
 def share(part: int, whole: int) -> str:
-    """How many of how many, in words."""
+    """`all 12`, or `3 of 12`."""
     return f"all {whole:,}" if part == whole else f"{part:,} of {whole:,}"
 
 
 def count_images(task: str, images: int) -> Finding:
-    """Whether the set of a task is whole."""
+    """Whether the set of a task is complete."""
     whole = SET_SIZES[task]
     if images == whole:
         return Finding("ok", "images", f"{images:,}, all of {_SETS[task]}")
@@ -91,8 +79,8 @@ def count_images(task: str, images: int) -> Finding:
     )
 
 
-def picture_size(path: Path) -> tuple[int, int] | None:
-    """Width and height of a picture, px; None if it cannot be read."""
+def image_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of an image, px; None if it cannot be read."""
     try:
         with Image.open(path) as image:
             return image.size

@@ -1,4 +1,4 @@
-"""The validation set of ADE20K's scene parsing benchmark, or one like it."""
+"""The validation set of ADE20K's scene parsing benchmark, or a set laid out like it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluation.datasets.layouts.base import LayoutError, check_folder, some
-from jorder_preproc.picture_files import list_pictures
+from jorder_preproc.image_files import list_images
 
 CLASSES = 150
 
 
 @dataclass(frozen=True)
 class Ade20k:
-    """Pictures and their annotation maps.
+    """Images and their annotation maps.
 
     Attributes:
         root: the folder that holds `images` and `annotations`.
-        stems: names of the pictures without suffix, sorted.
+        stems: names of the images without suffix, sorted.
     """
 
     root: Path
     stems: tuple[str, ...]
 
-    def picture(self, stem: str) -> Path:
-        """Path of a picture."""
+    def image(self, stem: str) -> Path:
+        """Path of an image."""
         return self.root / "images/validation" / f"{stem}.jpg"
 
     def annotation(self, stem: str) -> Path:
@@ -40,15 +40,15 @@ def find_ade20k(root: str | Path) -> Ade20k:
     """Find ROOT/images/validation/*.jpg and ROOT/annotations/validation/*.png.
 
     Raises:
-        LayoutError: no such folders, no pictures, a picture or a map without its partner,
-            or with a suffix that mmseg does not look for.
+        LayoutError: no such folders, no images, an image or a map without its counterpart, or
+            with a suffix that mmseg does not look for.
     """
     root = Path(root)
     check_folder(root, "`images` and `annotations` of ADEChallengeData2016")
     stems = []
     for folder, suffix in (("images/validation", ".jpg"), ("annotations/validation", ".png")):
         check_folder(root / folder, f"*{suffix} files of ADE20K's validation set")
-        files = list_pictures(root / folder)
+        files = list_images(root / folder)
         other = [path.name for path in files if path.suffix != suffix]
         if other or not files:
             raise LayoutError(
@@ -56,14 +56,14 @@ def find_ade20k(root: str | Path) -> Ade20k:
                 f"there are {f'also {some(other)}' if other else 'none'}"
             )
         stems.append({path.stem for path in files})
-    pictures, maps = stems
-    if pictures != maps:
+    images, maps = stems
+    if images != maps:
         raise LayoutError(
-            f"{len(pictures - maps)} pictures of {root} have no annotation map, and "
-            f"{len(maps - pictures)} maps no picture: {some(pictures ^ maps)}; each "
+            f"{len(images - maps)} images of {root} have no annotation map, and "
+            f"{len(maps - images)} maps no image: {some(images ^ maps)}; each "
             "images/validation/NAME.jpg needs annotations/validation/NAME.png"
         )
-    return Ade20k(root, tuple(sorted(pictures)))
+    return Ade20k(root, tuple(sorted(images)))
 
 
 def read_annotation_map(path: Path) -> NDArray[np.integer]:

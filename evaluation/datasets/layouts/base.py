@@ -1,4 +1,4 @@
-"""What all data set folders need: an error of their own, and lists of files."""
+"""The error, sizes and file lists that all layouts share."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from pathlib import Path
 
 from jorder_preproc.errors import UserError
 
+SET_SIZES = {"classification": 50_000, "segmentation": 2_000, "detection": 4_952}
+"""Images in ImageNet's validation set, ADE20K's validation set and VOC 2007's test set."""
+
 
 class LayoutError(UserError):
     """A data set folder that is not laid out as expected; the message says what to do."""
 
 
 def check_folder(folder: Path, what: str) -> None:
-    """Complain if it is not there.
+    """See that a folder exists.
 
     Raises:
         LayoutError: no such folder; `what` says what it should hold.
@@ -24,7 +27,7 @@ def check_folder(folder: Path, what: str) -> None:
 
 
 def list_folders(folder: Path) -> list[Path]:
-    """Folders right in `folder`, sorted by name, without hidden ones."""
+    """Folders directly in `folder`, sorted by name, without hidden ones."""
     folders = (path for path in folder.iterdir() if path.is_dir())
     return sorted(path for path in folders if not path.name.startswith("."))
 
@@ -48,17 +51,17 @@ def read_lines(path: Path) -> list[str]:
 
 
 def some(names: Iterable[str], limit: int = 3) -> str:
-    """The first names in words, and how many more there are."""
+    """The first names, and the number of others."""
     names = sorted(names)
     more = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def check_unique(names: Iterable[str], where: Path | str) -> None:
-    """Complain about what stands there twice.
+    """See that no name occurs twice.
 
     Raises:
-        LayoutError: something does.
+        LayoutError: one does; `where` is named.
     """
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:

@@ -10,7 +10,7 @@ from pathlib import Path
 from evaluation.datasets.layouts.base import LayoutError, check_unique, read_lines, some
 
 WNID = re.compile(r"n\d{8}")
-"""How WordNet numbers what ImageNet's classes are."""
+"""WordNet ids, the names of ImageNet's classes."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class ClassList:
     """All classes of a model, in the order of its outputs.
 
     Attributes:
-        classes: what folders and maps call them.
-        names: for people; the same where nothing else is known.
-        source: where they stand, for messages.
+        classes: as in folders and maps.
+        names: for people; `classes` where nothing else is known.
+        source: where they come from, for messages.
     """
 
     classes: tuple[str, ...]
@@ -31,7 +31,7 @@ class ClassList:
         """Number of a class.
 
         Raises:
-            LayoutError: unknown; `where` says what named it.
+            LayoutError: unknown; `where` names its source.
         """
         number = self._numbers.get(name)
         if number is None:
@@ -47,7 +47,7 @@ class ClassList:
 
 
 def read_class_list(path: Path) -> ClassList:
-    """Read a file with one class per line, `wnid` or `name`, then perhaps a description.
+    """Read a file with one class per line: `wnid` or `name`, and an optional description.
 
     Raises:
         LayoutError: not readable, empty, or a class twice.
@@ -63,7 +63,7 @@ def sorted_classes(names: list[str], source: Path) -> ClassList:
     """Classes in sorted order, as torchvision and timm number the folders of ImageNet.
 
     Raises:
-        LayoutError: numbers whose sorted order is not theirs.
+        LayoutError: numbers that sort differently as text.
     """
     classes = tuple(sorted(set(names)))
     if all(name.isdecimal() for name in classes) and classes != tuple(sorted(classes, key=int)):
@@ -76,10 +76,10 @@ def sorted_classes(names: list[str], source: Path) -> ClassList:
 
 
 def check_outputs(classes: ClassList, outputs: int | None) -> None:
-    """Complain if a model has another number of outputs than there are classes.
+    """See that a model has as many outputs as there are classes; None is any number.
 
     Raises:
-        LayoutError: it has; None is any number.
+        LayoutError: it has not.
     """
     count = len(classes.classes)
     if outputs is None or count == outputs:

@@ -1,4 +1,4 @@
-"""The ImageNet validation set, or one like it, in the three layouts that are around."""
+"""The ImageNet validation set, or a set like it, in its three common layouts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from evaluation.datasets.layouts.classes import (
     read_class_list,
     sorted_classes,
 )
-from jorder_preproc.picture_files import list_pictures
+from jorder_preproc.image_files import list_images
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
@@ -36,14 +36,14 @@ _PLAIN = re.compile(r"(?P<name>\S+)\s+(?P<label>\S+)")
 
 @dataclass(frozen=True)
 class ImageList:
-    """Pictures with a class each.
+    """Labelled images.
 
     Attributes:
         root: the folder the paths start from.
-        paths: of the pictures, relative, with `/`, in the order of the data set.
+        paths: of the images, relative, with `/`, in the order of the data set.
         targets: number of the class of each, in [0, C).
         classes: of the model, all C, in the order of its outputs.
-        names: of the classes, for people; the same where nothing else is known.
+        names: of the classes, for people; `classes` where nothing else is known.
         layout: `folders`, `map` or `devkit`.
     """
 
@@ -68,10 +68,10 @@ def list_imagenet(
     classes: str | Path | None = None,
     outputs: int | None = None,
 ) -> ImageList:
-    """Find pictures and their classes in one of three layouts.
+    """Find images and their classes in one of three layouts.
 
     - `folders`: ROOT/<class>/*.JPEG.
-    - `map`: pictures right in ROOT, and `labels` with lines `name class`, split by blanks or
+    - `map`: images directly in ROOT, and `labels` with lines `name class`, split by blanks or
       a comma; the class is a wnid, a name of the class list, or its number from 0. Kaggle's
       LOC_val_solution.csv is such a map.
     - `devkit`: ROOT/ILSVRC2012_val_*.JPEG, and the ground truth of the development kit, one
@@ -81,7 +81,7 @@ def list_imagenet(
 
     ROOT may also be the folder that holds `val`. Classes are numbered in sorted order; a
     class list, which is `classes` or a file `classes.txt` in ROOT or beside `val`, numbers
-    them by its lines and may name more than the pictures have.
+    them by its lines and may name more than the images have.
 
     Args:
         root: ROOT.
@@ -90,19 +90,19 @@ def list_imagenet(
         outputs: number of classes the model knows.
 
     Raises:
-        LayoutError: no pictures, unknown or missing classes, a picture or a label without
-            its partner, duplicates, numbers out of range, more or fewer classes than outputs.
+        LayoutError: no images, unknown or missing classes, an image or a label without
+            its counterpart, duplicates, numbers out of range, more or fewer classes than outputs.
     """
-    root = picture_folder(root)
+    root = image_folder(root)
     home = root.parent if root.name == "val" else root
     class_list = _find_class_list(root, home, classes)
-    folders, pictures = list_folders(root), list_pictures(root)
-    if labels is None and pictures:
+    folders, images = list_folders(root), list_images(root)
+    if labels is None and images:
         labels = _find_ground_truth(root, home)
     if labels is not None:
-        found = _list_flat(root, pictures, Path(labels), class_list, outputs)
+        found = _list_flat(root, images, Path(labels), class_list, outputs)
     else:
-        found = _list_class_folders(root, folders, pictures, class_list)
+        found = _list_class_folders(root, folders, images, class_list)
     check_outputs(found.class_list, outputs)
     return ImageList(
         root,
@@ -114,14 +114,14 @@ def list_imagenet(
     )
 
 
-def picture_folder(root: str | Path) -> Path:
-    """The folder of the pictures: ROOT, or `val` in it.
+def image_folder(root: str | Path) -> Path:
+    """The folder of the images: ROOT, or `val` in it.
 
     Raises:
         LayoutError: no such folder.
     """
     root = Path(root)
-    check_folder(root, "the pictures of ImageNet's validation set")
+    check_folder(root, "the images of ImageNet's validation set")
     return root / "val" if (root / "val").is_dir() else root
 
 
@@ -147,38 +147,38 @@ def _list_class_folders(
 ) -> _Found:
     if loose:
         raise LayoutError(
-            f"{root} holds pictures right in it ({some(path.name for path in loose)}), but "
-            "nothing says of which class; pass a file with lines `name class` (--labels), put "
+            f"{root} holds images directly in it ({some(path.name for path in loose)}), but "
+            "no labels; pass a file with lines `name class` (--labels), put "
             f"{GROUND_TRUTH} beside them, or sort them into one folder for each class"
         )
-    content = [(folder, list_pictures(folder)) for folder in folders]
-    if not any(pictures for _, pictures in content):
+    content = [(folder, list_images(folder)) for folder in folders]
+    if not any(images for _, images in content):
         raise LayoutError(
-            f"no pictures in {root}; expected ROOT/<class>/*.JPEG, or ROOT/*.JPEG with a map"
+            f"no images in {root}; expected ROOT/<class>/*.JPEG, or ROOT/*.JPEG with a map"
         )
     if class_list is None:
         class_list = sorted_classes([folder.name for folder in folders], root)
     paths, targets = [], []
-    for folder, pictures in content:
+    for folder, images in content:
         target = class_list.index(folder.name, f"the folder {folder}")
-        paths += [f"{folder.name}/{path.name}" for path in pictures]
-        targets += [target] * len(pictures)
+        paths += [f"{folder.name}/{path.name}" for path in images]
+        targets += [target] * len(images)
     return _Found(paths, targets, class_list, "folders")
 
 
 def _list_flat(
     root: Path,
-    pictures: list[Path],
+    images: list[Path],
     labels: Path,
     class_list: ClassList | None,
     outputs: int | None,
 ) -> _Found:
-    if not pictures:
+    if not images:
         raise LayoutError(
-            f"no pictures right in {root}, where {labels} says of which class they are; "
+            f"no images directly in {root}, where {labels} gives their classes; "
             "without --labels, folders are taken as classes"
         )
-    paths = [path.name for path in pictures]
+    paths = [path.name for path in images]
     lines = read_lines(labels)
     if all(line.isdecimal() for line in lines):
         wnids = _devkit_wnids(paths, [int(line) for line in lines], labels)
@@ -186,20 +186,20 @@ def _list_flat(
             class_list = sorted_classes(list(_read_meta(labels).values()), labels)
         targets = [class_list.index(wnid, str(labels)) for wnid in wnids]
         return _Found(paths, targets, class_list, "devkit")
-    said = _read_map(labels, lines, paths, class_list)
-    class_list, targets = _number(said, labels, class_list, outputs)
+    found = _read_map(labels, lines, paths, class_list)
+    class_list, targets = _number(found, labels, class_list, outputs)
     return _Found(paths, targets, class_list, "map")
 
 
 def _read_map(
     labels: Path, lines: list[str], paths: list[str], class_list: ClassList | None
 ) -> list[str]:
-    """What a map calls the class of each picture."""
-    check_unique((Path(path).stem for path in paths), "the folder of the pictures")
+    """The class of each image, as named in a map."""
+    check_unique((Path(path).stem for path in paths), "the folder of the images")
     stems = {Path(path).stem: path for path in paths}
     by_name = stems | {path: path for path in paths}
-    said: dict[str, str] = {}
-    without_picture = []
+    found: dict[str, str] = {}
+    without_image = []
     for number, line in enumerate(lines, 1):
         text = line.replace(",", " ")
         match = _PLAIN.fullmatch(text) or _KAGGLE.fullmatch(text)
@@ -210,22 +210,20 @@ def _read_map(
             continue  # a heading
         path = by_name.get(name)
         if path is None:
-            without_picture.append(name)
-        elif path in said:
+            without_image.append(name)
+        elif path in found:
             raise LayoutError(f"{labels}, line {number}: {name} has a class already")
         else:
-            said[path] = label
-    if without_picture:
+            found[path] = label
+    if without_image:
         raise LayoutError(
-            f"{labels} names {len(without_picture)} pictures that are not there: "
-            f"{some(without_picture)}; add the pictures, or remove the lines"
+            f"{labels} names {len(without_image)} images that are not there: "
+            f"{some(without_image)}; add the images, or remove the lines"
         )
-    unlabelled = [path for path in paths if path not in said]
+    unlabelled = [path for path in paths if path not in found]
     if unlabelled:
-        raise LayoutError(
-            f"{labels} has no class for {len(unlabelled)} pictures: {some(unlabelled)}"
-        )
-    return [said[path] for path in paths]
+        raise LayoutError(f"{labels} has no class for {len(unlabelled)} images: {some(unlabelled)}")
+    return [found[path] for path in paths]
 
 
 def _is_class(label: str, class_list: ClassList | None) -> bool:
@@ -234,21 +232,21 @@ def _is_class(label: str, class_list: ClassList | None) -> bool:
 
 
 def _number(
-    said: list[str], labels: Path, class_list: ClassList | None, outputs: int | None
+    found: list[str], labels: Path, class_list: ClassList | None, outputs: int | None
 ) -> tuple[ClassList, list[int]]:
-    """The classes, and the number of each that a map says."""
-    named = class_list is not None and set(said) <= set(class_list.classes)
-    if named or not all(label.isdecimal() for label in said):
+    """The class list, and the class number of each image."""
+    named = class_list is not None and set(found) <= set(class_list.classes)
+    if named or not all(label.isdecimal() for label in found):
         if class_list is None:
-            odd = {label for label in said if not WNID.fullmatch(label)}
+            odd = {label for label in found if not WNID.fullmatch(label)}
             if odd:
                 raise LayoutError(
                     f"{labels} names the classes {some(odd)}, which are no wnids; pass a file "
                     "with all classes in the order of the model's outputs (--classes)"
                 )
-            class_list = sorted_classes(said, labels)
-        return class_list, [class_list.index(label, str(labels)) for label in said]
-    targets = [int(label) for label in said]
+            class_list = sorted_classes(found, labels)
+        return class_list, [class_list.index(label, str(labels)) for label in found]
+    targets = [int(label) for label in found]
     if class_list is None:
         if outputs is None:
             raise LayoutError(
@@ -273,22 +271,22 @@ def _number(
 
 
 def _devkit_wnids(paths: list[str], numbers: list[int], ground_truth: Path) -> list[str]:
-    """Wnids of pictures whose names hold their line in the ground truth."""
+    """Wnids of images whose names hold their line number in the ground truth."""
     lines = []
     for path in paths:
         match = _NUMBERED.fullmatch(Path(path).stem)
         if match is None:
             raise LayoutError(
                 f"{path} is not named ILSVRC2012_val_<number>, so that {ground_truth} does not "
-                "say of which class it is"
+                "give its class"
             )
         lines.append(int(match[1]))
     if lines != list(range(1, len(numbers) + 1)):
         missing = set(range(1, len(numbers) + 1)).symmetric_difference(lines)
         stems = [f"ILSVRC2012_val_{line:08}" for line in missing]
         raise LayoutError(
-            f"{ground_truth} has {len(numbers)} lines, and there are {len(lines)} pictures; "
-            f"without partner, or twice: {some(stems) or 'pictures with two suffixes'}. For a "
+            f"{ground_truth} has {len(numbers)} lines, and there are {len(lines)} images; "
+            f"without counterpart, or twice: {some(stems) or 'images with two suffixes'}. For a "
             "part of the set pass a map with lines `name wnid` (--labels)"
         )
     wnids = _read_meta(ground_truth)

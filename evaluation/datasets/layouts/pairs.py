@@ -1,4 +1,4 @@
-"""Rainy pictures with their clean ones, in the layouts of the restoration benchmarks (Sec. 6)."""
+"""Pairs of rainy and clean images, in the layouts of the restoration benchmarks (Sec. 6)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evaluation.datasets.layouts.base import (
     list_folders,
     some,
 )
-from jorder_preproc.picture_files import PictureError, list_pictures, read_size
+from jorder_preproc.image_files import ImageFileError, list_images, read_size
 
 Half = Literal["left", "right"]
 
@@ -24,7 +24,7 @@ CLEAN_FOLDERS = ("norain", "groundtruth", "ground_truth", "target")
 
 _EXPECTED = (
     f"a folder {' or '.join(RAINY_FOLDERS)} beside one of {', '.join(CLEAN_FOLDERS)} or beside "
-    "pictures norain-NAME, or pictures right in it: rain-NAME with norain-NAME, or NAME_in with "
+    "images norain-NAME, or images directly in it: rain-NAME with norain-NAME, or NAME_in with "
     "NAME_GT"
 )
 _RAINY_PREFIX = re.compile(r"rain(?!streak|region)y?[-_]?", re.I)
@@ -38,13 +38,13 @@ _VERSION = re.compile(r"_\d+$")  # as in 901_14, the fourteenth rain on 901
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture with rain and the same one without.
+    """A rainy image and its clean one.
 
     Attributes:
-        name: file name of the rainy picture.
+        name: file name of the rainy image.
         rainy: its path.
-        clean: path of the clean picture.
-        clean_half: for one file that holds both side by side, which half is the clean one.
+        clean: path of the clean image.
+        clean_half: the clean half, of a file that holds both side by side.
     """
 
     name: str
@@ -58,37 +58,35 @@ class PairList:
     """A set of pairs.
 
     Attributes:
-        root: its folder.
-        pairs: in the order of the rainy pictures' names.
-        layout: what they were found as: `folders`, `names` or `halves`.
+        pairs: in the order of the rainy images' names.
+        layout: `folders`, `names` or `halves`; see `find_pairs`.
     """
 
-    root: Path
     pairs: tuple[Pair, ...]
     layout: Literal["folders", "names", "halves"]
 
 
 def find_pairs(root: str | Path, clean_half: Half | None = None) -> PairList:
-    """Find the pairs of a restoration benchmark, and see that the two of each have one size.
+    """Find the pairs of a restoration benchmark, and check that both images have one size.
 
     Two folders: `rainy`, `rain`, `rainy_image` or `input`, and `norain`, `groundtruth`,
-    `ground_truth` or `target`. Pictures belong together by equal names, as `rain-001` and
+    `ground_truth` or `target`. Images belong together by equal names, as `rain-001` and
     `norain-001`, with a scale behind the rainy name (`norain-001x2`, in `rain/X2` for one),
     or with the number of one of several rains (`901_1` and `901_2` of `901`). One way holds
-    for the whole set. The clean pictures may also lie right in ROOT.
+    for the whole set. The clean images may also lie directly in ROOT.
 
     One folder: `rain-001.png` and `norain-001.png`, or `001_in.png` and `001_GT.png`.
 
-    Halves: pictures right in ROOT that hold rain and clean side by side, as Rain800 does.
+    Halves: images directly in ROOT that hold rain and clean side by side, as Rain800 does.
 
     Args:
         root: ROOT.
-        clean_half: which half is the clean one, where pictures hold both; not looked at where
+        clean_half: which half is the clean one, where images hold both; not looked at where
             names make pairs.
 
     Raises:
-        LayoutError: none of these, a picture without its partner, duplicates, partners of
-            different size, or a file that is no picture.
+        LayoutError: none of these, an image without its counterpart, duplicates, counterparts of
+            different size, or a file that is no image.
     """
     root = Path(root)
     check_folder(root, _EXPECTED)
@@ -98,14 +96,14 @@ def find_pairs(root: str | Path, clean_half: Half | None = None) -> PairList:
     clean_folders = [
         folder for folder in list_folders(root) if folder.name.lower() in CLEAN_FOLDERS
     ]
-    loose = list_pictures(root)
+    loose = list_images(root)
     layout: Literal["folders", "names", "halves"] = "folders"
     if rainy_folders:
-        rainy = _pictures_of(_only(rainy_folders, root))
-        clean = _pictures_of(_only(clean_folders, root)) if clean_folders else loose
+        rainy = _images_of(_only(rainy_folders, root))
+        clean = _images_of(_only(clean_folders, root)) if clean_folders else loose
         if not clean:
             raise LayoutError(
-                f"{root} has {rainy_folders[0].name}, but no clean pictures; expected {_EXPECTED}"
+                f"{root} has {rainy_folders[0].name}, but no clean images; expected {_EXPECTED}"
             )
         pairs = _match(rainy, clean, root)
     else:
@@ -118,7 +116,7 @@ def find_pairs(root: str | Path, clean_half: Half | None = None) -> PairList:
         else:
             raise _no_layout(root, loose)
     _check_sizes(pairs, root)
-    return PairList(root, tuple(pairs), layout)
+    return PairList(tuple(pairs), layout)
 
 
 def _only(folders: Sequence[Path], root: Path) -> Path:
@@ -128,33 +126,33 @@ def _only(folders: Sequence[Path], root: Path) -> Path:
     return folders[0]
 
 
-def _pictures_of(folder: Path) -> list[Path]:
-    """Pictures right in a folder, or in the only folder in it, such as `rain/X2`."""
-    pictures, inner = list_pictures(folder), list_folders(folder)
-    if not pictures and len(inner) == 1:
-        pictures = list_pictures(inner[0])
-    if not pictures:
-        raise LayoutError(f"no pictures in {folder}; put them right in it")
-    return pictures
+def _images_of(folder: Path) -> list[Path]:
+    """Images directly in a folder, or in the only folder in it, such as `rain/X2`."""
+    images, inner = list_images(folder), list_folders(folder)
+    if not images and len(inner) == 1:
+        images = list_images(inner[0])
+    if not images:
+        raise LayoutError(f"no images in {folder}; put them directly into it")
+    return images
 
 
-def _split_names(pictures: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Rainy and clean pictures of one folder; None where names do not say which is which."""
-    pictures = [path for path in pictures if not _OTHER_LAYER.match(path.stem)]
+def _split_names(images: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
+    """Rainy and clean images of one folder; None where their names do not tell."""
+    images = [path for path in images if not _OTHER_LAYER.match(path.stem)]
     for is_rainy, is_clean in (
         (_RAINY_PREFIX.match, _CLEAN_PREFIX.match),
         (_RAINY_SUFFIX.search, _CLEAN_SUFFIX.search),
     ):
-        rainy = [path for path in pictures if is_rainy(path.stem)]
-        clean = [path for path in pictures if is_clean(path.stem)]
+        rainy = [path for path in images if is_rainy(path.stem)]
+        clean = [path for path in images if is_clean(path.stem)]
         if rainy and clean:
-            # what is neither shows as a rainy picture without partner
-            return [path for path in pictures if path not in clean], clean
+            # what is neither is reported as a rainy image without counterpart
+            return [path for path in images if path not in clean], clean
     return None
 
 
 def _bare(stem: str) -> str:
-    """The name without what says whether it is rainy or clean."""
+    """The name without its rainy or clean marker."""
     for pattern in (_CLEAN_PREFIX, _RAINY_PREFIX):
         if pattern.match(stem):
             return pattern.sub("", stem, count=1)
@@ -162,16 +160,16 @@ def _bare(stem: str) -> str:
 
 
 def _without(pattern: re.Pattern[str]) -> Callable[[str], str]:
-    """Bare names of rainy pictures, which must end as the pattern says."""
+    """A function to the bare names of rainy images, which must end as the pattern says."""
 
     def scene(stem: str) -> str:
-        # a name of another kind has no partner
+        # another name matches nothing
         return pattern.sub("", _bare(stem)) if pattern.search(_bare(stem)) else f"/{stem}"
 
     return scene
 
 
-# from rainy and clean names to what both have in common; the first that leaves nobody alone
+# from rainy and clean names to common ones; the first reading that matches all is used
 _READINGS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
     (lambda stem: stem, lambda stem: stem),
     (_bare, _bare),
@@ -181,9 +179,9 @@ _READINGS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
 
 
 def _match(rainy: Sequence[Path], clean: Sequence[Path], root: Path) -> list[Pair]:
-    """Bring together what belongs together, in the one way that fits the whole set best."""
-    check_unique((path.stem for path in rainy), f"{root}, of rainy pictures,")
-    check_unique((path.stem for path in clean), f"{root}, of clean pictures,")
+    """Match rainy and clean images by the first reading that fits the whole set."""
+    check_unique((path.stem for path in rainy), f"{root}, of rainy images,")
+    check_unique((path.stem for path in clean), f"{root}, of clean images,")
     unmatched = []
     for rainy_scene, clean_scene in _READINGS:
         scenes = {clean_scene(path.stem): path for path in clean}
@@ -199,21 +197,21 @@ def _match(rainy: Sequence[Path], clean: Sequence[Path], root: Path) -> list[Pai
         unmatched.append(alone)
     fewest = min(unmatched, key=lambda alone: len(alone[0]) + len(alone[1]))
     kinds = (("rainy", "clean"), ("clean", "rainy"))
-    said = [
-        f"{len(paths)} {kind} pictures have no {other} one: "
+    unmatched_names = [
+        f"{len(paths)} {kind} images have no {other} one: "
         + some(path.relative_to(root).as_posix() for path in paths)
         for (kind, other), paths in zip(kinds, fewest, strict=True)
         if paths
     ]
-    raise LayoutError(f"{root}: {'; '.join(said)}; add what is missing, or remove these")
+    raise LayoutError(f"{root}: {'; '.join(unmatched_names)}; add what is missing, or remove these")
 
 
 def _no_layout(root: Path, loose: Sequence[Path]) -> LayoutError:
     hint = ""
     if loose:
         hint = (
-            f". It holds {len(loose)} pictures, {some(path.name for path in loose)}: if each is "
-            "a rainy and a clean picture side by side, say which half is the clean one "
+            f". It holds {len(loose)} images, {some(path.name for path in loose)}: if each is "
+            "a rainy and a clean image side by side, say which half is the clean one "
             "(--clean-half left or right)"
         )
     return LayoutError(f"{root} is laid out like no known benchmark; expected {_EXPECTED}{hint}")
@@ -224,7 +222,7 @@ def _check_sizes(pairs: Iterable[Pair], root: Path) -> None:
     for pair in pairs:
         try:
             rainy, clean = read_size(pair.rainy), read_size(pair.clean)
-        except (OSError, PictureError) as error:
+        except (OSError, ImageFileError) as error:
             damaged.append(f"{pair.name} ({error})")
             continue
         if pair.clean_half is not None and rainy[0] % 2:
@@ -239,5 +237,5 @@ def _check_sizes(pairs: Iterable[Pair], root: Path) -> None:
     if different:
         raise LayoutError(
             f"{root}: {len(different)} pairs are of different sizes: {some(different)}; a rainy "
-            "picture and its clean one must show the same pixels"
+            "image and its clean one must show the same pixels"
         )

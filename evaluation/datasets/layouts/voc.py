@@ -1,4 +1,4 @@
-"""The test set of PASCAL VOC 2007, or one like it."""
+"""The test set of PASCAL VOC 2007, or a set laid out like it."""
 
 from __future__ import annotations
 
@@ -16,43 +16,26 @@ from evaluation.datasets.layouts.base import (
 )
 
 CLASSES = (
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
+    *("train", "tvmonitor"),
 )
 
 
 @dataclass(frozen=True)
 class Voc:
-    """Pictures and their annotations.
+    """Images and their annotations.
 
     Attributes:
         root: the folder that holds `VOC2007`, mmdet's `data_root`.
-        names: of the pictures of the test set, without suffix, in its order.
+        names: of the images of the test set, without suffix, in its order.
     """
 
     root: Path
     names: tuple[str, ...]
 
-    def picture(self, name: str) -> Path:
-        """Path of a picture."""
+    def image(self, name: str) -> Path:
+        """Path of an image."""
         return self.root / "VOC2007/JPEGImages" / f"{name}.jpg"
 
     def annotation(self, name: str) -> Path:
@@ -62,12 +45,12 @@ class Voc:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What an annotation says.
+    """The content of an annotation.
 
     Attributes:
-        size: width and height of the picture, px; None where it does not say.
+        size: width and height of the image, px; None where it is not given.
         classes: of the boxes.
-        difficult: which of the boxes are.
+        difficult: whether each box is.
     """
 
     size: tuple[int, int] | None
@@ -82,7 +65,7 @@ def find_voc(root: str | Path) -> Voc:
         root: usually `VOCdevkit`; `VOCdevkit/VOC2007` will do as well.
 
     Raises:
-        LayoutError: no such folders or files, a name twice, or without its picture or
+        LayoutError: no such folders or files, a name twice, or without its image or
             annotation.
     """
     root = Path(root)
@@ -96,7 +79,7 @@ def find_voc(root: str | Path) -> Voc:
     names = read_lines(listed)
     check_unique(names, listed)
     found = Voc(root, tuple(names))
-    for path_of, kind in ((found.picture, "picture"), (found.annotation, "annotation")):
+    for path_of, kind in ((found.image, "image"), (found.annotation, "annotation")):
         missing = [name for name in names if not path_of(name).is_file()]
         if missing:
             raise LayoutError(
@@ -112,7 +95,7 @@ def read_annotation(path: Path, classes: Collection[str] = CLASSES) -> Annotatio
 
     Raises:
         LayoutError: not such a file, a class that is not one of `classes`, or a box that is
-            empty or leaves the picture.
+            empty or leaves the image.
     """
     try:
         tree = ElementTree.parse(path).getroot()
@@ -139,7 +122,7 @@ def read_annotation(path: Path, classes: Collection[str] = CLASSES) -> Annotatio
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise LayoutError(
                 f"{path} has a box {left:g} {top:g} {right:g} {bottom:g} that is empty or leaves "
-                f"the picture of {width} x {height} px; expected xmin ymin xmax ymax from 1"
+                f"the image of {width} x {height} px; expected xmin ymin xmax ymax from 1"
             )
     return Annotation(
         size, tuple(name for name, _, _ in objects), tuple(flag for _, _, flag in objects)

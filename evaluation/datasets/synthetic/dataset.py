@@ -1,7 +1,6 @@
-"""The built-in benchmark: scenes drawn into the layouts that real data sets have.
+"""The built-in benchmark: drawn scenes in the layouts of ImageNet, ADE20K and VOC 2007.
 
-So the same code reads them as reads ImageNet, ADE20K and VOC 2007. A picture is a function of
-the seed, the task, the split and its number alone.
+An image is a function of the seed, the task, the split and its number alone.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from evaluation.datasets.synthetic.scenes import (
 from jorder_preproc.errors import UserError
 
 SIZES = {"classification": 240, "segmentation": 100, "detection": 100}
-"""Pictures of the test sets, by task."""
+"""Images of the test sets, by task."""
 
 _SPLITS = ("validation", "training", "tuning")  # tuning picks the weights in training
 _LAYOUT = 2
@@ -47,19 +46,18 @@ def write_dataset(
     processes: int = 1,
     advance: Callable[[], None] | None = None,
 ) -> Path:
-    """Draw a data set, unless it is there already.
+    """Draw a data set, unless it exists.
 
     Args:
         task: `classification` (layout of ImageNet's validation set), `segmentation`
             (ADE20K) or `detection` (VOC 2007).
-        root: folder to make; there only when all of it is.
-        count: pictures; None takes `SIZES`.
-        seed: of all pictures.
-        split: `validation`, `training` or `tuning`; they have no picture in common.
-        scale: size of the pictures, as a part of the usual one; models that shrink their
-            pictures learn as well from smaller ones, which are drawn faster.
-        processes: to draw with.
-        advance: called after each picture.
+        root: folder to create, atomically.
+        count: images; None takes `SIZES`.
+        seed: of the images.
+        split: `validation`, `training` or `tuning`; they share no image.
+        scale: factor of the image size; small images are drawn faster, for training.
+        processes: number of processes.
+        advance: called after each image.
 
     Returns:
         The root.
@@ -154,7 +152,7 @@ def _write_jpeg(path: Path, scene: Scene) -> None:
 
 
 def _annotation(scene: Scene) -> ElementTree.Element:
-    """As VOC writes it: pixels are counted from 1."""
+    """An annotation of VOC, which counts pixels from 1."""
     root = ElementTree.Element("annotation")
     height, width = scene.image.shape[:2]
     size = ElementTree.SubElement(root, "size")

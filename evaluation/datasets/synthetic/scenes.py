@@ -1,8 +1,8 @@
-"""Street scenes drawn from a seed, with exact labels: the pictures of the built-in benchmark.
+"""Street scenes drawn from a seed, with exact labels: the images of the built-in benchmark.
 
-Sky, ground and walls with textures of their own; objects of twelve classes, whose shape says
-what they are and whose colour, size, pose, light and surroundings vary. They hide each
-other. No picture of any camera is in them, and no derainer was trained on them.
+Textured sky, ground and walls, and objects of twelve classes, told by their shape, with random
+colour, size, pose, light and surroundings, which occlude each other. They contain no
+photograph, and no derainer was trained on them.
 """
 
 from __future__ import annotations
@@ -21,21 +21,11 @@ Rng = np.random.Generator
 
 STUFF = ("sky", "ground", "wall")
 OBJECTS = (
-    "balloon",
-    "barrel",
-    "bench",
-    "bicycle",
-    "bus",
-    "car",
-    "cone",
-    "dog",
-    "person",
-    "sign",
-    "traffic_light",
-    "tree",
+    *("balloon", "barrel", "bench", "bicycle", "bus", "car", "cone", "dog", "person", "sign"),
+    *("traffic_light", "tree"),
 )
 LABELS = STUFF + OBJECTS
-"""Classes of the label maps; the value of the first is 1, 0 stands for none of them."""
+"""Classes of the label maps: their values start at 1; 0 stands for none of them."""
 
 SCENE_SIZE = (384, 512)
 PORTRAIT_SIZE = (336, 336)
@@ -43,21 +33,21 @@ PORTRAIT_SIZE = (336, 336)
 _OVERSAMPLING = 2
 _LEAST_VISIBLE = 0.25  # of an object's pixels, or it is not annotated
 _DIFFICULT_VISIBLE = 0.5
-# in heights of the picture
+# as shares of the image's height
 _LEAST_SIDE = 0.03
 _DIFFICULT_SIDE = 0.06
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and what is in it.
+    """An image with its annotations.
 
     Attributes:
         image: uint8 RGB (H, W, 3).
         labels: uint8 (H, W); 0 for none, else 1 + index into `LABELS`.
         boxes: int (n, 4), x1 y1 x2 y2 of the visible part, first and last pixel.
         classes: int (n,), indices into `OBJECTS`.
-        difficult: bool (n,), mostly hidden or tiny.
+        difficult: bool (n,), mostly occluded or tiny.
     """
 
     image: Pixels
@@ -69,7 +59,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class _Part:
-    """A surface of an object: where it is in the unit square of the object, y downwards."""
+    """A surface of an object, in the object's unit square, y downwards."""
 
     shape: str  # polygon, ellipse, line, ring
     points: Sequence[tuple[float, float]]
@@ -90,7 +80,7 @@ def draw_scene(rng: Rng, size: tuple[int, int] = SCENE_SIZE, count: int | None =
     height, width = size
     number = int(rng.integers(3, 9)) if count is None else count
     kinds = rng.integers(len(OBJECTS), size=number)
-    # far ones first, so that near ones hide them
+    # from far to near, as near objects occlude far ones
     for depth in np.sort(rng.uniform(0, 1, number)):
         kind = int(kinds[-1])
         kinds = kinds[:-1]
@@ -128,7 +118,7 @@ def draw_portrait(rng: Rng, kind: int, size: tuple[int, int] = PORTRAIT_SIZE) ->
 
 
 class _Canvas:
-    """A scene in the making: background first, then objects from far to near."""
+    """A scene being drawn: background first, then objects from far to near."""
 
     def __init__(self, rng: Rng, size: tuple[int, int]):
         self.rng = rng
@@ -137,7 +127,7 @@ class _Canvas:
         self.light = _Light(rng)
         self.labels = np.zeros(size, np.uint8)
         self.instances = np.full(size, -1, np.int16)
-        self.objects: list[tuple[int, int]] = []  # class, pixels before anything hides it
+        self.objects: list[tuple[int, int]] = []  # class, pixels before occlusion
         self.image = np.empty((*size, 3), np.float32)
         self._draw_sky()
         self._draw_walls()
@@ -236,7 +226,7 @@ class _Canvas:
         self.image *= 1 - strength[..., None]
 
     def finish(self) -> Scene:
-        """Light, a camera's blur and noise, and the annotations of what is visible."""
+        """Apply light, gamma and noise, and annotate what is visible."""
         rng = self.rng
         image = self.image * self.light.colour
         image = np.clip(image, 0, 1) ** self.light.gamma
@@ -265,7 +255,7 @@ class _Canvas:
 
 
 class _Light:
-    """The light of a scene: from which side, of which colour, how strong."""
+    """The light of a scene: side, colour and strength."""
 
     def __init__(self, rng: Rng):
         self.side = float(rng.choice([-1, 1]))
@@ -318,8 +308,8 @@ def _noise(rng: Rng, shape: tuple[int, int], cells: int, octaves: int) -> Pixels
     return total
 
 
-def _wall(rng: Rng, shape: tuple[int, int], picture_height: int) -> Pixels:
-    """A front: plaster or bricks, with rows of windows, (H, W, 3)."""
+def _wall(rng: Rng, shape: tuple[int, int], image_height: int) -> Pixels:
+    """A wall of plaster or bricks, with rows of windows, (H, W, 3)."""
     height, width = shape
     colours = [(0.7, 0.65, 0.55), (0.55, 0.32, 0.25), (0.5, 0.52, 0.55), (0.8, 0.78, 0.7)]
     base = _pick(rng, colours, 0.06)
@@ -327,12 +317,12 @@ def _wall(rng: Rng, shape: tuple[int, int], picture_height: int) -> Pixels:
     wall = wall * (1 + 0.1 * _noise(rng, shape, 5, 3))[..., None].astype(np.float32)
     rows, columns = np.arange(height)[:, None], np.arange(width)[None]
     if rng.random() < 0.4:
-        brick = round(picture_height * rng.uniform(0.022, 0.04))
+        brick = round(image_height * rng.uniform(0.022, 0.04))
         offset = (rows // brick % 2) * brick
         thick = max(brick // 5, 1)
         joints = (rows % brick < thick) | ((columns + offset) % (2 * brick) < thick)
         wall[joints] *= 0.8
-    pitch_x, pitch_y = picture_height * rng.uniform(0.075, 0.155, 2)
+    pitch_x, pitch_y = image_height * rng.uniform(0.075, 0.155, 2)
     across, down = (columns / pitch_x) % 1, (rows / pitch_y) % 1
     windows = (across > 0.3) & (across < 0.75) & (down > 0.25) & (down < 0.75)
     wall[windows] = _pick(rng, [(0.2, 0.25, 0.32), (0.85, 0.8, 0.55), (0.45, 0.55, 0.65)], 0.05)
@@ -340,7 +330,7 @@ def _wall(rng: Rng, shape: tuple[int, int], picture_height: int) -> Pixels:
 
 
 def _pick(rng: Rng, colours: Sequence[tuple[float, float, float]], spread: float) -> Colour:
-    """One of the colours, changed a little."""
+    """One of the colours, slightly perturbed."""
     return np.clip(
         np.array(colours[int(rng.integers(len(colours)))]) + rng.normal(0, spread, 3), 0, 1
     )
@@ -604,17 +594,13 @@ def _balloon(rng: Rng) -> Drawn:
     ]
 
 
-_DRAW: Mapping[str, Callable[[Rng], Drawn]] = {
-    "balloon": _balloon,
-    "barrel": _barrel,
-    "bench": _bench,
-    "bicycle": _bicycle,
-    "bus": _bus,
-    "car": _car,
-    "cone": _cone,
-    "dog": _dog,
-    "person": _person,
-    "sign": _sign,
-    "traffic_light": _traffic_light,
-    "tree": _tree,
-}
+_DRAW: Mapping[str, Callable[[Rng], Drawn]] = dict(
+    zip(
+        OBJECTS,
+        (
+            *(_balloon, _barrel, _bench, _bicycle, _bus, _car, _cone, _dog, _person, _sign),
+            *(_traffic_light, _tree),
+        ),
+        strict=True,
+    )
+)

@@ -1,7 +1,6 @@
 """`python -m evaluation.datasets.synthetic.train TASK`: train a built-in model.
 
-It learns from drawn scenes that no test shows; scenes of a third kind pick the best weights.
-No rain is in any of them.
+Training, validation in training, and tests use different scenes, all without rain.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class TopOne(BaseMetric):
 
 
 def build_config(task: str, work_dir: Path, images: int, epochs: int | None) -> Config:
-    """The config of a task on scenes that are drawn now, if they are not there yet."""
+    """The config of a task; draws its scenes if needed."""
     cfg = Config.fromfile(CONFIGS / f"{task}.py")
     cfg.work_dir = str(work_dir)
     processes = os.cpu_count() or 1
@@ -65,12 +64,12 @@ def build_config(task: str, work_dir: Path, images: int, epochs: int | None) -> 
         cfg.param_scheduler[1].T_max = cfg.train_cfg.max_epochs = epochs
     steps = cfg.train_cfg.max_epochs * math.ceil(images / cfg.train_dataloader.batch_size)
     for part, key in ((cfg.param_scheduler[0], "end"), (cfg.custom_hooks[0], "begin_iter")):
-        part[key] = min(part[key], math.ceil(steps / 5))  # a short run warms up for less long
+        part[key] = min(part[key], math.ceil(steps / 5))  # shorter warm-up in short runs
     return cfg
 
 
 def speed_up(model: Any) -> None:
-    """Run all of a model but its losses in bfloat16 where that is faster, channels last."""
+    """Run a model, but not its losses, in bfloat16 where that is faster, channels last."""
     model.to(memory_format=torch.channels_last)
     for name in ("network", "backbone", "neck", "decode_head", "bbox_head"):
         if getattr(model, name, None) is not None:
@@ -92,20 +91,20 @@ def _channels_last(images: Tensor) -> Tensor:
 
 
 def _change(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The tensors in a nest of lists and tuples, changed."""
+    """Apply a function to the tensors of nested lists and tuples."""
     if isinstance(value, Tensor):
         return change(value)
     return type(value)(_change(item, change) for item in value)
 
 
 def export(checkpoint: Path, out: Path) -> None:
-    """Write the weights of a checkpoint in half precision, without those of training alone."""
+    """Write the weights of a checkpoint in half precision, without the data preprocessor's."""
     state = {
         name: value.half() if value.is_floating_point() else value
         for name, value in read_state(checkpoint).items()
         if not name.startswith("data_preprocessor.")
     }
-    # a classifier is read by name, without the wrapper of its training
+    # classifiers are loaded without MMEngine's wrapper
     state = {name.removeprefix("network."): value.contiguous() for name, value in state.items()}
     with atomic_path(out) as temporary:
         temporary.write_bytes(save(state))

@@ -1,1 +1,1 @@
-"""What differs between the three tasks."""
+"""Records, texts and drawings of each task."""

@@ -12,9 +12,10 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 import evaluation.downstream.tasks.timm_model  # noqa: F401  (registers its classes)
-from evaluation.datasets.layouts.imagenet import list_imagenet, picture_folder
+from evaluation.datasets.layouts.imagenet import image_folder, list_imagenet
+from evaluation.downstream.checkpoints import state_sha256
 from evaluation.downstream.runner import Subject
-from evaluation.downstream.tasks.timm_model import input_settings, source_sha256, weights_sha256
+from evaluation.downstream.tasks.timm_model import build_network, input_settings, source_sha256
 from evaluation.metrics.base import Record
 from jorder_preproc.errors import UserError
 
@@ -89,7 +90,7 @@ def make_subject(
                 dataset=dict(
                     type="ImageNetValidation",
                     # image ids are relative to this folder, whether ROOT or ROOT/val was given
-                    data_root=str(picture_folder(data)),
+                    data_root=str(image_folder(data)),
                     labels=labels,
                     classes=classes,
                     pipeline=pipeline,
@@ -100,7 +101,8 @@ def make_subject(
     )
     identity = {}
     if checkpoint is None:  # weights behind a name may change
-        identity["weights_sha256"] = weights_sha256(model, outputs)
+        state = build_network(model, outputs).state_dict()
+        identity["weights_sha256"] = state_sha256(state)
     if ":" in model:
         identity["source_sha256"] = source_sha256(model)
     return Subject(cfg, checkpoint, record, loads_itself=True, identity=identity)

@@ -9,17 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from evaluation.downstream.host_config import read_config
-from evaluation.downstream.runner import Subject
 from evaluation.metrics.base import Record
 from evaluation.report.overlays import draw_boxes
 
 _SHOWN_SCORE = 0.3
-
-
-def make_subject(config: str, checkpoint: str, data: str | None = None) -> Subject:
-    """A detector of mmdet on the test set of its config; arguments as for segmentation."""
-    return Subject(read_config(config, data), checkpoint, record)
 
 
 def record(sample: Any, classes: Sequence[str]) -> Record:
@@ -31,15 +24,15 @@ def record(sample: Any, classes: Sequence[str]) -> Record:
         "boxes": _corners(found.bboxes),
         "scores": found.scores.cpu().numpy().astype(np.float32),
         "labels": _whole(found.labels),
-        "true_boxes": np.concatenate(boxes),
-        "true_labels": np.concatenate(labels),
-        "true_ignored": np.repeat([False, True], [len(part) for part in labels]),
+        "target_boxes": np.concatenate(boxes),
+        "target_labels": np.concatenate(labels),
+        "target_ignored": np.repeat([False, True], [len(part) for part in labels]),
     }
 
 
 def describe_target(record: Record, classes: Sequence[str]) -> str:
     """The counted target boxes, by class."""
-    return _count(record["true_labels"][~record["true_ignored"]], classes)
+    return _count(record["target_labels"][~record["target_ignored"]], classes)
 
 
 def describe_prediction(record: Record, classes: Sequence[str]) -> str:

@@ -8,27 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from evaluation.downstream.host_config import read_config
-from evaluation.downstream.runner import Subject
 from evaluation.metrics.base import Record
 from evaluation.report.overlays import draw_labels
 
 _IGNORED = 255
-
-
-def make_subject(config: str, checkpoint: str, data: str | None = None) -> Subject:
-    """A segmenter of mmseg on the test set of its config.
-
-    Args:
-        config: file.
-        checkpoint: its weights.
-        data: folder to use in place of the config's `data_root`.
-
-    Raises:
-        FileNotFoundError: a file or folder is missing.
-        ValueError: see `read_config`.
-    """
-    return Subject(read_config(config, data), checkpoint, record)
 
 
 def record(sample: Any, classes: Sequence[str]) -> Record:

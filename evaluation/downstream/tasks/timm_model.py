@@ -1,4 +1,4 @@
-"""A classifier as MMEngine's Runner tests and trains it, and the pipeline it asks for."""
+"""Classifiers of timm for MMEngine's Runner, and their pipeline."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from evaluation.downstream.checkpoints import file_sha256, read_state, state_sha256
+from evaluation.downstream.checkpoints import file_sha256, read_state
 from jorder_preproc.errors import UserError
 
 
 def build_network(
     name: str, classes: int | None = None, checkpoint: str | None = None
 ) -> nn.Module:
-    """A classifier with weights.
+    """Build a classifier with its weights.
 
     Args:
-        name: a model of timm, for example `vgg19.tv_in1k`, or `module:function` of anything
-            importable that gives a network of logits (N, C) from (N, 3, H, W).
+        name: a model of timm, such as `vgg19.tv_in1k`, or an importable `module:function` that
+            returns a network from (N, 3, H, W) to logits (N, C).
         classes: number of classes; None takes the model's own.
         checkpoint: file of weights (safetensors, or a pickle of plain tensors); None takes the
             pretrained ones, which timm downloads, or random ones where `classes` is given.
@@ -53,11 +53,6 @@ def build_network(
     return network
 
 
-def weights_sha256(name: str, classes: int | None = None) -> str:
-    """SHA-256 of the tensors of a classifier without a checkpoint; see `build_network`."""
-    return state_sha256(build_network(name, classes).state_dict())
-
-
 def source_sha256(name: str) -> str:
     """SHA-256 of the file that defines the function of `module:function`.
 
@@ -73,7 +68,7 @@ def source_sha256(name: str) -> str:
 
 
 def input_settings(name: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """How a model wants its pictures: what timm's `resolve_data_config` gives.
+    """The input settings of a model, from timm's `resolve_data_config`.
 
     Args:
         name: see `build_network`; a function's network may carry `pretrained_cfg`.
@@ -94,7 +89,7 @@ def input_settings(name: str, overrides: Mapping[str, Any] | None = None) -> dic
 
 @MODELS.register_module()
 class Classifier(BaseModel):
-    """A classifier with the mean and deviation it wants.
+    """A classifier with its normalisation.
 
     Args:
         name, classes, checkpoint: see `build_network`.

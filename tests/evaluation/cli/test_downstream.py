@@ -108,12 +108,12 @@ def environment() -> dict[str, str]:
 
 
 def rain_on(path: Path, data: Path, rain) -> Image.Image:
-    """The picture in the rain that goes with its name."""
+    """The image in the rain that goes with its name."""
     return rain(Image.open(path), image_id=path.relative_to(data).as_posix())
 
 
 def check_by_hand(results, data: Path, rain, derain) -> None:
-    """Scores of pictures that are changed by hand and shown to the model alone."""
+    """Scores of images that are changed by hand and shown to the model alone."""
     network = classifier()
     settings = timm.data.resolve_data_config(pretrained_cfg=network.pretrained_cfg)
     transform = timm.data.create_transform(**settings)
@@ -127,8 +127,8 @@ def check_by_hand(results, data: Path, rain, derain) -> None:
     targets = [OBJECTS.index(path.parent.name) for path in files]
     for condition, change in changes.items():
         with torch.no_grad():
-            pictures = [transform(change(path)) for path in files]
-            logits = np.stack([network(picture[None])[0].numpy() for picture in pictures])
+            images = [transform(change(path)) for path in files]
+            logits = np.stack([network(image[None])[0].numpy() for image in images])
         for k in (1, 5, 10):
             expected = top_k_accuracy_score(targets, logits, k=k, labels=range(len(OBJECTS)))
             assert getattr(results.metrics[f"top-{k}"], condition) == pytest.approx(expected)
@@ -140,7 +140,7 @@ def test_nothing_is_said_of_rain_where_the_network_cannot_tell(whole):
     assert "&nbsp;rain" not in (whole / "report.html").read_text()
 
 
-def test_scores_are_those_of_pictures_changed_by_hand(data, whole):
+def test_scores_are_those_of_images_changed_by_hand(data, whole):
     (results,) = from_json((whole / "results.json").read_text())
     check_by_hand(results, data, SynthesizeRain("heavy", 0), JorderDerain())
 
@@ -164,7 +164,7 @@ def test_scores_and_samples_with_deveil(data, deveil_weights, tmp_path, word, de
 
 @pytest.mark.parametrize("where", ["pipeline", "batch"])
 def test_samples_say_how_probable_rain_is(data, tmp_path, where):
-    """A network that calls none of these pictures rainy leaves the scores as they were in rain."""
+    """A network that calls none of these images rainy leaves the scores as they were in rain."""
     weights = tmp_path / "sees.safetensors"
     save_weights(network_that_sees(0.97), weights)
     derainer = ("--derainer", "jorder_e_unet", "--derainer-weights", str(weights))
@@ -524,8 +524,8 @@ def test_tables_of_several_runs_in_one_report(data, whole, deveil_weights, tmp_p
 
 
 @pytest.mark.parametrize("kind", ["absolute", "parent", "link"])
-def test_report_reads_no_pictures_from_elsewhere(whole, tmp_path, kind):
-    """`results.json` may come from anyone, and the page with the pictures go to anyone."""
+def test_report_reads_no_images_from_elsewhere(whole, tmp_path, kind):
+    """`results.json` may come from anyone, and the page with the images go to anyone."""
     secret = tmp_path / "secret.png"
     Image.new("RGB", (7, 7)).save(secret)
     foreign = tmp_path / "foreign"
@@ -629,7 +629,7 @@ def test_outputs_that_do_not_fit_the_classes(data, tmp_path):
 def test_doctor(data, tmp_path):
     result = CliRunner().invoke(app, ["doctor", "classification", str(data)])
     assert result.exit_code == 0, result.output
-    assert "warning" in result.output  # 24 pictures are not ImageNet
+    assert "warning" in result.output  # 24 images are not ImageNet
     result = CliRunner().invoke(app, ["doctor", "detection", str(tmp_path)])
     assert result.exit_code == 1 and "error" in result.output
 

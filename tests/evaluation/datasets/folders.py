@@ -13,7 +13,7 @@ _OBJECT = """<object><name>{name}</name><difficult>{difficult}</difficult>
 _SIZE = "<size><width>{}</width><height>{}</height><depth>3</depth></size>"
 
 
-def write_picture(path: Path) -> None:
+def write_image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", SIZE, "grey").save(path, "JPEG")
 
@@ -21,13 +21,13 @@ def write_picture(path: Path) -> None:
 def make_class_folders(root: Path, wnids: list[str], each: int = 2) -> Path:
     for wnid in wnids:
         for index in range(each):
-            write_picture(root / wnid / f"{wnid}_{index}.JPEG")
+            write_image(root / wnid / f"{wnid}_{index}.JPEG")
     return root
 
 
 def make_flat(root: Path, count: int) -> Path:
     for number in range(1, count + 1):
-        write_picture(root / f"ILSVRC2012_val_{number:08}.JPEG")
+        write_image(root / f"ILSVRC2012_val_{number:08}.JPEG")
     return root
 
 
@@ -48,7 +48,7 @@ def write_map(path: Path, values) -> None:
 
 def make_ade20k(root: Path, maps: list[list[int]]) -> Path:
     for index, values in enumerate(maps):
-        write_picture(root / f"images/validation/ADE_val_{index:08}.jpg")
+        write_image(root / f"images/validation/ADE_val_{index:08}.jpg")
         write_map(root / f"annotations/validation/ADE_val_{index:08}.png", values)
     return root
 
@@ -68,7 +68,7 @@ def make_voc(root: Path, annotations: list[str]) -> Path:
     (base / "Annotations").mkdir()
     names = [f"{index:06}" for index in range(len(annotations))]
     for name, text in zip(names, annotations, strict=True):
-        write_picture(base / f"JPEGImages/{name}.jpg")
+        write_image(base / f"JPEGImages/{name}.jpg")
         (base / f"Annotations/{name}.xml").write_text(text)
     (base / "ImageSets/Main/test.txt").write_text("".join(f"{name}\n" for name in names))
     return root

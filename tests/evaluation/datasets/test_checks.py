@@ -2,7 +2,7 @@ import pytest
 from PIL import Image
 
 from evaluation.datasets.checks import examine, findings
-from evaluation.downstream.published_scores import SET_SIZES
+from evaluation.datasets.layouts.base import SET_SIZES
 from tests.evaluation.datasets.folders import (
     WNIDS,
     annotation_text,
@@ -45,8 +45,8 @@ def test_a_whole_imagenet(tmp_path, size):
     assert finding(found, "order of classes").level == "ok"
     assert "index 0 is n01440764 (tench)" in finding(found, "order of classes").detail
     assert "2 to 3 images of each of 3 classes, none" in finding(found, "images per class").detail
-    assert finding(found, "pictures").level == "error"
-    assert "1 of all 7 cannot be read: 0.JPEG (not a" in finding(found, "pictures").detail
+    assert finding(found, "readable images").level == "error"
+    assert "1 of all 7 cannot be read: 0.JPEG (not a" in finding(found, "readable images").detail
 
 
 def test_all_is_well_with_imagenet(tmp_path, size):
@@ -59,7 +59,7 @@ def test_all_is_well_with_imagenet(tmp_path, size):
         "images": "ok",
         "order of classes": "ok",
         "images per class": "warning",
-        "pictures": "ok",
+        "readable images": "ok",
     }
     assert examine("classification", root, classes=classes) == found
 
@@ -125,17 +125,10 @@ def test_only_a_sample_is_opened(tmp_path, monkeypatch):
     root = make_class_folders(tmp_path, WNIDS, each=3)
     (root / WNIDS[0] / f"{WNIDS[0]}_1.JPEG").write_bytes(b"")
     monkeypatch.setattr(findings, "SAMPLE", 4)
-    seen = []
-
-    def track(items, description):
-        seen.append((len(items), description))
-        return items
-
-    found = examine("classification", root, track=track)
-    assert finding(found, "pictures").detail == "4 of 12 opened, none damaged"
-    found = examine("classification", root, thorough=True, track=track)
-    assert "1 of all 12 cannot be read" in finding(found, "pictures").detail
-    assert seen == [(4, "Reading pictures"), (12, "Reading pictures")]
+    found = examine("classification", root)
+    assert finding(found, "readable images").detail == "4 of 12 opened, none damaged"
+    found = examine("classification", root, thorough=True)
+    assert "1 of all 12 cannot be read" in finding(found, "readable images").detail
 
 
 def test_all_is_well_with_ade20k(tmp_path, size):
@@ -147,7 +140,7 @@ def test_all_is_well_with_ade20k(tmp_path, size):
         "images",
         "annotations",
         "zero label",
-        "pictures",
+        "readable images",
     ]
     assert "values 0-2, 5, 150: 0 is other" in finding(found, "zero label").detail
 
@@ -155,8 +148,8 @@ def test_all_is_well_with_ade20k(tmp_path, size):
 @pytest.mark.parametrize(
     ("values", "level", "detail"),
     [
-        ([0, 7, 149, 255], "error", "255 means that the zero label was taken off before"),
-        ([0, 7, 149], "warning", "0, 7, 149, not 150: either no picture shows the last class"),
+        ([0, 7, 149, 255], "error", "255 means that the zero label was removed before"),
+        ([0, 7, 149], "warning", "0, 7, 149, not 150: either no image shows the last class"),
         ([1, 150], "warning", "none has 0, which stands for other"),
         ([0, 150, 151], "error", "expected 0 for other and 1 to 150"),
     ],
@@ -184,7 +177,7 @@ def test_annotation_maps(tmp_path):
     Image.new("L", (12, 8)).save(path)
     found = finding(examine("segmentation", root), "annotations")
     assert found.level == "error"
-    assert "1 of all 2 maps are not of the size of their picture: ADE_val_" in found.detail
+    assert "1 of all 2 maps are not of the size of their image: ADE_val_" in found.detail
     Image.new("RGB", (12, 9)).save(path)
     found = finding(examine("segmentation", root), "annotations")
     assert found.level == "error" and "has colours" in found.detail
@@ -192,7 +185,7 @@ def test_annotation_maps(tmp_path):
     (root / "images/validation/ADE_val_00000001.jpg").write_bytes(b"")
     found = examine("segmentation", root)
     assert finding(found, "annotations").level == "ok"
-    assert finding(found, "pictures").level == "error"
+    assert finding(found, "readable images").level == "error"
 
 
 DOG, HARD_CAT = ("dog", (1, 1, 12, 9), False), ("cat", (2, 3, 5, 6), True)
@@ -204,7 +197,9 @@ def test_all_is_well_with_voc(tmp_path, size):
     classes = write_classes(tmp_path / "list", ["dog", "cat"])
     found = examine("detection", root, classes=classes)
     assert {item.level for item in found} == {"ok"}
-    assert [item.what for item in found] == ["layout", "images", "annotations", "boxes", "pictures"]
+    assert [item.what for item in found] == [
+        *("layout", "images", "annotations", "boxes", "readable images"),
+    ]
     assert finding(found, "boxes").detail == "3 boxes of 2 of 2 classes, 1 difficult"
 
 

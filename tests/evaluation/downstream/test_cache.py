@@ -59,7 +59,7 @@ def test_other_pixels_and_other_weights_are_not_found(tmp_path, weights):
 
 
 @pytest.mark.parametrize("deveil", [True, "auto"])
-def test_deveiled_pictures_are_kept_too(tmp_path, weights, deveil_weights, deveil):
+def test_deveiled_images_are_kept_too(tmp_path, weights, deveil_weights, deveil):
     arguments = dict(deveil=deveil, deveil_weights=deveil_weights)
     expected = JorderDerain(weights=weights, **arguments)({"img": IMAGE.copy()})["img"]
     for _ in range(2):
@@ -69,7 +69,7 @@ def test_deveiled_pictures_are_kept_too(tmp_path, weights, deveil_weights, devei
     np.testing.assert_array_equal(derain(tmp_path, weights, **arguments), IMAGE)
 
 
-def test_dry_pictures_are_kept_apart(tmp_path):
+def test_dry_images_are_kept_apart(tmp_path):
     path = tmp_path / "sees.safetensors"
     save_weights(network_that_sees(2.0), path)  # never
     cache, arguments = tmp_path / "cache", dict(model="jorder_e_unet")

@@ -52,7 +52,7 @@ def test_conditions_differ_in_what_is_behind_the_loader_alone(condition, inserte
     assert cfg == expected
 
 
-def test_pictures_are_named_from_the_root_of_their_own_data_set():
+def test_images_are_named_from_the_root_of_their_own_data_set():
     sets = [dict(type="Set", pipeline=[LOAD], data_root=root) for root in ("a", "b")]
     sets.append(dict(type="Set", pipeline=[LOAD]))
     wrapped = dict(type="Repeat", dataset=dict(type="Concat", datasets=sets))

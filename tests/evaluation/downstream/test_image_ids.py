@@ -13,30 +13,30 @@ from evaluation.downstream.tasks.classification import make_subject
 from evaluation.report.schema import Derainer, Rain
 from evaluation.restoration.scores import add_rain_to_all
 from jorder_preproc import rain_image, synthesize_rain
-from tests.evaluation.pictures import photograph
+from tests.evaluation.images import photograph
 
 
 def two_classes(root: Path, name: str) -> dict[str, np.ndarray]:
-    """Pictures of one name, one of each class, by their paths below `root`."""
+    """Images of one name, one of each class, by their paths below `root`."""
     paths = [f"{kind}/{name}" for kind in ("cat", "dog")]
     return {path: photograph(root / path, seed) for seed, path in enumerate(paths)}
 
 
 @pytest.mark.parametrize("given", [".", "val"])
 def test_imagenet_by_its_folder_and_by_the_one_around_it(tmp_path, given):
-    pictures = two_classes(tmp_path / "val", "1.png")
+    images = two_classes(tmp_path / "val", "1.png")
     subject = make_subject(
         str(tmp_path / given), "tests.evaluation.downstream.tiny:classifier", outputs=2
     )
     dataset = build_dataset(condition_config(subject, "rainy", Rain("heavy", 2), Derainer()))
-    for index, (name, pixels) in enumerate(pictures.items()):
+    for index, (name, pixels) in enumerate(images.items()):
         rainy = load_image(dataset, index, ["SynthesizeRain"])[..., ::-1]
         np.testing.assert_array_equal(rainy, rain_image(pixels, "heavy", 2, name))
 
 
 def test_data_sets_in_wrappers_have_roots_of_their_own(tmp_path):
     roots = [tmp_path / "one", tmp_path / "another/place"]
-    pictures = [
+    images = [
         (path, pixels)
         for number, root in enumerate(roots)
         for path, pixels in two_classes(root, f"{number}.png").items()
@@ -55,7 +55,7 @@ def test_data_sets_in_wrappers_have_roots_of_their_own(tmp_path):
     cfg = Config(dict(default_scope="mmengine", test_dataloader=dict(dataset=repeated)))
     apply_condition(cfg, "rainy", Rain("heavy", 2), Derainer())
     dataset = build_dataset(cfg)
-    for index, (name, pixels) in enumerate(pictures):
+    for index, (name, pixels) in enumerate(images):
         assert find_source(dataset, index).data_root == str(roots[index // 2])
         # the rain of the pipeline goes by the same name
         expected = rain_image(pixels, "heavy", 2, name)

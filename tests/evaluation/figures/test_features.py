@@ -21,7 +21,7 @@ from evaluation.figures.features import (
 )
 from jorder_preproc import synthesize_rain
 from jorder_preproc.models import save_weights
-from tests.evaluation.pictures import photograph
+from tests.evaluation.images import photograph
 from tests.networks import random_network
 
 
@@ -52,7 +52,7 @@ def test_features_are_those_of_the_layers(network):
     rainy = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(2))
     found = find_features(network, rainy)
     encoder = network.stages[0].encoder
-    both = torch.cat([rainy, rainy])[None]  # the estimate before the first stage is the picture
+    both = torch.cat([rainy, rainy])[None]  # the estimate before the first stage is the image
     folded = pixel_unshuffle(both, 2)
     expected = conv2d(folded, encoder.weight, encoder.bias, padding=1)[0]
     torch.testing.assert_close(found.first, expected, rtol=1e-4, atol=1e-4)
@@ -75,13 +75,13 @@ def test_networks_without_a_mask_have_none():
 
 def test_mosaic_stretches_every_map():
     maps = torch.stack([torch.zeros(4, 4), torch.linspace(-3, 5, 16).view(4, 4)])
-    picture = mosaic(maps)
-    assert picture.shape == (1, 370, 370)
-    assert (picture[0, :72, :72] == 0).all()
-    second = picture[0, :72, 74:146]
+    image = mosaic(maps)
+    assert image.shape == (1, 370, 370)
+    assert (image[0, :72, :72] == 0).all()
+    second = image[0, :72, 74:146]
     assert (second[0, 0], second[-1, -1]) == (0, 1)
     # 24 maps at most: what is left is white
-    assert (picture[0, 296:, 296:] == 1).all()
+    assert (image[0, 296:, 296:] == 1).all()
 
 
 @pytest.mark.parametrize(

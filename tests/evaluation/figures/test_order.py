@@ -85,9 +85,10 @@ def test_scores_are_those_of_scikit_image(order, photos, tmp_path):
         restored = rainy
         if row["order"] != "input":
             steps = row["order"].split("-")
-            deveil = random_deveil_network() if "deveil" in steps else None
-            network = random_network("jorder_e_lite")
-            restored = derain(network, rainy, deveil=deveil, order=steps).background
+            options = {"order": steps}
+            if "deveil" in steps:
+                options |= {"deveil": True, "deveil_model": random_deveil_network()}
+            restored = derain(random_network("jorder_e_lite"), rainy, **options).background
         pixels = (restored * 255).round().byte().permute(1, 2, 0).numpy()
         ours, truth = luminance(pixels), luminance(clean)
         psnr = peak_signal_noise_ratio(truth, ours, data_range=255)
@@ -188,7 +189,7 @@ def test_sheet_refuses(rows):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("empty",), "no pictures in the folder empty; looked for"),
+        (("empty",), "no images in the folder empty; looked for"),
         (("none",), "no file or folder none; check the path"),
         (("--real",), "--real needs photographs"),
         (
@@ -197,7 +198,7 @@ def test_sheet_refuses(rows):
         ),
         (("photos", "--real", "--preset", "light"), "--preset and --seed are for clean"),
         (("photos", "--preset", "frogs"), "unknown preset 'frogs'; choose from light"),
-        (("bad",), "bad/text.png: not a picture"),
+        (("bad",), "bad/text.png: not an image"),
         (("small",), "small.png: SSIM needs at least 11 x 11 pixels"),
         (("photos", "--derainer", "jorder_x"), "unknown model 'jorder_x'"),
     ],
@@ -206,7 +207,7 @@ def test_order_refuses(order, photos, tmp_path, monkeypatch, arguments, message)
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     Path("bad").mkdir()
-    Path("bad/text.png").write_text("not a picture")
+    Path("bad/text.png").write_text("not an image")
     photograph(Path("small/small.png"), 0, (10, 30))
     result = order(*arguments)
     assert result.exit_code == 2

@@ -12,7 +12,7 @@ from evaluation.figures.recurrence import draw_recurrence, keep_stages, read_blo
 from jorder_preproc import derain, synthesize_rain
 from jorder_preproc.functional.derain import region_gate
 from jorder_preproc.metrics import luminance
-from tests.evaluation.pictures import photograph
+from tests.evaluation.images import photograph
 from tests.networks import random_network
 
 TABLE = {
@@ -51,13 +51,13 @@ def test_stages_are_scored_as_scikit_image_does(tmp_path):
     grid = study_stages(network, {"a.png": lambda: clean}, preset="light", seed=2)
     rainy = synthesize_rain(clean, "light", 2, image_id="a.png").rainy
     rainy = (rainy * 255).round() / 255
-    pictures = [rainy]
-    pictures += [derain(keep_stages(network, n), rainy).background for n in (1, 2)]
+    images = [rainy]
+    images += [derain(keep_stages(network, n), rainy).background for n in (1, 2)]
     assert [row[0] for row in grid.rows] == ["input", "1", "2"]
-    for row, picture in zip(grid.rows, pictures, strict=True):
-        picture = (picture * 255).round() / 255
+    for row, image in zip(grid.rows, images, strict=True):
+        image = (image * 255).round() / 255
         psnr = peak_signal_noise_ratio(
-            luminance(clean).numpy(), luminance(picture).numpy(), data_range=255
+            luminance(clean).numpy(), luminance(image).numpy(), data_range=255
         )
         assert row[1] == pytest.approx(psnr, abs=0.01)
 

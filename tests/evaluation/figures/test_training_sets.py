@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from evaluation.__main__ import app
 from jorder_preproc import derain, synthesize_rain
 from jorder_preproc.models import save_weights
-from tests.evaluation.pictures import photograph
+from tests.evaluation.images import photograph
 from tests.networks import random_network
 
 

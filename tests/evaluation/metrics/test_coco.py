@@ -32,7 +32,7 @@ def test_without_detections_or_truth():
 
 def test_classes_are_averaged():
     found = one_image([BOX], [0.9], [BOX])
-    missed = {**one_image([], [], [BOX]), "true_labels": np.ones(1, int)}
+    missed = {**one_image([], [], [BOX]), "target_labels": np.ones(1, int)}
     assert coco_ap([found, missed], 3)["COCO AP"] == pytest.approx(0.5)
 
 

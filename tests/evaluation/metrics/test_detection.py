@@ -20,7 +20,7 @@ def slow_ap(records, label):
     """The development kit's loop, over all detections by score."""
     detections, taken, truths = [], set(), 0
     for image, record in enumerate(records):
-        truths += sum((record["true_labels"] == label) & ~record["true_ignored"])
+        truths += sum((record["target_labels"] == label) & ~record["target_ignored"])
         for index in np.flatnonzero(record["labels"] == label):
             detections.append((-record["scores"][index], image, index))
     if not truths:
@@ -31,13 +31,16 @@ def slow_ap(records, label):
         best, match = 0.0, None
         # those that count first, in case two overlap equally
         for ignored in (False, True):
-            for true in range(len(record["true_labels"])):
-                if record["true_labels"][true] != label or record["true_ignored"][true] != ignored:
+            for true in range(len(record["target_labels"])):
+                if (
+                    record["target_labels"][true] != label
+                    or record["target_ignored"][true] != ignored
+                ):
                     continue
-                overlap = slow_iou(record["boxes"][index], record["true_boxes"][true])
+                overlap = slow_iou(record["boxes"][index], record["target_boxes"][true])
                 if overlap > best:
                     best, match = overlap, true
-        if best >= 0.5 and record["true_ignored"][match]:
+        if best >= 0.5 and record["target_ignored"][match]:
             continue
         if best >= 0.5 and (image, match) not in taken:
             taken.add((image, match))
@@ -109,7 +112,7 @@ def test_by_hand(record, ap):
 
 def test_a_class_that_a_resample_does_not_hold_is_left_out():
     with_truth = one_image([BOX], [0.9], [BOX])
-    second = {**with_truth, "labels": np.ones(1, int), "true_labels": np.ones(1, int)}
+    second = {**with_truth, "labels": np.ones(1, int), "target_labels": np.ones(1, int)}
     second["boxes"] = second["boxes"] + 100
     measure = detection.score([with_truth, second, one_image([], [], [])], 2).measures["mAP"]
     counts = np.array([[1, 1, 1], [3, 0, 0], [0, 3, 0], [0, 0, 3]])
@@ -120,7 +123,7 @@ def test_a_class_that_a_resample_does_not_hold_is_left_out():
     ("change", "message"),
     [
         ({"boxes": np.zeros((1, 5))}, r"record 0 needs boxes, .* got \[\(1, 5\)"),
-        ({"true_ignored": np.zeros(2, bool)}, r"got .*\(2,\)\]"),
+        ({"target_ignored": np.zeros(2, bool)}, r"got .*\(2,\)\]"),
         ({"labels": np.array([2])}, r"labels of record 0 must be in \[0, 2\), got 0 to 2"),
     ],
 )

@@ -35,11 +35,11 @@ from tests.evaluation.report.example import (
 
 
 class Page(HTMLParser):
-    """Rows of cells of each table, pictures, and everything that could point elsewhere."""
+    """Rows of cells of each table, images, and everything that could point elsewhere."""
 
     def __init__(self, text):
         super().__init__()
-        self.tables, self.links, self.pictures, self.alts, self.text = [], [], [], [], ""
+        self.tables, self.links, self.images, self.alts, self.text = [], [], [], [], ""
         self.cell = None
         self.feed(text)
 
@@ -49,7 +49,7 @@ class Page(HTMLParser):
             if name in attributes:
                 self.links.append(attributes[name])
         if tag == "img":
-            self.pictures.append(attributes["src"])
+            self.images.append(attributes["src"])
             self.alts.append(attributes["alt"])
         if tag == "table":
             self.tables.append([])
@@ -287,11 +287,11 @@ def test_undefined_recovery_is_said(tmp_path):
     write_report([results], tmp_path)
     page = Page(read(tmp_path))
     assert page.tables[0][5] == ["Recovery", "\u2013"]
-    assert "not defined, rain took nothing" in " ".join(page.text.split())
+    assert "undefined, no loss to rain" in " ".join(page.text.split())
     assert not re.search(r"\bnan\b", read(tmp_path), re.I)
 
 
-def test_pictures_are_inside_and_small(tmp_path):
+def test_images_are_inside_and_small(tmp_path):
     rng = np.random.default_rng(0)
     results = with_samples(classification(), tmp_path)
     wide = rng.integers(0, 256, (100, 1000, 3), dtype=np.uint8)
@@ -299,20 +299,20 @@ def test_pictures_are_inside_and_small(tmp_path):
     write_report([results], tmp_path)
     page = Page(read(tmp_path))
     assert page.alts == [f"n01440764/7.JPEG, {name}" for name in ("clean", "rain", "rain removed")]
-    pictures = []
-    for uri in page.pictures:
+    images = []
+    for uri in page.images:
         head, _, body = uri.partition(",")
         assert head == "data:image/jpeg;base64"
-        pictures.append(Image.open(io.BytesIO(base64.b64decode(body))))
-    assert [picture.size for picture in pictures] == [(640, 64), (120, 90), (120, 90)]
+        images.append(Image.open(io.BytesIO(base64.b64decode(body))))
+    assert [image.size for image in images] == [(640, 64), (120, 90), (120, 90)]
     # 8-bit colours of the files, up to what JPEG loses
-    for picture, colour in zip(pictures[1:], ((0, 0, 255), (255, 0, 0)), strict=True):
-        assert np.abs(np.asarray(picture).astype(int) - colour).max() <= 3
+    for image, colour in zip(images[1:], ((0, 0, 255), (255, 0, 0)), strict=True):
+        assert np.abs(np.asarray(image).astype(int) - colour).max() <= 3
 
 
-def test_a_missing_picture_is_named_and_the_numbers_are_safe(tmp_path):
+def test_a_missing_image_is_named_and_the_numbers_are_safe(tmp_path):
     results = with_samples(classification(), tmp_path)
-    (tmp_path / results.samples[0].images["rainy"]).write_text("no picture")
+    (tmp_path / results.samples[0].images["rainy"]).write_text("no image")
     with pytest.raises(ValueError, match=r"classification_rainy\.png, which cannot be read"):
         write_report([results], tmp_path)
     names = {path.name for path in tmp_path.iterdir()}

@@ -38,15 +38,15 @@ def dump_after(script, folder, tmp_path):
 
 
 def screenshot(folder, tmp_path, *arguments):
-    picture = tmp_path / "page.png"
+    image = tmp_path / "page.png"
     browse(
         folder / "report.html",
         tmp_path / "profile",
-        f"--screenshot={picture}",
+        f"--screenshot={image}",
         "--window-size=1000,900",
         *arguments,
     )
-    return np.asarray(Image.open(picture).convert("L"), float)
+    return np.asarray(Image.open(image).convert("L"), float)
 
 
 def test_the_script_runs_and_the_numbers_are_there(folder, tmp_path):
@@ -117,7 +117,7 @@ def test_borders_move_by_keys_pointer_and_names(folder, tmp_path):
     ]
 
 
-def test_the_picture_has_its_three_parts(folder, tmp_path):
+def test_the_image_has_its_three_parts(folder, tmp_path):
     script = """
         const stage = document.querySelector(".stage");
         document.body.replaceChildren(stage);
@@ -125,10 +125,10 @@ def test_the_picture_has_its_three_parts(folder, tmp_path):
         return 1;
     """
     dump_after(script, folder, tmp_path)
-    picture = tmp_path / "stage.png"
+    image = tmp_path / "stage.png"
     page = tmp_path / "played.html"
-    browse(page, tmp_path / "p2", f"--screenshot={picture}", "--window-size=900,600")
-    pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
+    browse(page, tmp_path / "p2", f"--screenshot={image}", "--window-size=900,600")
+    pixels = np.asarray(Image.open(image).convert("RGB")).astype(int)
     row = pixels[500]
     for x, colour in ((150, (0, 128, 0)), (450, (0, 0, 255)), (750, (255, 0, 0))):
         assert np.abs(row[x] - colour).max() <= 6, (x, row[x])

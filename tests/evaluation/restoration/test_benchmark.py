@@ -33,9 +33,9 @@ def pixels(seed: int) -> np.ndarray:
     return np.array(Image.fromarray(small).resize(SIZE[::-1], Image.Resampling.BICUBIC))
 
 
-def save(path: Path, picture: np.ndarray) -> Path:
+def save(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(image).save(path)
     return path
 
 
@@ -135,7 +135,7 @@ def test_every_row_scores_as_with_scikit_image(run, weights, module, tmp_path):
     restore = {
         "input": lambda rainy, name: rainy,
         "jorder_e_lite+deveil (derainer)": (
-            lambda rainy, name: derain(network, rainy, deveil=deveil).background
+            lambda rainy, name: derain(network, rainy, deveil=True, deveil_model=deveil).background
         ),
         "jorder_e_lite (derainer)": lambda rainy, name: derain(network, rainy).background,
         "dark": lambda rainy, name: rainy * 0.9 - 0.01,
@@ -223,7 +223,7 @@ def test_halves_and_names_of_sets(tmp_path, half):
 
 
 class Counting:
-    """A restorer that knows what it was asked for, and stops at some picture."""
+    """A restorer that knows what it was asked for, and stops at some image."""
 
     def __init__(self, stop_at=None, version="1"):
         self.stop_at, self.asked = stop_at, []
@@ -334,7 +334,7 @@ def test_onnx_needs_onnxruntime(run, tmp_path, monkeypatch):
     assert "pip install --editable '.[onnx]'" in said
 
 
-def test_equal_pictures_have_no_noise(tmp_path):
+def test_equal_images_have_no_noise(tmp_path):
     root = make_pairs(tmp_path / "set", ["a"])
     save(root / "rain/a.png", pixels(0))
     result = CliRunner().invoke(

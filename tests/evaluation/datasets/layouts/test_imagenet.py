@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder
 
-from evaluation.datasets.layouts import LayoutError, find_layout, list_imagenet
-from evaluation.datasets.layouts.imagenet import GROUND_TRUTH
+from evaluation.datasets.layouts.base import LayoutError
+from evaluation.datasets.layouts.imagenet import GROUND_TRUTH, list_imagenet
 from tests.evaluation.datasets.folders import (
     WNIDS,
     make_class_folders,
     make_flat,
     make_meta,
-    write_picture,
+    write_image,
 )
 
 # as in the development kit, the numbers are not in the order of the wnids
@@ -43,7 +43,7 @@ def test_class_folders_match_torchvision(tmp_path):
     (root / ".cache").mkdir()
     expected = ImageFolder(root, allow_empty=True)
     expected_classes = [name for name in expected.classes if not name.startswith(".")]
-    images = find_layout("classification", root)
+    images = list_imagenet(root)
     assert images.layout == "folders" and images.root == root
     assert list(images.classes) == list(images.names) == expected_classes == WNIDS
     shift = len(expected.classes) - len(expected_classes)
@@ -133,19 +133,19 @@ def check(message, *arguments, **options):
 
 
 def test_refuses_folders(tmp_path):
-    check("no folder .*nowhere; it should hold the pictures", tmp_path / "nowhere")
-    check("no pictures in .*expected ROOT/<class>/", tmp_path)
+    check("no folder .*nowhere; it should hold the images", tmp_path / "nowhere")
+    check("no images in .*expected ROOT/<class>/", tmp_path)
     (tmp_path / WNIDS[0]).mkdir()
-    check("no pictures in .*expected ROOT/<class>/", tmp_path)
+    check("no images in .*expected ROOT/<class>/", tmp_path)
     make_class_folders(tmp_path, WNIDS[:2])
     check("has 2 classes, the model 9 outputs; pass a file .*--classes", tmp_path, outputs=9)
     check("has 2 classes, the model 1 outputs; no output stands for 1", tmp_path, outputs=1)
     classes = write_lines(tmp_path / "list", [WNIDS[0]])
     unknown = f"the folder .* names class '{WNIDS[1]}', which is not among the 1 of .*list"
     check(unknown, tmp_path, classes=classes)
-    check("no pictures right in .* where .*list says", tmp_path, labels=classes)
-    write_picture(tmp_path / "stray.jpg")
-    check("holds pictures right in it .stray.jpg., but", tmp_path)
+    check("no images directly in .* where .*list gives", tmp_path, labels=classes)
+    write_image(tmp_path / "stray.jpg")
+    check("holds images directly in it .stray.jpg., but", tmp_path)
 
 
 def test_refuses_folders_named_by_numbers(tmp_path):
@@ -170,8 +170,8 @@ GOOD = [f"{path} {WNIDS[target]}" for path, target in zip(FLAT, TARGETS, strict=
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (GOOD[:4], f"has no class for 1 pictures: {FLAT[4]}"),
-        ([*GOOD, "more.JPEG n01440764"], "names 1 pictures that are not there: more.JPEG"),
+        (GOOD[:4], f"has no class for 1 images: {FLAT[4]}"),
+        ([*GOOD, "more.JPEG n01440764"], "names 1 images that are not there: more.JPEG"),
         ([*GOOD, GOOD[0]], f"line 6: {FLAT[0]} has a class already"),
         ([*GOOD[:4], f"{FLAT[4]} a b"], "line 5: expected `name class`, got"),
         ([*GOOD[:4], FLAT[4]], "line 5: expected `name class`, got"),
@@ -195,19 +195,19 @@ def test_refuses_maps_of_other_classes(flat, tmp_path):
     check("seem to start from 1. Are they the development kit's", flat, numbers, outputs=4)
 
 
-def test_refuses_two_pictures_of_one_name(flat, tmp_path):
-    write_picture(flat / "ILSVRC2012_val_00000001.png")
+def test_refuses_two_images_of_one_name(flat, tmp_path):
+    write_image(flat / "ILSVRC2012_val_00000001.png")
     labels = write_lines(tmp_path / "map", GOOD)
     check("has ILSVRC2012_val_00000001 more than once", flat, labels)
 
 
-def test_refuses_flat_pictures_without_labels(flat):
-    check("nothing says of which class; .*--labels", flat)
+def test_refuses_flat_images_without_labels(flat):
+    check("no labels; .*--labels", flat)
 
 
 def test_refuses_devkits(devkit, tmp_path):
     write_lines(devkit / GROUND_TRUTH, TRUTH[:4])
-    check("has 4 lines, and there are 5 pictures; .* ILSVRC2012_val_00000005. For a part", devkit)
+    check("has 4 lines, and there are 5 images; .* ILSVRC2012_val_00000005. For a part", devkit)
     write_lines(devkit / GROUND_TRUTH, [*TRUTH[:4], 5])
     check("has the numbers 5, which meta.mat gives no class", devkit)
     write_lines(devkit / GROUND_TRUTH, TRUTH)

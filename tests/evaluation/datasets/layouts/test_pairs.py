@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from evaluation.datasets.layouts import LayoutError, find_pairs
+from evaluation.datasets.layouts.base import LayoutError
+from evaluation.datasets.layouts.pairs import find_pairs
 
 
 def make(root: Path, *names: str, size=(20, 12)) -> Path:
@@ -16,7 +17,6 @@ def make(root: Path, *names: str, size=(20, 12)) -> Path:
 def found(root: Path, **options):
     """Rainy and clean paths in the folder, and the layout."""
     pairs = find_pairs(root, **options)
-    assert pairs.root == root
     assert [pair.name for pair in pairs.pairs] == [pair.rainy.name for pair in pairs.pairs]
     names = {
         pair.rainy.relative_to(root).as_posix(): pair.clean.relative_to(root).as_posix()
@@ -38,7 +38,7 @@ FOLDERS = [
         "rain/X2/norain-011x2.png": "norain/norain-011.png",
     },
     {"rain/rain-200x2.png": "norain/norain-200.png"},
-    # fourteen rains on one picture
+    # fourteen rains on one image
     {
         "rainy_image/901_1.jpg": "ground_truth/901.jpg",
         "rainy_image/901_14.jpg": "ground_truth/901.jpg",
@@ -68,7 +68,7 @@ def test_finds_pairs(tmp_path, names, layout):
     assert found(tmp_path, clean_half="left") == (names, layout)
 
 
-def test_streaks_and_regions_of_training_sets_are_no_pictures(tmp_path):
+def test_streaks_and_regions_of_training_sets_are_no_images(tmp_path):
     others = ["rainstreak-001.png", "rainregion-001.png"]
     make(tmp_path, "rain-001.png", "norain-001.png", *others)
     assert found(tmp_path) == ({"rain-001.png": "norain-001.png"}, "names")
@@ -78,7 +78,7 @@ def test_halves(tmp_path):
     make(tmp_path, "1.jpg", "2.jpg")
     assert found(tmp_path, clean_half="right") == ({"1.jpg": "1.jpg", "2.jpg": "2.jpg"}, "halves")
     assert {pair.clean_half for pair in find_pairs(tmp_path, "right").pairs} == {"right"}
-    with pytest.raises(LayoutError, match=r"holds 2 pictures, 1.jpg, 2.jpg: .*--clean-half left"):
+    with pytest.raises(LayoutError, match=r"holds 2 images, 1.jpg, 2.jpg: .*--clean-half left"):
         find_pairs(tmp_path)
     make(tmp_path, "odd.png", size=(21, 12))
     with pytest.raises(LayoutError, match=r"1 pairs .*odd.png \(two halves in a width of 21 px\)"):
@@ -90,26 +90,26 @@ def test_halves(tmp_path):
     [
         ([], "laid out like no known benchmark; expected a folder rainy or rain .*NAME_GT$"),
         (["train/a.png"], "laid out like no known benchmark"),
-        (["rain/a.png"], "has rain, but no clean pictures; expected"),
+        (["rain/a.png"], "has rain, but no clean images; expected"),
         (["rain/a.png", "input/a.png", "target/a.png"], "has input, rain; which one"),
         (["rain/a.png", "norain/a.png", "target/a.png"], "has norain, target; which one"),
-        (["rain/a.txt.d/X/a.png", "rain/b/a.png", "norain/a.png"], "no pictures in .*rain;"),
-        (["rain/a.png", "rain/a.jpg", "norain/a.png"], "rainy pictures, has a more than once"),
-        (["rain/a.png", "norain/a.png", "norain/a.jpg"], "clean pictures, has a more than once"),
+        (["rain/a.txt.d/X/a.png", "rain/b/a.png", "norain/a.png"], "no images in .*rain;"),
+        (["rain/a.png", "rain/a.jpg", "norain/a.png"], "rainy images, has a more than once"),
+        (["rain/a.png", "norain/a.png", "norain/a.jpg"], "clean images, has a more than once"),
         (
             ["rain/a.png", *(f"rain/{n}.png" for n in range(5)), "norain/a.png"],
-            "5 rainy pictures have no clean one: "
+            "5 rainy images have no clean one: "
             "rain/0.png, rain/1.png, rain/2.png and 2 more; add what is missing",
         ),
         (
             ["rain-1.png", "norain-1.png", "norain-2.png", "notes.png"],
-            "1 rainy pictures have no clean one: notes.png; "
-            "1 clean pictures have no rainy one: norain-2.png; add",
+            "1 rainy images have no clean one: notes.png; "
+            "1 clean images have no rainy one: norain-2.png; add",
         ),
         # a missing one is not taken for one of several rains
         (
             ["rain/7_1.png", "rain/7_2.png", "rain/8.png", "norain/7_1.png", "norain/8.png"],
-            "1 rainy pictures have no clean one: rain/7_2.png; add",
+            "1 rainy images have no clean one: rain/7_2.png; add",
         ),
     ],
 )
@@ -128,12 +128,12 @@ def test_refuses_sizes_and_damage(tmp_path):
         LayoutError, match=r"4 pairs .*: 1.png \(20 x 12 and 12 x 20 px\), .* 1 more"
     ):
         find_pairs(tmp_path)
-    (tmp_path / "input/3.png").write_text("no picture")
+    (tmp_path / "input/3.png").write_text("no image")
     with pytest.raises(LayoutError, match=r"1 pairs cannot be read: 3.png \(cannot identify"):
         find_pairs(tmp_path)
 
 
-def test_sizes_are_those_of_the_upright_pictures(tmp_path):
+def test_sizes_are_those_of_the_upright_images(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
     for folder in ("rain", "norain"):

@@ -1,7 +1,7 @@
 import pytest
 
-from evaluation.datasets.layouts import LayoutError, find_layout, find_voc
-from evaluation.datasets.layouts.voc import Annotation, read_annotation
+from evaluation.datasets.layouts.base import LayoutError
+from evaluation.datasets.layouts.voc import Annotation, find_voc, read_annotation
 from tests.evaluation.datasets.folders import annotation_text, make_voc
 
 DOG = ("dog", (1, 1, 12, 9), False)
@@ -14,11 +14,11 @@ def root(tmp_path):
 
 
 def test_finds_the_test_set(root):
-    found = find_layout("detection", root)
+    found = find_voc(root)
     assert found == find_voc(root / "VOC2007")
     assert found.root == root and found.names == ("000000", "000001")
     for name in found.names:
-        assert found.picture(name).is_file() and found.annotation(name).is_file()
+        assert found.image(name).is_file() and found.annotation(name).is_file()
     annotation = read_annotation(found.annotation("000000"))
     assert annotation == Annotation((12, 9), ("dog", "cat"), (False, True))
     assert read_annotation(found.annotation("000001")) == Annotation((12, 9), (), ())
@@ -33,7 +33,7 @@ def test_refuses(root, tmp_path):
     with pytest.raises(LayoutError, match="test.txt has 000000 more than once"):
         find_voc(root)
     listed.write_text("000000\n000001\n000002\n")
-    with pytest.raises(LayoutError, match="1 of the 3 names .* no picture .*: 000002; unpack"):
+    with pytest.raises(LayoutError, match="1 of the 3 names .* no image .*: 000002; unpack"):
         find_voc(root)
     listed.write_text("000000\n000001\n")
     (base / "Annotations/000001.xml").unlink()
@@ -53,7 +53,7 @@ def test_refuses(root, tmp_path):
         (annotation_text(("unicorn", (1, 1, 5, 5), False)), "names class 'unicorn', which is none"),
         (annotation_text(("dog", (1, 1, 13, 9), False)), "a box 1 1 13 9 that is empty or leaves"),
         (annotation_text(("dog", (5, 1, 5, 9), False)), "a box 5 1 5 9 that is empty or leaves"),
-        (annotation_text(("dog", (-1, 1, 5, 9), False)), "picture of 12 x 9 px"),
+        (annotation_text(("dog", (-1, 1, 5, 9), False)), "image of 12 x 9 px"),
     ],
 )
 def test_refuses_annotations(tmp_path, text, message):

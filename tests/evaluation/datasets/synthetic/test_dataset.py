@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 
-from evaluation.datasets.layouts import find_layout
+from evaluation.datasets.layouts.ade20k import find_ade20k
+from evaluation.datasets.layouts.imagenet import list_imagenet
+from evaluation.datasets.layouts.voc import find_voc
 from evaluation.datasets.synthetic.dataset import SIZES, write_dataset
 from evaluation.datasets.synthetic.scenes import LABELS, OBJECTS
 
@@ -20,7 +22,7 @@ def read_all(root):
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
-def pictures(root):
+def images(root):
     return {
         key: value for key, value in read_all(root).items() if key.lower()[-4:] in ("jpeg", ".jpg")
     }
@@ -28,14 +30,14 @@ def pictures(root):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_same_bytes_for_the_same_seed(task, tmp_path):
-    """Whatever the number of pictures and processes."""
+    """Whatever the number of images and processes."""
     one = read_all(write_dataset(task, tmp_path / "one", 6, seed=5))
     assert read_all(write_dataset(task, tmp_path / "two", 6, seed=5, processes=2)) == one
-    fewer = pictures(write_dataset(task, tmp_path / "fewer", 3, seed=5))
+    fewer = images(write_dataset(task, tmp_path / "fewer", 3, seed=5))
     assert fewer.items() <= one.items() and len(fewer) == 3
 
 
-def test_no_picture_in_common(tmp_path):
+def test_no_image_in_common(tmp_path):
     """Of other seeds, splits, and of tasks that draw the same kind of scene."""
     settings = [
         (task, split, seed)
@@ -46,13 +48,13 @@ def test_no_picture_in_common(tmp_path):
     contents = set()
     for number, (task, split, seed) in enumerate(settings):
         root = write_dataset(task, tmp_path / str(number), 2, seed=seed, split=split)
-        contents |= set(pictures(root).values())
+        contents |= set(images(root).values())
     assert len(contents) == 2 * len(settings)
 
 
 def test_layout_of_imagenet(tmp_path):
     root = write_dataset("classification", tmp_path / "scenes", 26)
-    images = find_layout("classification", root)
+    images = list_imagenet(root)
     assert images.names == OBJECTS and len(images.paths) == 26
     assert sorted(images.targets) == sorted([*range(12), *range(12), 0, 1])
     with Image.open(root / images.paths[0]) as image:
@@ -62,18 +64,18 @@ def test_layout_of_imagenet(tmp_path):
 
 def test_layout_of_ade20k(tmp_path):
     root = write_dataset("segmentation", tmp_path / "scenes", 3)
-    found = find_layout("segmentation", root)
+    found = find_ade20k(root)
     assert len(found.stems) == 3
     for stem in found.stems:
         labels = np.array(Image.open(found.annotation(stem)))
         assert labels.dtype == np.uint8 and labels.shape == (384, 512)
         assert labels.max() <= len(LABELS)
-        assert Image.open(found.picture(stem)).size == (512, 384)
+        assert Image.open(found.image(stem)).size == (512, 384)
 
 
 def test_layout_of_voc(tmp_path):
     root = write_dataset("detection", tmp_path / "scenes", 8)
-    found = find_layout("detection", root)
+    found = find_voc(root)
     assert found.names == tuple(f"{number:06}" for number in range(8))
     corners = []
     for name in found.names:

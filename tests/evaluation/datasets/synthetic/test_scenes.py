@@ -1,4 +1,4 @@
-"""The drawn scenes: repeatable, and their labels are what is seen in the picture."""
+"""The drawn scenes: repeatable, and their labels are what is seen in the image."""
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_boxes_are_what_pillow_finds_of_each_object(canvases):
 
 
 @pytest.mark.parametrize("kind", range(len(OBJECTS)), ids=OBJECTS)
-def test_labels_are_where_the_picture_changes(kind):
+def test_labels_are_where_the_image_changes(kind):
     drawn = canvas(3)
     drawn.light.shadow = 0.0
     drawn.image[:] = 100.0  # no colour of an object is near
@@ -126,7 +126,7 @@ def test_small_objects_are_difficult(side, expected):
     assert drawn.finish().difficult.tolist() == expected
 
 
-def test_objects_outside_the_picture_leave_no_trace():
+def test_objects_outside_the_image_leave_no_trace():
     drawn = canvas()
     before = drawn.labels.copy()
     for centre in (-200, 400):

@@ -1,4 +1,4 @@
-"""Picture files in and out: upright RGB pixels, and a file like the one they came from.
+"""Read image files as upright RGB pixels, and write them back as files like the originals.
 
 Kept: format, 8 or 16 bits, grey or colour, opacity, ICC profile, EXIF and resolution. The
 orientation of the EXIF data is applied to the pixels, so that rain falls downwards for the
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,11 +31,11 @@ from jorder_preproc.errors import UserError
 from jorder_preproc.images import pixels_to_float
 
 MAX_PIXELS = 256_000_000
-"""Largest picture read, in place of Pillow's limit: a third of it is 100 megapixels, which
-take less than 2 GB; beyond it a small file could fill the memory of an ordinary machine."""
+"""Largest image read, in place of Pillow's limit: 100 megapixels take less than 2 GB of
+memory; beyond the limit a small file could fill that of an ordinary machine."""
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
-"""What is looked for in folders; a file named by itself may have any suffix."""
+"""Suffixes of image files in folders; a file named by itself may have any suffix."""
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF")
 _SAVE_OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -51,18 +51,17 @@ _TURNED = (5, 6, 7, 8)  # orientations that exchange width and height
 _TIFF_DESCRIPTIONS = frozenset({0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298})
 _TIFF_SIZE = (0x0100, 0x0101)
 _BITS_PER_SAMPLE = 0x0102
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 
 Pixels = NDArray[Any]
 
 
-class PictureError(UserError):
-    """A picture file that cannot be used; the message says why and what to do."""
+class ImageFileError(UserError):
+    """An image file that cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
-class PictureFile:
-    """A decoded picture, and what its file needs to be written again.
+class ImageFile:
+    """A decoded image, and what is needed to write its file again.
 
     Attributes:
         pixels: uint8 or uint16 RGB (H, W, 3), upright.
@@ -79,12 +78,12 @@ class PictureFile:
     metadata: Mapping[str, Any]
 
 
-def read_picture(path: str | os.PathLike[str]) -> PictureFile:
-    """Decode a JPEG, PNG, TIFF, WebP, BMP or GIF file of one picture.
+def read_image(path: str | os.PathLike[str]) -> ImageFile:
+    """Decode a JPEG, PNG, TIFF, WebP, BMP or GIF file of one image.
 
     Raises:
-        PictureError: not such a file, damaged, larger than `MAX_PIXELS`, of several
-            pictures, or of a kind that would lose precision.
+        ImageFileError: not such a file, damaged, larger than `MAX_PIXELS`, of several
+            images, or of a kind that would lose precision.
         OSError: the file cannot be opened.
     """
     Image.init()  # or `formats` finds only Pillow's most common ones
@@ -94,37 +93,36 @@ def read_picture(path: str | os.PathLike[str]) -> PictureFile:
             with _own_pixel_limit(), Image.open(file, formats=_FORMATS) as image:
                 _check(image)
                 return _decode(image, path)
-        except PictureError:
+        except ImageFileError:
             raise
         except Image.UnidentifiedImageError as error:
-            raise PictureError(
-                "not a picture, or its first bytes are damaged; expected a JPEG, PNG, TIFF, "
+            raise ImageFileError(
+                "not an image, or its first bytes are damaged; expected a JPEG, PNG, TIFF, "
                 "WebP, BMP or GIF file"
             ) from error
         except Exception as error:  # damaged files fail in any way in their decoders
-            raise PictureError(f"damaged picture ({error}); replace or repair the file") from error
+            raise ImageFileError(f"damaged image ({error}); replace or repair the file") from error
 
 
 def read_rgb(path: str | os.PathLike[str]) -> Tensor:
-    """The upright pixels of a picture file, float RGB (3, H, W), in [0, 1]; see `read_picture`.
+    """The upright pixels of an image file, float RGB (3, H, W), in [0, 1]; see `read_image`.
 
     Raises:
-        PictureError: the file cannot be used; the message names it.
+        ImageFileError: the file cannot be used; the message names it.
         OSError: the file cannot be opened.
     """
     try:
-        pixels = read_picture(path).pixels
-    except PictureError as error:
-        raise PictureError(f"{path}: {error}") from error
-    # copied, as tensors have no negative strides
-    return pixels_to_float(torch.from_numpy(np.array(pixels)).permute(2, 0, 1))
+        pixels = read_image(path).pixels
+    except ImageFileError as error:
+        raise ImageFileError(f"{path}: {error}") from error
+    return pixels_to_float(torch.from_numpy(pixels).permute(2, 0, 1))
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Width and height, px, of what `read_picture` gives.
+    """Width and height, px, of what `read_image` gives.
 
     Raises:
-        PictureError: damaged, or no picture.
+        ImageFileError: damaged, or not an image.
         OSError: the file cannot be opened.
     """
     with Path(path).open("rb") as file:
@@ -135,42 +133,41 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
                 width, height = image.size if tags is None else (tags[tag] for tag in _TIFF_SIZE)
                 turned = image.getexif().get(_ORIENTATION) in _TURNED
         except Exception as error:  # damaged files fail in any way in their decoders
-            raise PictureError(str(error)) from error
+            raise ImageFileError(str(error)) from error
     return (height, width) if turned else (width, height)
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a file is looked at where a folder is given: by its suffix, and not hidden."""
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its suffix, and not hidden."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def list_pictures(folder: Path, recursive: bool = False) -> list[Path]:
-    """Picture files right in a folder, or also in its sub-folders, sorted by path."""
-    return sorted(path for path in folder.glob("**/*" if recursive else "*") if is_picture(path))
+def list_images(folder: Path, recursive: bool = False) -> list[Path]:
+    """Image files of a folder, or also of its sub-folders, sorted by path."""
+    return sorted(path for path in folder.glob("**/*" if recursive else "*") if is_image(path))
 
 
-def write_picture(path: str | os.PathLike[str], picture: PictureFile) -> None:
-    """Write a picture, whole or not at all; JPEG and WebP with quality 95.
+def write_image(path: str | os.PathLike[str], image: ImageFile) -> None:
+    """Write an image, whole or not at all; JPEG and WebP with quality 95.
 
     Args:
         path: where to; its suffix does not decide the format.
-        picture: what `read_picture` gave, mostly with other pixels of the same shape and
-            dtype: `dataclasses.replace(picture, pixels=...)`.
+        image: what `read_image` returned, usually with other pixels of the same shape and
+            dtype: `dataclasses.replace(image, pixels=...)`.
 
     Raises:
         OSError: the file cannot be written.
     """
-    planes = _grey(picture.pixels) if picture.grey else picture.pixels
-    if planes.dtype == np.uint16 and picture.format == "PNG":
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            _encode_png(file, planes, picture.alpha, picture.metadata)
-        return
-    image = Image.fromarray(np.ascontiguousarray(planes))
-    if picture.alpha is not None:
-        image.putalpha(Image.fromarray(np.ascontiguousarray(picture.alpha)))
-    options = {**_SAVE_OPTIONS.get(picture.format, {}), **picture.metadata}
+    planes = _grey(image.pixels) if image.grey else image.pixels
     with atomic_path(path) as temporary:
-        image.save(temporary, picture.format, **options)
+        if planes.dtype == np.uint16 and image.format == "PNG":
+            _write_png16(temporary, planes, image.alpha, image.metadata)
+            return
+        encoded = Image.fromarray(np.ascontiguousarray(planes))
+        if image.alpha is not None:
+            encoded.putalpha(Image.fromarray(image.alpha))
+        options = {**_SAVE_OPTIONS.get(image.format, {}), **image.metadata}
+        encoded.save(temporary, image.format, **options)
 
 
 def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
@@ -179,8 +176,11 @@ def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        _encode_png(file, pixels, None, {})
+    with atomic_path(path) as temporary:
+        if pixels.dtype == np.uint16:
+            _write_png16(temporary, pixels, None, {})
+        else:
+            Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, "PNG")
 
 
 @contextmanager
@@ -197,25 +197,25 @@ def _own_pixel_limit() -> Iterator[None]:
 def _check(image: Image.Image) -> None:
     """Refuse what is too large or would not come back as it was."""
     if image.width * image.height > MAX_PIXELS:
-        raise PictureError(
+        raise ImageFileError(
             f"{image.width} x {image.height} pixels are more than "
-            f"{MAX_PIXELS // 10**6} megapixels; cut the picture into parts"
+            f"{MAX_PIXELS // 10**6} megapixels; cut the image into parts"
         )
     frames = getattr(image, "n_frames", 1)
     # the other frames of a camera's MPO file are previews of the first
     if frames > 1 and image.format != "MPO":
-        raise PictureError(
-            f"{frames} pictures in one {image.format} file (animated or multi-page); "
+        raise ImageFileError(
+            f"{frames} images in one {image.format} file (animated or multi-page); "
             "extract them first and pass them one by one"
         )
     if image.mode in ("I", "F"):
-        raise PictureError(f"32-bit pixels (mode {image.mode}); save the picture with 8 or 16 bits")
+        raise ImageFileError(f"32-bit pixels (mode {image.mode}); save the image with 8 or 16 bits")
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
     if max(bits) > 8 and image.mode not in _GREY_MODES:
-        raise PictureError(f"{max(bits)}-bit colour TIFF; save the picture as 16-bit PNG")
+        raise ImageFileError(f"{max(bits)}-bit colour TIFF; save the image as 16-bit PNG")
 
 
-def _decode(image: Image.Image, path: Path) -> PictureFile:
+def _decode(image: Image.Image, path: Path) -> ImageFile:
     image.load()  # TIFF turns itself upright here
     exif = image.getexif()
     orientation = exif.get(_ORIENTATION, 1)
@@ -235,9 +235,9 @@ def _decode(image: Image.Image, path: Path) -> PictureFile:
             image = _ink_to_rgb(image, metadata.pop("icc_profile", None))
         grey = image.mode in _GREY_MODES
         pixels, alpha = _read_planes(image, grey)
-    return PictureFile(
-        pixels=_upright(pixels, orientation),
-        alpha=None if alpha is None else _upright(alpha, orientation),
+    return ImageFile(
+        pixels=np.ascontiguousarray(_upright(pixels, orientation)),
+        alpha=None if alpha is None else np.ascontiguousarray(_upright(alpha, orientation)),
         grey=grey,
         format=format,
         metadata=metadata,
@@ -245,7 +245,7 @@ def _decode(image: Image.Image, path: Path) -> PictureFile:
 
 
 def _descriptions(exif: Image.Exif) -> Image.Exif:
-    """The tags of a TIFF that describe the picture rather than the layout of the file."""
+    """The tags of a TIFF that describe the image rather than the layout of the file."""
     kept = Image.Exif()
     for tag in _TIFF_DESCRIPTIONS & exif.keys():
         kept[tag] = exif[tag]
@@ -279,7 +279,7 @@ def _ink_to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         image, BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
     )
     if converted is None:
-        raise PictureError("the colour profile does not fit; save the picture as RGB")
+        raise ImageFileError("the colour profile does not fit; save the image as RGB")
     return converted
 
 
@@ -317,42 +317,39 @@ def _read_png16(path: Path) -> tuple[Pixels, Pixels | None, bool]:
     return pixels, planes[..., -1] if channels in (2, 4) else None, grey
 
 
-def _encode_png(
-    file: BinaryIO, pixels: Pixels, alpha: Pixels | None, metadata: Mapping[str, Any]
+def _write_png16(
+    path: Path, pixels: Pixels, alpha: Pixels | None, metadata: Mapping[str, Any]
 ) -> None:
-    """Encode row by row (PNG specification, W3C).
-
-    Pillow cannot write colour of 16 bits, and for 8 it takes a copy of the whole.
-    """
-
-    def chunk(kind: bytes, content: bytes) -> None:
-        checksum = zlib.crc32(kind + content)
-        file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum))
-
+    """Write a PNG of 16 bits row by row (PNG specification, W3C): Pillow has none in colour."""
     height, width = pixels.shape[:2]
-    bits = 8 * pixels.dtype.itemsize
     colour, opacity = 2 * (pixels.ndim == 3), 4 * (alpha is not None)
-    file.write(_PNG_START)
-    chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour + opacity, 0, 0, 0))
-    if "icc_profile" in metadata:
-        chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata["icc_profile"]))
-    if "dpi" in metadata:
-        per_metre = (round(float(dpi) / 0.0254) for dpi in metadata["dpi"])
-        chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
-    if "exif" in metadata:
-        chunk(b"eXIf", metadata["exif"].removeprefix(b"Exif\0\0"))
-    deflate = zlib.compressobj()
-    above = b""
-    for row in range(height):
-        samples = pixels[row].reshape(width, -1)
-        if alpha is not None:
-            samples = np.column_stack([samples, alpha[row]])
-        line = np.frombuffer(samples.astype(samples.dtype.newbyteorder(">")).tobytes(), np.uint8)
-        # filter 2: the difference from the line above, byte by byte; the first from nothing
-        difference = line - (np.frombuffer(above, np.uint8) if above else np.uint8(0))
-        above = line.tobytes()
-        compressed = deflate.compress(b"\2" + difference.tobytes())
-        if compressed:
-            chunk(b"IDAT", compressed)
-    chunk(b"IDAT", deflate.flush())
-    chunk(b"IEND", b"")
+    with path.open("wb") as file:
+
+        def chunk(kind: bytes, content: bytes) -> None:
+            checksum = zlib.crc32(kind + content)
+            file.write(struct.pack(">I", len(content)) + kind + content)
+            file.write(struct.pack(">I", checksum))
+
+        file.write(b"\x89PNG\r\n\x1a\n")
+        chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour + opacity, 0, 0, 0))
+        if "icc_profile" in metadata:
+            chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata["icc_profile"]))
+        if "dpi" in metadata:
+            per_metre = (round(float(dpi) / 0.0254) for dpi in metadata["dpi"])
+            chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
+        if "exif" in metadata:
+            chunk(b"eXIf", metadata["exif"].removeprefix(b"Exif\0\0"))
+        deflate = zlib.compressobj()
+        above: Any = np.uint8(0)
+        for row in range(height):
+            samples = pixels[row].reshape(width, -1)
+            if alpha is not None:
+                samples = np.column_stack([samples, alpha[row]])
+            line = np.frombuffer(samples.astype(">u2").tobytes(), np.uint8)
+            # filter 2: the difference from the line above, byte by byte
+            content = deflate.compress(b"\2" + (line - above).tobytes())
+            above = line
+            if content:
+                chunk(b"IDAT", content)
+        chunk(b"IDAT", deflate.flush())
+        chunk(b"IEND", b"")

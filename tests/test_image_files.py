@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from jorder_preproc import picture_files
-from jorder_preproc.picture_files import (
-    PictureError,
-    list_pictures,
-    read_picture,
+from jorder_preproc import image_files
+from jorder_preproc.image_files import (
+    ImageFileError,
+    list_images,
+    read_image,
     read_rgb,
     read_size,
-    write_picture,
+    write_image,
     write_png,
 )
 
@@ -56,11 +56,11 @@ def test_orientation_is_applied_once(tmp_path, suffix, orientation):
     with Image.open(path) as image:
         displayed = np.asarray(ImageOps.exif_transpose(image))
 
-    picture = read_picture(path)
+    picture = read_image(path)
     np.testing.assert_array_equal(picture.pixels, displayed)
     np.testing.assert_allclose(read_rgb(path).permute(1, 2, 0), displayed / 255, atol=1e-7)
     assert read_size(path) == displayed.shape[1::-1]
-    write_picture(again, picture)
+    write_image(again, picture)
     with Image.open(again) as image:
         assert image.getexif().get(ORIENTATION, 1) == 1
         assert image.getexif()[MAKE] == "camera"
@@ -77,8 +77,8 @@ def test_metadata_is_kept(tmp_path, suffix):
     exif.get_ifd(EXIF_IFD)[EXPOSURE_TIME] = 0.5
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(noise(4, 6, 3)).save(path, exif=exif, icc_profile=profile, dpi=(300, 300))
-    picture = read_picture(path)
-    write_picture(path, picture)
+    picture = read_image(path)
+    write_image(path, picture)
     with Image.open(path) as image:
         assert image.info["icc_profile"] == profile
         assert image.getexif().get_ifd(EXIF_IFD)[EXPOSURE_TIME] == 0.5
@@ -100,9 +100,9 @@ def test_metadata_is_kept(tmp_path, suffix):
 def test_modes_come_back_with_the_same_pixels(tmp_path, mode, suffix, written):
     path, again = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
     Image.fromarray(noise(6, 5, 4)).convert(mode).save(path)
-    picture = read_picture(path)
+    picture = read_image(path)
     assert picture.pixels.shape == (6, 5, 3)
-    write_picture(again, picture)
+    write_image(again, picture)
     with Image.open(path) as before, Image.open(again) as after:
         assert after.mode == written
         np.testing.assert_array_equal(
@@ -114,7 +114,7 @@ def test_palette_becomes_colour(tmp_path):
     path = tmp_path / "a.png"
     image = Image.fromarray(noise(6, 5, 3)).quantize(8)
     image.save(path)
-    picture = read_picture(path)
+    picture = read_image(path)
     np.testing.assert_array_equal(picture.pixels, np.asarray(image.convert("RGB")))
     assert picture.alpha is None
 
@@ -122,8 +122,8 @@ def test_palette_becomes_colour(tmp_path):
 def test_transparent_palette_keeps_its_opacity(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(noise(6, 5, 3)).quantize(8).save(path, transparency=2)
-    picture = read_picture(path)
-    write_picture(path, picture)
+    picture = read_image(path)
+    write_image(path, picture)
     assert set(np.unique(picture.alpha)) == {0, 255}
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(image.getchannel("A")), picture.alpha)
@@ -134,7 +134,7 @@ def test_sixteen_bit_png(tmp_path, channels):
     path, again = tmp_path / "in.png", tmp_path / "out.png"
     samples = noise(7, 5, channels, dtype=np.uint16)
     path.write_bytes(png16(samples))
-    picture = read_picture(path)
+    picture = read_image(path)
     grey = channels < 3
     assert picture.grey == grey
     expected = np.repeat(samples[..., :1], 3, 2) if grey else samples[..., :3]
@@ -144,8 +144,8 @@ def test_sixteen_bit_png(tmp_path, channels):
     else:
         assert picture.alpha is None
 
-    write_picture(again, picture)
-    repeated = read_picture(again)
+    write_image(again, picture)
+    repeated = read_image(again)
     np.testing.assert_array_equal(repeated.pixels, picture.pixels)
     if channels == 1:  # the only kind that Pillow reads with all its bits
         np.testing.assert_array_equal(np.asarray(Image.open(again)), samples[..., 0])
@@ -158,9 +158,9 @@ def test_sixteen_bit_png_keeps_its_metadata(tmp_path):
     path, again = tmp_path / "in.png", tmp_path / "out.png"
     samples = noise(4, 6, dtype=np.uint16)
     Image.fromarray(samples).save(path, exif=exif, icc_profile=profile, dpi=(300, 300))
-    picture = read_picture(path)
+    picture = read_image(path)
     np.testing.assert_array_equal(picture.pixels[..., 0], np.rot90(samples, -1))
-    write_picture(again, picture)
+    write_image(again, picture)
     with Image.open(again) as image:
         assert image.info["icc_profile"] == profile
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
@@ -171,8 +171,8 @@ def test_sixteen_bit_grey_tiff(tmp_path):
     samples = noise(4, 6, dtype=np.uint16)
     path = tmp_path / "a.tif"
     Image.fromarray(samples).save(path)
-    picture = read_picture(path)
-    write_picture(path, picture)
+    picture = read_image(path)
+    write_image(path, picture)
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(image), samples)
 
@@ -182,16 +182,16 @@ def test_sixteen_bit_grey_tiff(tmp_path):
 def test_write_png(tmp_path, dtype, shape):
     pixels = noise(*shape, dtype=dtype)
     write_png(tmp_path / "a.png", pixels)
-    read = read_picture(tmp_path / "a.png").pixels
+    read = read_image(tmp_path / "a.png").pixels
     np.testing.assert_array_equal(read, pixels if len(shape) == 3 else pixels[..., None] + 0 * read)
 
 
 def test_grey_is_the_rounded_mean(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(noise(4, 6)).save(path)
-    picture = read_picture(path)
+    picture = read_image(path)
     pixels = noise(4, 6, 3)
-    write_picture(path, replace(picture, pixels=pixels))
+    write_image(path, replace(picture, pixels=pixels))
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(image), np.rint(pixels.mean(2)))
 
@@ -200,9 +200,9 @@ def test_cmyk_becomes_rgb(tmp_path):
     path = tmp_path / "a.jpg"
     ink = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     ink.save(path, quality=100)
-    picture = read_picture(path)
+    picture = read_image(path)
     assert abs(picture.pixels.astype(int) - (255, 0, 0)).max() <= 2
-    write_picture(path, picture)
+    write_image(path, picture)
     with Image.open(path) as image:
         assert image.mode == "RGB"
 
@@ -216,10 +216,10 @@ def test_sixteen_bits_stay_as_floats(tmp_path):
 
 def test_errors_of_reading_name_the_file(tmp_path):
     path = tmp_path / "a.jpg"
-    path.write_bytes(b"no picture")
-    with pytest.raises(PictureError, match=r"a\.jpg: not a picture"):
+    path.write_bytes(b"no image")
+    with pytest.raises(ImageFileError, match=r"a\.jpg: not an image"):
         read_rgb(path)
-    with pytest.raises(PictureError, match="cannot identify"):
+    with pytest.raises(ImageFileError, match="cannot identify"):
         read_size(path)
     for read in (read_rgb, read_size):
         with pytest.raises(FileNotFoundError):
@@ -230,16 +230,16 @@ def test_pictures_of_a_folder(tmp_path):
     (tmp_path / "b" / "c.png").mkdir(parents=True)  # a folder, whatever it is called
     for name in ("2.JPG", "1.png", ".hidden.png", "notes.txt", "b/3.tiff", "b/c.png/4.webp"):
         (tmp_path / name).touch()
-    assert list_pictures(tmp_path) == [tmp_path / "1.png", tmp_path / "2.JPG"]
-    found = [path.relative_to(tmp_path).as_posix() for path in list_pictures(tmp_path, True)]
+    assert list_images(tmp_path) == [tmp_path / "1.png", tmp_path / "2.JPG"]
+    found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path, True)]
     assert found == ["1.png", "2.JPG", "b/3.tiff", "b/c.png/4.webp"]
 
 
 def test_wrong_suffix_is_no_obstacle(tmp_path):
     path = tmp_path / "really_png.jpg"
     Image.fromarray(noise(4, 6, 3)).save(path, "PNG")
-    picture = read_picture(path)
-    write_picture(path, picture)
+    picture = read_image(path)
+    write_image(path, picture)
     with Image.open(path) as image:
         assert image.format == "PNG"
 
@@ -248,7 +248,7 @@ def test_camera_previews_are_not_an_animation(tmp_path):
     path = tmp_path / "a.jpg"
     large, preview = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (8, 8), "blue")
     large.save(path, "MPO", save_all=True, append_images=[preview])
-    picture = read_picture(path)
+    picture = read_image(path)
     assert picture.format == "JPEG"
     assert picture.pixels.shape == (16, 16, 3)
 
@@ -270,20 +270,20 @@ def save_truncated16(path):
 @pytest.mark.parametrize(
     ("name", "save", "message"),
     [
-        ("a.jpg", lambda path: path.write_text("not a picture"), "not a picture.* expected a JPEG"),
-        ("a.jpg", lambda path: path.write_bytes(b""), "not a picture"),
-        ("a.jpg", save_truncated, "damaged picture .*truncated.*replace or repair"),
-        ("a.png", save_truncated, "damaged picture"),
-        ("a.png", save_truncated16, "damaged picture"),
-        ("a.gif", save_animation, "2 pictures in one GIF file .*extract them first"),
-        ("a.tif", save_animation, "2 pictures in one TIFF file .*extract them first"),
+        ("a.jpg", lambda path: path.write_text("not an image"), "not an image.* expected a JPEG"),
+        ("a.jpg", lambda path: path.write_bytes(b""), "not an image"),
+        ("a.jpg", save_truncated, "damaged image .*truncated.*replace or repair"),
+        ("a.png", save_truncated, "damaged image"),
+        ("a.png", save_truncated16, "damaged image"),
+        ("a.gif", save_animation, "2 images in one GIF file .*extract them first"),
+        ("a.tif", save_animation, "2 images in one TIFF file .*extract them first"),
         ("a.tif", lambda path: Image.new("F", (2, 2)).save(path), "32-bit pixels .*8 or 16 bits"),
     ],
 )
 def test_bad_files(tmp_path, name, save, message):
     save(tmp_path / name)
-    with pytest.raises(PictureError, match=message):
-        read_picture(tmp_path / name)
+    with pytest.raises(ImageFileError, match=message):
+        read_image(tmp_path / name)
 
 
 def test_sixteen_bit_colour_tiff_is_refused_rather_than_cut(tmp_path):
@@ -295,26 +295,26 @@ def test_sixteen_bit_colour_tiff_is_refused_rather_than_cut(tmp_path):
     header = b"II*\0" + struct.pack("<IH", 8, len(tags))
     content = header + directory + bytes(4) + struct.pack("<6H", 16, 16, 16, 1, 2, 3)
     path.write_bytes(content)
-    with pytest.raises(PictureError, match="16-bit colour TIFF; save the picture as 16-bit PNG"):
-        read_picture(path)
+    with pytest.raises(ImageFileError, match="16-bit colour TIFF; save the image as 16-bit PNG"):
+        read_image(path)
 
 
 def test_pixel_limit_is_ours_and_pillows_is_left_alone(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.new("RGB", (20, 10)).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # Pillow would refuse more than twice that
-    assert read_picture(path).pixels.shape == (10, 20, 3)
+    assert read_image(path).pixels.shape == (10, 20, 3)
     assert Image.MAX_IMAGE_PIXELS == 50
-    monkeypatch.setattr(picture_files, "MAX_PIXELS", 199)
-    with pytest.raises(PictureError, match="20 x 10 pixels are more than"):
-        read_picture(path)
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 199)
+    with pytest.raises(ImageFileError, match="20 x 10 pixels are more than"):
+        read_image(path)
 
 
 def test_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.new("RGB", (4, 4)).save(path)
     before = path.read_bytes()
-    picture = read_picture(path)
+    picture = read_image(path)
 
     def fail_half_way(image, file, *arguments, **options):
         file.write_bytes(b"half")
@@ -322,6 +322,6 @@ def test_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Image.Image, "save", fail_half_way)
     with pytest.raises(OSError, match="disk full"):
-        write_picture(path, picture)
+        write_image(path, picture)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

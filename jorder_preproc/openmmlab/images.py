@@ -1,4 +1,4 @@
-"""Pictures as OpenMMLab holds them: BGR, 0 to 255, whether 8-bit or float."""
+"""Images as OpenMMLab holds them: BGR, 0 to 255, whether 8-bit or float."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 def change_array(
     image: NDArray[Any], change: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> NDArray[Any]:
-    """Apply a change of RGB pictures to a pipeline's image.
+    """Apply a change of RGB images to a pipeline's image.
 
     Args:
         image: uint8 or float in 0 to 255, BGR (H, W, 3), or grey (H, W) or (H, W, 1).
-        change: takes and gives what `jorder_preproc.images` calls a NumPy picture.
+        change: takes and gives what `jorder_preproc.images` calls a NumPy image.
 
     Returns:
         A new array; pixels that `change` leaves alone are bit-identical.
@@ -46,11 +46,11 @@ def change_array(
 
 
 def change_tensor(images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a change of RGB pictures to a batch before its normalisation.
+    """Apply a change of RGB images to a batch before its normalisation.
 
     Args:
         images: uint8 or float in 0 to 255, BGR (N, 3, H, W) or grey (N, 1, H, W).
-        change: takes and gives what `jorder_preproc.images` calls a tensor picture.
+        change: takes and gives what `jorder_preproc.images` calls a tensor image.
 
     Returns:
         A new tensor; pixels that `change` leaves alone are bit-identical.
@@ -75,7 +75,7 @@ def _check_range(pixels: Any) -> None:
     low, high = (float(pixels.min()), float(pixels.max())) if len(pixels) else (0.0, 0.0)
     if not (low >= 0 and high <= 255):  # also catches NaN
         raise ValueError(
-            f"float pictures must be finite and in 0 to 255, got values from {low:g} to "
+            f"float images must be finite and in 0 to 255, got values from {low:g} to "
             f"{high:g}; put JorderDerain right behind the image loader, before anything that "
             "normalises or distorts colours"
         )

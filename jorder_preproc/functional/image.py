@@ -1,0 +1,80 @@
+"""Deraining and rain on images of any type: PIL images, tensors and NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from jorder_preproc.functional.derain import Deveil, Dry, derain
+from jorder_preproc.images import from_frames, to_frames
+from jorder_preproc.models.deveil import DeveilNetwork
+from jorder_preproc.models.jorder import Jorder
+from jorder_preproc.rain.identity import frame_id
+from jorder_preproc.rain.presets import RainPreset
+from jorder_preproc.rain.synthesize import synthesize_rain
+
+
+def derain_image(
+    model: Jorder,
+    image: Any,
+    *,
+    tile: int | None = None,
+    deveil: Deveil = False,
+    deveil_model: DeveilNetwork | None = None,
+    dry: Dry = "leave",
+) -> Any:
+    """Derain an image of any type. The tensor form, which also gives S and R, is `derain`.
+
+    Args:
+        model: what `load_model` or `build_model` returns.
+        image: an image, or frames, each of which is derained by itself; see
+            `jorder_preproc.images`.
+        tile, deveil, deveil_model, dry: see `derain`.
+
+    Returns:
+        B, in the type of `image`.
+
+    Raises:
+        TypeError: not an image, or an unknown dtype or PIL mode.
+        ValueError: wrong shape, floats outside [0, 1], NaN, or options that `derain` refuses.
+    """
+    frames = to_frames(image)
+    derained = derain(model, frames, tile=tile, deveil=deveil, deveil_model=deveil_model, dry=dry)
+    return from_frames(derained.background, image)
+
+
+def rain_image(
+    image: Any,
+    preset: str | RainPreset = "heavy",
+    seed: int = 0,
+    image_id: str | int | None = None,
+) -> Any:
+    """Put rain on an image of any type (Eq. 3). The tensor form, which also gives S, R, alpha
+    and A, is `synthesize_rain`.
+
+    The rain depends on the seed and the image id alone: it is the same on a PIL image, a
+    tensor and an array of one image, whatever decoded them.
+
+    Args:
+        image: a clean image, or frames; see `jorder_preproc.images`.
+        preset: see `synthesize_rain`.
+        seed: >= 0.
+        image_id: see `synthesize_rain`. The first of several frames has this id, those behind
+            it `ID#1`, `ID#2` and so on; without an id each has the digest of its own pixels.
+
+    Returns:
+        O, in the type of `image`.
+
+    Raises:
+        TypeError: not an image, an unknown dtype or PIL mode, or an image id that is neither
+            text nor a whole number.
+        ValueError: wrong shape, floats outside [0, 1], NaN, unknown preset, negative seed.
+    """
+    frames = to_frames(image)
+    precise = torch.promote_types(frames.dtype, torch.float32)
+    rainy = torch.empty(frames.shape, dtype=precise, device="cpu")
+    for number, (frame, result) in enumerate(zip(frames, rainy, strict=True)):
+        name = None if image_id is None else frame_id(image_id, number)
+        result.copy_(synthesize_rain(frame.to("cpu", precise), preset, seed, name).rainy)
+    return from_frames(rainy, image)
