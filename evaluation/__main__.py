@@ -2,7 +2,7 @@
 
 import typer
 
-from evaluation.cli import downstream, figures, restoration
+from evaluation.cli import downstream, figures, restoration, user_study
 from jorder_preproc.commands import CommandGroup
 
 app = typer.Typer(
@@ -12,7 +12,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Scores of a model on clean, rainy and derained images.",
 )
-for commands in (downstream.app, restoration.app, figures.app):
+for commands in (downstream.app, restoration.app, figures.app, user_study.app):
     app.add_typer(commands)
 
 if __name__ == "__main__":

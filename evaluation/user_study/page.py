@@ -17,7 +17,7 @@ from PIL import Image
 
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
-from jorder_preproc.picture_files import list_pictures
+from jorder_preproc.image_files import list_images
 
 PAGE = "study.html"
 KEY = "key.json"
@@ -119,7 +119,7 @@ def write_study(
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    found = list_pictures(folder, recursive=False) if folder.is_dir() else []
+    found = list_images(folder, recursive=False) if folder.is_dir() else []
     if not found:
         raise UserError(f"no images in {folder}")
     return {path.stem: path for path in found}
