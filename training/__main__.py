@@ -110,6 +110,8 @@ def set_iterations(config: Config, iterations: int) -> None:
                 part[key] = max(round(part[key] * factor), least)
         if "milestones" in part:
             part.milestones = [max(round(m * factor), 1) for m in part.milestones]
+    if "feature_from" in config.model:
+        config.model.feature_from = round(config.model.feature_from * factor)
     if "stages" in config.train_dataloader.dataset:
         stages = config.train_dataloader.dataset.stages
         config.train_dataloader.dataset.stages = [(round(s * factor), *rest) for s, *rest in stages]

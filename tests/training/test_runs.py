@@ -178,6 +178,7 @@ def test_schedules_shrink_with_the_run(photos, tmp_path):
     )
     assert half.param_scheduler[1].T_max == full.param_scheduler[1].T_max / 2
     assert half.param_scheduler[0].end == full.param_scheduler[0].end / 2
+    assert half.model.feature_from == full.model.feature_from / 2 == 6_000 * 0.4
 
 
 def test_stages_shrink_with_the_run(photos, streaks, tmp_path):

@@ -32,7 +32,9 @@ SIZES = {"classification": 240, "segmentation": 100, "detection": 100}
 """Images of the test sets, by task."""
 
 _SPLITS = ("validation", "training", "tuning")  # tuning picks the weights in training
-_LAYOUT = 2
+_LAYOUT = 3
+_OBJECT_SIZE = {"training": (0.4, 0.85), "tuning": (0.4, 0.85), "validation": (0.28, 0.65)}
+"""For classification, relative to the height: smaller in the test, which would saturate else."""
 _ABOUT = "scenes.json"
 
 
@@ -128,7 +130,7 @@ def _draw(task: str, root: Path, seed: int, split: str, scale: float, number: in
     rng = np.random.default_rng(stream)
     if task == "classification":
         kind = number % len(OBJECTS)
-        scene = draw_portrait(rng, kind, _scaled(PORTRAIT_SIZE, scale))
+        scene = draw_portrait(rng, kind, _scaled(PORTRAIT_SIZE, scale), _OBJECT_SIZE[split])
         _write_jpeg(root / OBJECTS[kind] / f"{number:06}.JPEG", scene)
         return
     scene = draw_scene(rng, _scaled(SCENE_SIZE, scale))

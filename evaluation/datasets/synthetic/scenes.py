@@ -93,13 +93,19 @@ def draw_scene(rng: Rng, size: tuple[int, int] = SCENE_SIZE, count: int | None =
     return canvas.finish()
 
 
-def draw_portrait(rng: Rng, kind: int, size: tuple[int, int] = PORTRAIT_SIZE) -> Scene:
+def draw_portrait(
+    rng: Rng,
+    kind: int,
+    size: tuple[int, int] = PORTRAIT_SIZE,
+    object_size: tuple[float, float] = (0.4, 0.85),
+) -> Scene:
     """Draw a street with one large object and smaller ones of other classes behind it.
 
     Args:
         rng: source of all randomness.
         kind: index into `OBJECTS`.
         size: height and width, px, at least 64.
+        object_size: range of the large object's size, relative to the height.
     """
     canvas = _Canvas(rng, size)
     height, width = size
@@ -109,7 +115,7 @@ def draw_portrait(rng: Rng, kind: int, size: tuple[int, int] = PORTRAIT_SIZE) ->
         canvas.place(
             other, side, rng.uniform(0, 1) * width, canvas.horizon + height * rng.uniform(0, 0.12)
         )
-    side = height * rng.uniform(0.4, 0.85)
+    side = height * rng.uniform(*object_size)
     bottom = height * rng.uniform(0.8, 1.02)
     if OBJECTS[kind] == "balloon":
         bottom = height * rng.uniform(0.6, 0.9)
