@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import os
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import typer
+from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
 from evaluation.cli import options as cli
@@ -284,10 +286,18 @@ def _run_config(
         return
     if checkpoint is None:
         raise UserError("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
-    record = _find_module(task).record
-    subject = Subject(read_config(str(config), _text(data)), str(checkpoint), record)
+    subject = _host_subject(task, read_config(str(config), _text(data)), str(checkpoint))
     root = subject.cfg.test_dataloader["dataset"].get("data_root", "")
     _run(task, options, subject, config.stem, str(data or root), coco=coco)
+
+
+def _host_subject(task: Task, cfg: Config, checkpoint: str) -> Subject:
+    module = _find_module(task)
+    if task != "segmentation":
+        return Subject(cfg, checkpoint, module.record)
+    ignored = module.ignored_label(cfg)
+    record = functools.partial(module.record, ignored=ignored)
+    return Subject(cfg, checkpoint, record, identity={"ignored_label": str(ignored)})
 
 
 def _run_built_in(
@@ -309,9 +319,8 @@ def _run_built_in(
         )
     else:
         model = f"scenes/{task}"
-        record = _find_module(task).record
         cfg = read_config(str(_ROOT / f"configs/scenes/{task}.py"), str(root))
-        subject = Subject(cfg, checkpoint, record)
+        subject = _host_subject(task, cfg, checkpoint)
     _run(task, options, subject, model, str(root), built_in=True, coco=coco)
 
 

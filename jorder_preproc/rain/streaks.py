@@ -264,7 +264,7 @@ def render_drops(
     """
     p = parameters
     height, width = shape
-    sizes_mm = np.linspace(_SMALLEST_DROP_MM, _LARGEST_DROP_MM, 1001)
+    sizes_mm = np.linspace(_SMALLEST_DROP_MM, _LARGEST_DROP_MM, 1001, dtype=np.float64)
     per_m3_mm = _MARSHALL_PALMER_N0 * np.exp(-marshall_palmer_slope(p.rain_rate_mm_h) * sizes_mm)
 
     # the view is a pyramid, here with room on each side for what reaches into the image

@@ -99,6 +99,26 @@ def test_scores_are_those_of_the_stock_runner(case, tmp_path):
     assert all(not np.array_equal(one[key], other[key]) for one, other in pairs)
 
 
+def test_the_label_that_a_config_ignores(seg, tmp_path):
+    """CamVid, for one, has a label of its own for void."""
+    runner, _ = build_runner(seg)
+    torch.manual_seed(0)
+    for parameter in runner.model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    checkpoint = tmp_path / "random.pth"
+    torch.save({"state_dict": runner.model.state_dict(), "meta": {"epoch": 1}}, checkpoint)
+    accuracies = []
+    for label in (255, 1):
+        seg.test_evaluator.ignore_index = label
+        seg.dump(tmp_path / "config.py")
+        results = evaluate(
+            "segmentation", tmp_path / "config.py", checkpoint, tmp_path / "out", "--limit", "2"
+        )
+        accuracies.append(100 * results.metrics["aAcc"].clean)
+        assert accuracies[-1] == pytest.approx(stock(seg, checkpoint)["aAcc"], abs=0.0051)
+    assert accuracies[0] != accuracies[1]
+
+
 def test_deveil_is_that_of_the_hook(case, deveil_weights, tmp_path):
     task, cfg, file, checkpoint = case
     options = ("--deveil", "on", "--deveil-weights", deveil_weights)

@@ -159,7 +159,7 @@ class _Canvas:
             rows = slice(max(int(self.horizon - high), 0), int(self.horizon) + 1)
             area = self.image[rows, columns]
             if area.size:
-                area[:] = _wall(rng, area.shape[:2], self.height)
+                area[:] = _wall(rng, (area.shape[0], area.shape[1]), self.height)
                 self.labels[rows, columns] = 1 + LABELS.index("wall")
             left += wide * rng.uniform(0.9, 1.6)
 
@@ -198,7 +198,7 @@ class _Canvas:
         y1 = min(int(bottom) + margin, self.height)
         if x1 <= x0 or y1 <= y0:
             return
-        area = self.image[y0:y1, x0:x1]
+        area, shape = self.image[y0:y1, x0:x1], (y1 - y0, x1 - x0)
 
         def to_area(point: tuple[float, float]) -> tuple[float, float]:
             across, down = (1 - point[0] if mirrored else point[0]), point[1]
@@ -207,11 +207,11 @@ class _Canvas:
             return x, y
 
         self._drop_shadow(kind, centre, bottom, side * aspect)
-        ramp = self.light.ramp(area.shape[:2])
-        covered = np.zeros(area.shape[:2], np.float32)
+        ramp = self.light.ramp(shape)
+        covered: Pixels = np.zeros(shape, np.float32)
         for part in parts:
-            opacity = _rasterize(part, to_area, side, area.shape[:2])
-            rough = part.roughness * _noise(rng, area.shape[:2], 6, 2)
+            opacity = _rasterize(part, to_area, side, shape)
+            rough = part.roughness * _noise(rng, shape, 6, 2)
             colour = part.colour * (ramp + rough)[..., None]
             area += opacity[..., None] * (colour - area)
             covered = np.maximum(covered, opacity)

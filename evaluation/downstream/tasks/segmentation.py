@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
+from mmengine.config import Config
 
 from evaluation.metrics.base import Record
 from evaluation.report.overlays import draw_labels
 
-_IGNORED = 255
+
+def ignored_label(cfg: Config) -> int:
+    """The label that the config's IoUMetric leaves out; 255 by default."""
+    evaluators = cfg.get("test_evaluator") or []
+    for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
+        if "ignore_index" in evaluator:
+            return int(evaluator["ignore_index"])
+    return 255
 
 
-def record(sample: Any, classes: Sequence[str]) -> Record:
+def record(sample: Any, classes: Sequence[str], ignored: int = 255) -> Record:
     """Areas of one image as mmseg's IoUMetric counts them, and the predicted label map."""
     from mmseg.evaluation import IoUMetric
 
     label = sample.gt_sem_seg.data.squeeze(0).cpu()
     predicted = sample.pred_sem_seg.data.squeeze(0).cpu()
-    areas = IoUMetric.intersect_and_union(predicted, label.to(predicted), len(classes), _IGNORED)
+    areas = IoUMetric.intersect_and_union(predicted, label.to(predicted), len(classes), ignored)
     kept = predicted.numpy().astype(np.uint8 if len(classes) < 256 else np.uint16)
     return {
         "areas": np.stack([area.numpy() for area in areas]).astype(np.int64),
