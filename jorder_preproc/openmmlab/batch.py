@@ -18,22 +18,19 @@ from jorder_preproc.openmmlab.images import change_tensor
 class DerainInputs:
     """Forward pre-hook of a data preprocessor: derains `data['inputs']`.
 
-    The inputs are what pipelines pack: BGR, 0 to 255, not yet normalised or padded. Those of
-    equal size run together.
+    The inputs are as packed by pipelines: BGR, 0 to 255, before normalisation and padding.
+    Images of equal size run together.
 
     Args:
         model: a name of `list_models`.
         weights: a safetensors file; None takes the shipped ones.
         tile: see `derain`.
-        train: derain batches of training, too.
-        deveil, deveil_weights: see `jorder_preproc.JorderDerain`; `deveil="auto"` decides for
-            each image of a batch.
-        dry: what becomes of images without rain, decided for each image of a batch; see
-            `jorder_preproc.JorderDerain`.
+        train: derain batches of training as well.
+        deveil, deveil_weights, dry: see `jorder_preproc.JorderDerain`; decided for each image
+            of a batch.
 
     Raises:
-        ValueError: unknown model, another `deveil` or `dry`, or weights of a deveil network
-            without `deveil`.
+        ValueError: unknown model, `deveil` or `dry`, or `deveil_weights` without `deveil`.
         FileNotFoundError: no such weights.
     """
 
@@ -48,7 +45,7 @@ class DerainInputs:
         dry: Dry = "leave",
     ):
         self.train = train
-        # without a device, but it reports mistakes now rather than at the first batch
+        # checks the arguments before the device is known
         self._change = transforms.JorderDerain(
             model, weights, None, tile, deveil, deveil_weights, dry
         )
@@ -97,10 +94,10 @@ class DerainInputs:
 
 
 def derain_inputs(host: BaseDataPreprocessor, change: DerainInputs) -> RemovableHandle:
-    """Derain what `host` gets, until the handle is removed."""
+    """Derain the inputs of `host` until the handle is removed."""
     return host.register_forward_pre_hook(change, with_kwargs=True)
 
 
 def derains_inputs(host: BaseDataPreprocessor) -> bool:
-    """True if `host` derains what it gets already."""
+    """Whether `host` derains its inputs already."""
     return any(isinstance(hook, DerainInputs) for hook in host._forward_pre_hooks.values())

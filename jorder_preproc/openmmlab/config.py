@@ -1,4 +1,4 @@
-"""Switch deraining on in a config, for inferencers and all else that runs no hooks."""
+"""Deraining in a config, for inferencers and other code that runs no hooks."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def patch_config(
     """Insert the derain transform behind the image loader of every pipeline of a config.
 
     That is `test_pipeline`, `val_pipeline`, `tta_pipeline` and those of `test_dataloader` and
-    `val_dataloader`, within any nest of data set wrappers. A pipeline that derains already
-    is left as it is, and so is a config whose data preprocessor derains.
+    `val_dataloader`, within any data set wrappers. Pipelines that derain already are not
+    changed, nor are configs whose data preprocessor derains.
 
     Args:
         cfg: a Config or a dict, textual or lazy; changed in place.
@@ -48,23 +48,21 @@ def patch_config(
         weights: a safetensors file; None takes the shipped ones.
         device: where the network runs; None is the CPU.
         tile: see `derain`.
-        deveil, deveil_weights: take off the veil of rain accumulation, too; see
-            `jorder_preproc.JorderDerain`.
-        dry: what becomes of images without rain; see `jorder_preproc.JorderDerain`.
-        train: patch the pipelines of training, too.
+        deveil, deveil_weights, dry: see `jorder_preproc.JorderDerain`.
+        train: patch the pipelines of training as well.
 
     Returns:
         The config given.
 
     Raises:
         TypeError: model is not a name.
-        ValueError: unknown model, `deveil` or `dry`, weights of a deveil network without
-            `deveil`, or a data set none of whose pipelines loads images.
+        ValueError: unknown model, `deveil` or `dry`, `deveil_weights` without `deveil`, or a
+            data set none of whose pipelines loads images.
         FileNotFoundError: no such weights.
     """
     if not isinstance(model, str):
         raise TypeError(f"model must be a name, got {type(model).__name__}; see list_models()")
-    # reports mistakes now rather than when it is built
+    # reports mistakes before the pipeline is built
     JorderDerain(model, weights, device, tile, deveil, deveil_weights, dry)
     arguments = {
         "type": "jorder_preproc.JorderDerain",
@@ -119,6 +117,6 @@ def config_path(name: str) -> str:
 
 
 def derains_inputs(cfg: Any) -> bool:
-    """True if the data preprocessor of a config derains."""
+    """Whether the data preprocessor of a config derains."""
     preprocessor = (cfg.get("model") or {}).get("data_preprocessor") or {}
     return bool(type_names(preprocessor) & _PREPROCESSORS)

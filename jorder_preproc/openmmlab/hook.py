@@ -1,4 +1,4 @@
-"""Switch deraining on in any MMEngine Runner, whatever its config."""
+"""Deraining in any MMEngine Runner, whatever its config."""
 
 from __future__ import annotations
 
@@ -43,15 +43,13 @@ class DerainHook(Hook):
         when: derain for `val`, `test`, or `both`.
         train: derain the images of training as well.
         where: `pipeline` or `batch`.
-        deveil, deveil_weights: take off the veil of rain accumulation, too; see
-            `jorder_preproc.JorderDerain`.
-        dry: what becomes of images without rain; see `jorder_preproc.JorderDerain`.
+        deveil, deveil_weights, dry: see `jorder_preproc.JorderDerain`.
 
     Raises:
         TypeError: model is not a name.
         ValueError: unknown model, `when`, `where`, `deveil` or `dry`, a device with
-            `where="batch"`, or weights of a deveil network without `deveil`; and as a stage
-            starts, where no pipeline of its data set loads images.
+            `where="batch"`, or `deveil_weights` without `deveil`; at the start of a stage, if
+            no pipeline of its data set loads images.
         FileNotFoundError: no such weights.
     """
 
@@ -146,7 +144,7 @@ class DerainHook(Hook):
 
 
 def _data_preprocessor(model: Any) -> Any:
-    """The one that gets the batches, of a model within wrappers for several GPUs or for TTA."""
+    """The data preprocessor of a model, within wrappers for several GPUs or for TTA."""
     while hasattr(model, "module"):
         model = model.module
     return model.data_preprocessor
@@ -163,7 +161,7 @@ def _pipelines(dataset: Any) -> Iterator[list[Any]]:
 
 
 def _restart_workers(loop: Any) -> None:
-    """Drop workers that were forked with the pipeline as it was."""
+    """Restart workers that were forked with the pipeline as it was."""
     loader = loop.dataloader
     if loader.num_workers == 0:
         return
@@ -172,6 +170,6 @@ def _restart_workers(loop: Any) -> None:
     endless = getattr(loop, "dataloader_iterator", None)
     if endless is not None and endless._iterator is not None:
         if isinstance(loader.sampler, InfiniteSampler):
-            # its one stream of indices ends with the iterator that drew from it
+            # its stream of indices ended with the iterator
             loader.sampler.indices = loader.sampler._indices_of_rank()
         loop.dataloader_iterator = type(endless)(loader)

@@ -1,4 +1,4 @@
-"""The data preprocessor of mmdet, deraining."""
+"""A data preprocessor for mmdet that derains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jorder_preproc.registry import MODELS
 class DerainDetDataPreprocessor(DetDataPreprocessor):
     """`DetDataPreprocessor` of mmdet that derains batches first, on the model's device.
 
-    In a config one line over the host's own:
+    It replaces the type of the host's data preprocessor in a config:
     `model = dict(data_preprocessor=dict(type='jorder_preproc.DerainDetDataPreprocessor'))`.
 
     Args:
@@ -23,9 +23,8 @@ class DerainDetDataPreprocessor(DetDataPreprocessor):
         **host: arguments of `DetDataPreprocessor`.
 
     Raises:
-        TypeError: an argument that neither of the two knows.
-        ValueError: unknown model, `deveil` or `dry`, or weights of a deveil network without
-            `deveil`.
+        TypeError: an unknown argument.
+        ValueError: unknown model, `deveil` or `dry`, or `deveil_weights` without `deveil`.
         FileNotFoundError: no such weights.
     """
 

@@ -1,7 +1,7 @@
-"""Pipeline transforms: those of `jorder_preproc.transforms`, on BGR `results` dicts.
+"""Pipeline transforms `JorderDerain` and `SynthesizeRain` on BGR `results` dicts.
 
-They belong right behind the image loader, rain before deraining. They change
-`results['img']` alone, which keeps its shape and dtype.
+They belong right behind the image loader, rain before deraining. They change only
+`results['img']`, which keeps its shape and dtype.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jorder_preproc.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class JorderDerain:
-    """Take the rain off `results['img']`; bit-equal to the torchvision transform.
+    """Derain `results['img']`, bit-identical to the torchvision transform.
 
     Args:
         model: a name of `list_models`, or a network, used as and where it is.
@@ -31,17 +31,14 @@ class JorderDerain:
         device: where a named network runs; None is the CPU. Loaders fork their workers,
             in which CUDA cannot start: see `DerainHook` with `where='batch'` for GPUs.
         tile: see `derain`.
-        deveil: take off the veil of rain accumulation, too (Sec. 5.2): True for every
-            image, `"auto"` for those that show one.
-        deveil_weights: a safetensors file of a deveil network; None takes the shipped one.
-        dry: what becomes of images without rain; see `jorder_preproc.JorderDerain`.
+        deveil, deveil_weights, dry: see `jorder_preproc.JorderDerain`.
 
     Raises:
         TypeError: model is neither a name nor a network.
-        ValueError: unknown name, weights or device given for a ready network, another
-            `deveil` or `dry`, or weights of a deveil network without `deveil`.
+        ValueError: unknown name, weights or device for a ready network, unknown `deveil` or
+            `dry`, or `deveil_weights` without `deveil`.
         FileNotFoundError: no such weights.
-        RuntimeError: at the first image, where CUDA was asked for in a forked worker.
+        RuntimeError: at the first image, if CUDA is asked for in a forked worker.
     """
 
     def __init__(
@@ -71,18 +68,18 @@ class JorderDerain:
 
 @TRANSFORMS.register_module()
 class SynthesizeRain:
-    """Put rain on `results['img']`; the same as the torchvision transform on the same image.
+    """Put rain on `results['img']`, the same as the torchvision transform on the same image.
 
-    The image's id is its name: the path `results['img_path']` below `data_root`, or the file
-    name where no root is given or the file lies elsewhere. So the rain is the same wherever the
-    data lie, and that of `jorder rain DATA_ROOT`. Images without a path, such as arrays given
-    to an inferencer, have the digest of their pixels.
+    The image's id is the path `results['img_path']` below `data_root`, or the file name without
+    a root or for files elsewhere. So the rain does not depend on where the data are, and is
+    that of `jorder rain DATA_ROOT`. Images without a path, such as arrays given to an
+    inferencer, have the digest of their pixels as id.
 
     Args:
         preset: see `synthesize_rain`.
-        seed: >= 0; another one gives every image other rain.
-        data_root: of the data set; `python -m evaluation` gives each its own. Without it,
-            files of one name in different folders get the same rain.
+        seed: >= 0; every seed gives every image other rain.
+        data_root: of the data set. Without it, files of one name in different folders get the
+            same rain.
 
     Raises:
         ValueError: unknown preset, or a negative seed.
