@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,9 +9,8 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from jorder_preproc import transforms
-from jorder_preproc.functional.derain import Deveil, Dry
 from jorder_preproc.openmmlab.images import change_tensor
+from jorder_preproc.transforms import JorderDerain
 
 
 class DerainInputs:
@@ -22,33 +20,19 @@ class DerainInputs:
     Images of equal size run together.
 
     Args:
-        model: a name of `list_models`.
-        weights: a safetensors file; None takes the shipped ones.
-        tile: see `derain`.
         train: derain batches of training as well.
-        deveil, deveil_weights, dry: see `jorder_preproc.JorderDerain`; decided for each image
-            of a batch.
+        **derain: arguments of `jorder_preproc.JorderDerain` without `device`; `deveil="auto"`
+            and `dry` decide for each image of a batch.
 
     Raises:
-        ValueError: unknown model, `deveil` or `dry`, or `deveil_weights` without `deveil`.
-        FileNotFoundError: no such weights.
+        TypeError: unknown argument.
+        ValueError, FileNotFoundError: see `JorderDerain`.
     """
 
-    def __init__(
-        self,
-        model: str = "jorder_e_lite",
-        weights: str | Path | None = None,
-        tile: int | None = None,
-        train: bool = False,
-        deveil: Deveil = False,
-        deveil_weights: str | Path | None = None,
-        dry: Dry = "leave",
-    ):
+    def __init__(self, train: bool = False, **derain: Any):
         self.train = train
-        # checks the arguments before the device is known
-        self._change = transforms.JorderDerain(
-            model, weights, None, tile, deveil, deveil_weights, dry
-        )
+        self._arguments = {**derain, "device": None}
+        self._derainer = JorderDerain(**self._arguments)
 
     def __call__(
         self, host: BaseDataPreprocessor, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -71,14 +55,11 @@ class DerainInputs:
         if not isinstance(inputs, Tensor) and inputs and not isinstance(inputs[0], Tensor):
             return [self.derain(host, batch) for batch in inputs]
         inputs, device = host.cast_data(inputs), str(host.device)
-        if self._change.device != device:  # the model may move between two batches
-            old = self._change
-            self._change = transforms.JorderDerain(
-                old.model, old.weights, device, old.tile, old.deveil, old.deveil_weights, old.dry
-            )
+        if self._derainer.device != device:  # the model may move between two batches
+            self._derainer = JorderDerain(**self._arguments | {"device": device})
 
         def change(images: Tensor) -> Tensor:
-            return change_tensor(images, lambda rgb: self._change.transform(rgb, {}))
+            return change_tensor(images, lambda rgb: self._derainer.transform(rgb, {}))
 
         if isinstance(inputs, Tensor):
             return change(inputs)

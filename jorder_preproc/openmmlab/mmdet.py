@@ -18,14 +18,12 @@ class DerainDetDataPreprocessor(DetDataPreprocessor):
     `model = dict(data_preprocessor=dict(type='jorder_preproc.DerainDetDataPreprocessor'))`.
 
     Args:
-        derain: arguments of `DerainInputs`: model, weights, tile, train, deveil,
-            deveil_weights, dry.
+        derain: arguments of `DerainInputs`.
         **host: arguments of `DetDataPreprocessor`.
 
     Raises:
         TypeError: an unknown argument.
-        ValueError: unknown model, `deveil` or `dry`, or `deveil_weights` without `deveil`.
-        FileNotFoundError: no such weights.
+        ValueError, FileNotFoundError: see `jorder_preproc.JorderDerain`.
     """
 
     def __init__(self, derain: dict[str, Any] | None = None, **host: Any):
