@@ -11,7 +11,7 @@ _Y_OFFSET = 16.0
 _PEAK = 255.0
 
 MAX_PSNR_DB = 100.0
-"""What equal images get, and the most that any get, so that means of them are finite."""
+"""PSNR of equal images, and the largest of any, so that means are finite."""
 
 
 def luminance(image: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def psnr(image: Tensor, reference: Tensor) -> Tensor:
         image, reference: float RGB (..., 3, H, W), in [0, 1].
 
     Returns:
-        float64 (...): one value per image; at most `MAX_PSNR_DB`, which equal ones get.
+        float64 (...): one value per image, at most `MAX_PSNR_DB`.
 
     Raises:
         ValueError: shapes differ, or no three channels.
@@ -52,7 +52,7 @@ def psnr(image: Tensor, reference: Tensor) -> Tensor:
 def ssim(image: Tensor, reference: Tensor) -> Tensor:
     """Structural similarity on luminance (Wang et al. 2004): 11x11 Gaussian, sigma 1.5.
 
-    Windows that leave the image are not counted.
+    Windows that extend beyond the image are not counted.
 
     Args:
         image, reference: float RGB (..., 3, H, W), in [0, 1]; H, W >= 11.

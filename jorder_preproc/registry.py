@@ -1,9 +1,8 @@
 """Registries of the scope `jorder_preproc`, for `type='jorder_preproc.NAME'` in any config.
 
-MMEngine imports this module by its name when it meets the scope, whatever the default
-scope, and the locations when a name is looked up. Were the import to fail, it would look
-for NAME in the package itself and hand out the torchvision transform: so nothing but
-MMEngine is imported here.
+MMEngine imports this module by its name when it meets the scope, whatever the default scope,
+and the locations when a name is looked up. If this import failed, MMEngine would look for NAME
+in the package and return the torchvision transform: so only MMEngine is imported here.
 """
 
 from importlib.util import find_spec
@@ -24,7 +23,7 @@ TRANSFORMS = Registry(
 HOOKS = Registry(
     "hook", parent=MMENGINE_HOOKS, scope=SCOPE, locations=["jorder_preproc.openmmlab.hook"]
 )
-# one data preprocessor for each host that is installed
+# a data preprocessor for each host that is installed
 MODELS = Registry(
     "model",
     parent=MMENGINE_MODELS,

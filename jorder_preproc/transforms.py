@@ -46,7 +46,7 @@ _IMAGES = (Image.Image, tv_tensors.Image, tv_tensors.Video)
 
 
 class _ImageTransform(v2.Transform):
-    """A transform of the images in a sample; see the head of this module."""
+    """A transform of the images in a sample; see the docstring of this module."""
 
     def _needs_transform_list(self, flat_inputs: list[Any]) -> list[bool]:
         # torchvision's rule, with NumPy arrays counted among the plain tensors
@@ -66,36 +66,34 @@ class _ImageTransform(v2.Transform):
 
 
 class JorderDerain(_ImageTransform):
-    """Take the rain off every image of a sample (JORDER-E, Sec. 4 and 5).
+    """Derain every image of a sample (JORDER-E, Sec. 4 and 5).
 
-    Named networks are read when the first image comes, in each process anew, so that the
-    transform is cheap to build and to send to workers. The network is no submodule: it is
-    neither trained, moved nor saved with a model that holds the transform.
+    Named networks are loaded at the first image, in each process, so that the transform is
+    cheap to build and to send to workers. The network is not a submodule: it is not trained,
+    moved or saved with a model that holds the transform.
 
-    The EXIF orientation of a PIL image is not applied: the network sees the pixels as they are
-    stored, and the result keeps the tag, so that it displays like the input. In a photograph
-    that needs turning the rain falls sideways for the network; turn it before with
-    `PIL.ImageOps.exif_transpose`, as the command `jorder derain` does.
+    The EXIF orientation of a PIL image is kept but not applied: in a photograph that needs
+    rotation the network sees rain falling sideways. Apply `PIL.ImageOps.exif_transpose` before,
+    as the command `jorder derain` does.
 
     Args:
-        model: a name of `list_models`, or a network, used as and where it is.
+        model: a name of `list_models`, or a network, used as it is and where it is.
         weights: a safetensors file for a named network, or the name of shipped weights;
-            None takes the shipped ones of that network.
-        device: where a named network runs; None is the CPU. Images come back to their
-            own device.
+            None takes those shipped for that network.
+        device: where a named network runs; None is the CPU. Results are on the image's device.
         tile: see `derain`.
-        deveil: take off the veil of rain accumulation, too (Sec. 5.2): True for every
-            image, `"auto"` for those that show one; see `derain`.
+        deveil: remove the veil of rain accumulation as well (Sec. 5.2): True from every image,
+            `"auto"` from those that show one; see `derain`.
         deveil_weights: a safetensors file of a deveil network; None takes the shipped one.
-        dry: of networks that can tell whether it rains: `leave` gives back an image without
-            rain bit for bit, `derain` derains it all the same; see `derain`.
+        dry: for networks that can tell whether it rains: `leave` returns an image without rain
+            bit for bit, `derain` derains it all the same; see `derain`.
 
     Raises:
         TypeError: model is neither a name nor a network.
-        ValueError: unknown name, weights or device given for a ready network, another
-            `deveil` or `dry`, or weights of a deveil network without `deveil`.
+        ValueError: unknown name, weights or device for a ready network, unknown `deveil` or
+            `dry`, or `deveil_weights` without `deveil`.
         FileNotFoundError: no such weights.
-        RuntimeError: at the first image, where CUDA was asked for in a forked worker.
+        RuntimeError: at the first image, if CUDA is asked for in a forked worker.
     """
 
     def __init__(
@@ -119,7 +117,7 @@ class JorderDerain(_ImageTransform):
             if weights is not None or device is not None:
                 raise ValueError(
                     "weights and device are for named networks, model is a ready one; "
-                    "load and move it before: load_model(name, weights, device)"
+                    "load it with them: load_model(name, weights, device)"
                 )
             network = model
         else:
@@ -135,7 +133,7 @@ class JorderDerain(_ImageTransform):
         self.deveil = deveil
         self.deveil_weights = None if deveil_weights is None else str(deveil_weights)
         self.dry = dry
-        # past nn.Module's bookkeeping: no submodules
+        # not through nn.Module, which would make them submodules
         self.__dict__["_network"] = network
         self.__dict__["_deveil_network"] = None
 
@@ -174,7 +172,7 @@ class JorderDerain(_ImageTransform):
         worker = get_worker_info()
         if worker and torch.device(where).type == "cuda" and torch.cuda._is_in_bad_fork():
             raise RuntimeError(
-                f"JorderDerain is to run on {where} in forked DataLoader worker {worker.id}, "
+                f"JorderDerain should run on {where} in forked DataLoader worker {worker.id}, "
                 "where CUDA cannot start; use device='cpu', or a DataLoader with "
                 "multiprocessing_context='spawn', or derain whole batches in the main process: "
                 "jorder_preproc.derain, or jorder_preproc.DerainHook(where='batch') in MMEngine"
@@ -195,18 +193,18 @@ class JorderDerain(_ImageTransform):
 
 
 class SynthesizeRain(_ImageTransform):
-    """Put rain on every image of a sample; the same on the same image, always.
+    """Put rain on every image of a sample, always the same rain on the same image.
 
-    Name the image, and the rain does not hang on how its file was decoded:
-    `SynthesizeRain()(image, image_id="val/0001.jpg")`. Within a `Compose`, which hands on no
+    With an image id the rain does not depend on the decoder of the file:
+    `SynthesizeRain()(image, image_id="val/0001.jpg")`. In a `Compose`, which passes on no
     arguments, put the id into the sample, under the key `image_id` of a dict anywhere in it:
     `{"image": image, "image_id": "val/0001.jpg"}`. The id is the image's path below the data
     root, `jorder_preproc.rain.image_name(path, data_root)`; all images of a sample share it.
-    Without one it is the digest of the pixels; see `synthesize_rain`.
+    Without an id the digest of the pixels is used; see `synthesize_rain`.
 
     Args:
         preset: see `synthesize_rain`.
-        seed: >= 0; another one gives every image other rain.
+        seed: >= 0; every seed gives every image other rain.
 
     Raises:
         TypeError: when called, with an image id that is neither text nor a whole number.
@@ -227,9 +225,9 @@ class SynthesizeRain(_ImageTransform):
 
         Args:
             inputs: the sample.
-            image_id: of its images; None takes the one in the sample, if there is one.
+            image_id: of its images; None takes the id in the sample, if there is one.
         """
-        # a copy, since torchvision hands on images alone, and threads may share a transform
+        # a copy: torchvision passes images alone to `transform`, and threads may share self
         named = copy.copy(self)
         named._image_id = _find_image_id(inputs) if image_id is None else image_id
         return super(SynthesizeRain, named).forward(*inputs)
@@ -239,7 +237,7 @@ class SynthesizeRain(_ImageTransform):
 
 
 def _find_image_id(sample: Any) -> str | int | None:
-    """The value under the key `image_id` of the dicts in a sample; None where there is none."""
+    """The value under the key `image_id` of the dicts in a sample, or None."""
     found = set(_image_ids(sample))
     if len(found) > 1:
         names = ", ".join(sorted(map(repr, found)))
@@ -255,7 +253,7 @@ def _image_ids(sample: Any) -> Iterator[str | int]:
             if key != "image_id":
                 yield from _image_ids(value)
             elif value is not None:
-                # targets of detection may hold it as a tensor of one number
+                # detection targets may hold it as a tensor of one number
                 number = _is_plain(value) and math.prod(value.shape) == 1
                 yield check_image_id(value.item() if number else value)
     elif isinstance(sample, (list, tuple)):

@@ -444,7 +444,7 @@ def test_cuda_in_a_forked_worker(monkeypatch):
         Photos(JorderDerain(device="cuda:0")), num_workers=1, multiprocessing_context="fork"
     )
     message = (
-        r"to run on cuda:0 in forked DataLoader worker 0, where CUDA cannot start; "
+        r"should run on cuda:0 in forked DataLoader worker 0, where CUDA cannot start; "
         r"use device='cpu', or .*'spawn', or derain whole batches .*DerainHook"
     )
     with pytest.raises(RuntimeError, match=message):

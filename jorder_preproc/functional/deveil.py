@@ -1,8 +1,4 @@
-"""Take the veil of rain accumulation off an image (Sec. 5.2).
-
-`jorder_preproc.deveil` is the function of this module, not the module itself; import more
-from here as `from jorder_preproc.functional.deveil import estimate_light`.
-"""
+"""Deveil images: remove rain accumulation, the veil of distant rain (Sec. 5.2), by dehazing."""
 
 from __future__ import annotations
 
@@ -21,8 +17,8 @@ EPSILON = 1e-5
 """Keeps the division by alpha finite; Eq. 10."""
 
 LIGHT_RANGE = (0.8, 1.0)
-"""Of the brightest channel of an estimated atmospheric light: an overcast sky is the
-brightest thing of a rainy scene, and exposed as such."""
+"""Range of the brightest channel of an estimated atmospheric light: an overcast sky is the
+brightest part of a rainy scene."""
 
 THIN_VEIL = 0.05
 """Mean of 1 - alpha below which an image counts as clear."""
@@ -34,7 +30,7 @@ _MOST_TINT = 0.05
 
 
 class Veil(NamedTuple):
-    """What lies before images, as the deveil network sees it.
+    """The veil in images, as the deveil network estimates it.
 
     Attributes:
         coefficients: of log alpha, float (N, 2, 1, h, w); see `DeveilNetwork`.
@@ -46,7 +42,7 @@ class Veil(NamedTuple):
 
 
 class Deveiled(NamedTuple):
-    """Images without the veil, and the veil.
+    """Deveiled images, and the veil that was removed.
 
     Attributes:
         background: B, float, shaped like the image, in [0, 1].
@@ -64,12 +60,12 @@ class Deveiled(NamedTuple):
 def deveil(
     network: DeveilNetwork, image: Tensor, *, atmospheric_light: Tensor | None = None
 ) -> Deveiled:
-    """Estimate B and alpha of Eq. 3 from an image O behind a veil, without streaks.
+    """Estimate B and alpha of Eq. 3 from a veiled image O without streaks.
 
-    The image runs on the device of the network; the results are on the image's own.
+    The network runs on its own device; the results are on that of the image.
 
     Args:
-        network: what `load_deveil_model` gives.
+        network: what `load_deveil_model` returns.
         image: O, float RGB (3, H, W) or (N, 3, H, W), in [0, 1], any H, W >= 1.
         atmospheric_light: A, float (3, 1, 1) or (N, 3, 1, 1), in (0, 1]; None estimates it
             from each image.
@@ -98,7 +94,7 @@ def deveil(
 
 
 def check_light(light: Tensor, count: int) -> Tensor:
-    """An atmospheric light given for `count` images, as (N, 3, 1, 1).
+    """A given atmospheric light as (`count`, 3, 1, 1).
 
     Raises:
         ValueError: another shape, or values outside (0, 1].
@@ -115,16 +111,15 @@ def check_light(light: Tensor, count: int) -> Tensor:
 
 
 def estimate_light(overview: Tensor) -> Tensor:
-    """Atmospheric light A of images, from the brightest of their dark channel.
+    """Atmospheric light A of images, from the brightest pixels of their dark channel.
 
-    The dark channel, the least of the three channels over a window, is bright where there
-    is nothing but veil. Of its brightest hundredth the median is taken: small lamps,
-    saturated spots and noise are gone by then. An image, or a part of one, that shows no
-    such place says nothing of A, so the result is kept within `LIGHT_RANGE` and close to
-    grey, as an overcast sky is.
+    The dark channel, the minimum over the three channels and a window, is bright where there
+    is nothing but veil. The median colour of its brightest hundredth excludes small lamps,
+    saturated spots and noise. In images without such pixels A cannot be seen, so the result is
+    clamped to `LIGHT_RANGE` and to colours close to grey, as those of an overcast sky.
 
     Args:
-        overview: small images of the whole, float RGB (N, 3, h, w), in [0, 1].
+        overview: downscaled whole images, float RGB (N, 3, h, w), in [0, 1].
 
     Returns:
         A, float (N, 3, 1, 1).
@@ -149,12 +144,12 @@ def estimate_light(overview: Tensor) -> Tensor:
 def estimate_veil(
     network: DeveilNetwork, overview: Tensor, atmospheric_light: Tensor | None = None
 ) -> Veil:
-    """The veil before images.
+    """Estimate the veil in images.
 
     Args:
         network: see `deveil`.
-        overview: small images of the whole, float RGB (N, 3, h, w), in [0, 1], on the
-            network's device, with height and width of `network.overview_shape`.
+        overview: downscaled whole images, float RGB (N, 3, h, w), in [0, 1], on the network's
+            device, with height and width of `network.overview_shape`.
         atmospheric_light: A, float (N, 3, 1, 1); None estimates it.
     """
     light = estimate_light(overview) if atmospheric_light is None else atmospheric_light
@@ -169,8 +164,8 @@ def remove_veil(image: Tensor, veil: Veil, rows: Tensor, columns: Tensor) -> tup
     Args:
         image: O of the window, float RGB (N, 3, H, W).
         veil: of the whole images.
-        rows, columns: where the rows and columns of the window lie in the whole, float (H,)
-            and (W,); see `positions`.
+        rows, columns: positions of the window's rows and columns in the whole image, float
+            (H,) and (W,); see `positions`.
 
     Returns:
         B, not clamped, and alpha, both shaped like the image.
@@ -186,14 +181,14 @@ def remove_veil(image: Tensor, veil: Veil, rows: Tensor, columns: Tensor) -> tup
 
 
 def veil_thickness(overview: Tensor, veil: Veil) -> Tensor:
-    """Mean of 1 - alpha, 0 where alpha is above 1, of each image: float (N,)."""
+    """Mean of max(1 - alpha, 0) over each image: float (N,)."""
     rows, columns = (positions(size, device=overview.device) for size in overview.shape[-2:])
     _, transmission = remove_veil(overview, veil, rows, columns)
     return (1 - transmission).clamp(min=0).mean((1, 2, 3))
 
 
 def is_veiled(network: DeveilNetwork, views: Sequence[Tensor]) -> Tensor:
-    """Whether each image is behind more than a `THIN_VEIL`: bool (N,).
+    """Whether the veil of each image is thicker than `THIN_VEIL`: bool (N,).
 
     Args:
         network: see `deveil`.
@@ -255,12 +250,12 @@ def _overview(network: DeveilNetwork, images: Tensor) -> Tensor:
 
 
 def positions(size: int, device: torch.device | None = None) -> Tensor:
-    """Centres of the pixels of an axis, from 0 to 1."""
+    """Centres of the pixels along an axis whose ends are 0 and 1."""
     return (torch.arange(size, device=device) + 0.5) / size
 
 
 def _interpolation(at: Tensor, size: int) -> Tensor:
-    """Weights (len(at), size) of linear interpolation among `size` cells."""
+    """Weights (len(at), size) of linear interpolation between `size` cells."""
     nearest = (at * size - 0.5).clamp(0, size - 1)
     distance = nearest[:, None] - torch.arange(size, device=at.device)
     return (1 - distance.abs()).clamp(min=0)

@@ -37,7 +37,7 @@ def rain_probability(model: Jorder, image: Tensor, *, tile: int | None = None) -
 
 
 def describe_rain(model: Jorder, images: Tensor, tile: int | None) -> Tensor:
-    """What `RainPresence` says of whole images, seen window by window.
+    """Cues of `RainPresence` for whole images, computed window by window.
 
     Args:
         model: has a `RainPresence`.

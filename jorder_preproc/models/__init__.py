@@ -1,4 +1,4 @@
-"""The networks of the paper, by name, with and without trained weights (Sec. 4-5)."""
+"""The paper's networks by name, untrained or with weights (Sec. 4-5)."""
 
 from jorder_preproc.models.deveil import DeveilNetwork, build_deveil_model
 from jorder_preproc.models.jorder import Jorder, StageOutput, build_model

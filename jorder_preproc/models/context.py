@@ -40,7 +40,7 @@ class _PooledPath(nn.ModuleList):
     def forward(self, features: Tensor) -> Tensor:
         first, second = self
         height, width = features.shape[-2:]
-        # the last cell may be smaller
+        # the last cell may be smaller than the others
         cells = max_pool2d(features, self.factor, ceil_mode=True)
         cells = second(relu(first(cells)))
         whole = interpolate(cells, scale_factor=float(self.factor), mode="bilinear")
@@ -50,8 +50,8 @@ class _PooledPath(nn.ModuleList):
 class _StridedPath(nn.ModuleList):
     """A strided convolution and a transposed one (JST of Table 9).
 
-    The paper does not give their kernels. These reach as far as the dilated ones, so that
-    two ways to the same context are compared.
+    The paper does not state the kernel sizes. These reach as far as the dilated convolutions,
+    so that the comparison is at equal context.
     """
 
     def __init__(self, channels: int, path: PathDilations):
@@ -81,8 +81,8 @@ class ContextBlock(nn.Module):
     Args:
         channels: C.
         paths: dilations of the two convolutions of each path.
-        relu_after_sum: add the paths, then ReLU (the paper); otherwise ReLU each
-            path, then add, all but the first with weight 0.1 (the release).
+        relu_after_sum: ReLU of the sum of the paths (the paper); otherwise the sum of their
+            ReLUs, all but the first with weight 0.1 (the release).
         widening: see `ContextVariant`.
     """
 
@@ -115,7 +115,7 @@ class ContextNetwork(nn.Module):
     """K context blocks, each refining the features of the one before (Fig. 3).
 
     Args:
-        variant: which blocks, how many, and how they share out the paths.
+        variant: number and kind of the blocks, and the paths of each.
     """
 
     def __init__(self, variant: ContextVariant):
@@ -142,8 +142,8 @@ class ContextNetwork(nn.Module):
 
         Args:
             features: first convolution of the image, (N, C, H, W).
-            previous: what this method returned in the stage before; added block
-                by block, so that this stage learns the residual (Eq. 8).
+            previous: output of this method in the previous stage, added block by block, so
+                that this stage learns the residual (Eq. 8).
             active_paths: see `ContextBlock.forward`.
         """
         after_blocks = []

@@ -1,4 +1,4 @@
-"""The network that sees the veil of rain accumulation (Sec. 5.2)."""
+"""The network that estimates the veil of rain accumulation (Sec. 5.2)."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from jorder_preproc.models.variants import get_deveil_variant
 _WINDOWS = (1, 3, 9)  # cells
 _CUES = 5 * len(_WINDOWS) + 7
 _FLOOR = 0.02
-_UNSEEN = 1e-4  # variance, of less than a level of 8 bits
-_TERMS = 2  # of the logarithm of the transmission: constant and linear
+_UNSEEN = 1e-4  # variance below a step of 8 bits
+_TERMS = 2  # of log alpha: constant and linear
 
 
 class DeveilNetwork(nn.Module):
-    """Estimate the transmission alpha from a small image of the whole (Sec. 5.2).
+    """Estimate the transmission alpha from a downscaled image, the overview (Sec. 5.2).
 
-    The veil is smooth, and how thick it is shows in the image as a whole: in its darkest
-    and brightest parts. So the context network looks at an overview, whatever the size of
-    the image, in coarse cells. Of every cell it gets some averages, and cues from all of
-    its pixels: what is black is small in most images, and gone from an average.
+    The veil is smooth, and the darkest and brightest parts of the whole image show how thick
+    it is. So the context network sees an overview of limited size in coarse cells. Its input
+    is a few averages of every cell, and cues from all pixels of the cell, since black parts
+    are small in most images and vanish in averages.
 
-    The darkening of the overcast sky is not smooth: it falls on bright pixels less than on
-    dark ones, and alpha, which undoes both, follows the pixel. The network therefore gives
-    the logarithm of alpha as a line over the pixel's value,
+    The darkening under an overcast sky is not smooth: it affects dark pixels more than bright
+    ones, and alpha, which undoes the veil and the darkening, depends on the pixel. The network
+    therefore predicts log alpha as a linear function of the pixel's value,
 
         log alpha = a + b O / A,
 
-    with maps a and b that all channels share, so that a veil of no colour of its own leaves
-    none. An untrained network gives alpha = 1.
+    with maps a and b shared by the channels, so that deveiling adds no colour cast. An
+    untrained network predicts alpha = 1.
 
     Args:
         name: a row of the table of deveil networks; see `list_deveil_models`.
@@ -67,14 +67,14 @@ class DeveilNetwork(nn.Module):
         return height, width
 
     def forward(self, overview: Tensor) -> Tensor:
-        """Coefficients of log alpha.
+        """Predict the coefficients of log alpha.
 
         Args:
             overview: O / A of the whole image, float RGB (N, 3, h, w), with height and
                 width of `overview_shape`.
 
         Returns:
-            a and b, float (N, 2, 1, h', w'), to be interpolated over the image.
+            a and b, float (N, 2, 1, h', w'), for interpolation over the image.
 
         Raises:
             ValueError: wrong shape.
@@ -100,14 +100,13 @@ class DeveilNetwork(nn.Module):
 
 
 def haze_cues(overview: Tensor, cell: int) -> Tensor:
-    """What tells a veil from a bright surface, over windows of several sizes.
+    """Cues that tell a veil from a bright surface, over windows of several sizes.
 
-    Of each window the dark channel, whose least value a veil lifts; the logarithm of alpha
-    that it stands for, were the darkest thing there black; the bright channel; the mean
-    saturation, which a veil washes out; and the logarithm of the contrast, the standard
-    deviation of the channels' mean. Then, of each cell and channel, the mean and the largest
-    logarithm of 1 - O, to which a veil adds that of alpha everywhere. Last comes the height
-    in the image: what is high up is far off, mostly.
+    For each window: the dark channel, whose minimum a veil raises; log alpha if the darkest
+    pixel were black; the bright channel; the mean saturation, which a veil lowers; and the
+    logarithm of the contrast, the standard deviation of the grey values. For each cell and
+    channel: the mean and the maximum of log(1 - O), to which a veil adds log alpha. Last, the
+    vertical position, since the upper parts of images are usually farther away.
 
     Args:
         overview: float RGB (N, 3, h, w).
@@ -149,7 +148,7 @@ def haze_cues(overview: Tensor, cell: int) -> Tensor:
 
 
 def _log_distance(values: Tensor) -> Tensor:
-    """Logarithm of 1 - O, kept finite: up to the light."""
+    """log(1 - O), bounded from below."""
     return (1 + _FLOOR - values).clamp(min=_FLOOR).log()
 
 

@@ -1,12 +1,11 @@
-"""A context network over several resolutions: gated depth-wise blocks, down and up again.
+"""An encoder-decoder as context network: gated depth-wise blocks at several resolutions.
 
-It stands where the dilated paths of Sec. 4.2 stand and does what they are for, to see rain in
-its context, at a fraction of their cost. The blocks are those of NAFNet (Chen et al., ECCV
-2022) but for two things: residuals begin small by their weights, without a scale of their own,
-which costs time; and the channels are scaled by what `RainPresence` saw of the whole image, not
-by means over the window at hand, which would make a tile differ from the whole. Both halves of
-a block need their normalisation: a gate squares its input, and with one of the two left out
-training diverged.
+It replaces the dilated paths of Sec. 4.2 at a fraction of their cost. The blocks are those of
+NAFNet (Chen et al., ECCV 2022) with two changes: residuals start small by their initial
+weights, without learned scales, which cost time; and channels are scaled by the cues of
+`RainPresence` for the whole image, not by means over the input, with which a tile would differ
+from the whole image. Both halves of a block need their normalisation: a gate squares its input,
+and training diverged without one of them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from torch.nn.functional import layer_norm, pixel_shuffle
 
 from jorder_preproc.models.variants import ContextVariant
 
-_FIRST_RESIDUAL_SCALE = 0.1  # the blocks of an untrained network change little
+_FIRST_RESIDUAL_SCALE = 0.1  # blocks of an untrained network change little
 
 
 class ChannelNorm(nn.Module):
@@ -37,11 +36,11 @@ class ChannelNorm(nn.Module):
 
 
 class GatedBlock(nn.Module):
-    """A depth-wise convolution and a channel mixer, each gated by half of its own channels.
+    """A depth-wise convolution and a channel mixer, each gated by half of its channels.
 
     Args:
         channels: of the features.
-        cues: length of the description of the whole image; 0 if there is none.
+        cues: number of cues that describe the whole image; 0 if there are none.
     """
 
     def __init__(self, channels: int, cues: int):
@@ -77,12 +76,12 @@ def _gate(features: Tensor) -> Tensor:
 
 
 class EncoderDecoder(nn.Module):
-    """Gated blocks at ever coarser resolutions and back, with skip connections.
+    """Gated blocks at coarser and coarser resolutions and back, with skip connections.
 
     Args:
         variant: `channels` at the finest resolution, twice as many at each coarser one;
-            `blocks` at the coarsest, `outer_blocks` on both sides of each of the others,
-            `levels` of these.
+            `blocks` at the coarsest, `outer_blocks` in encoder and decoder at each of the
+            other `levels`.
         cues: see `GatedBlock`.
     """
 
@@ -117,7 +116,7 @@ class EncoderDecoder(nn.Module):
         Args:
             features: first convolution of the image, (N, C, H, W), H and W multiples of
                 2 to the power of `levels`.
-            previous: F of the stage before, to be added (Eq. 8).
+            previous: F of the previous stage, which is added (Eq. 8).
             cues: of the whole image, (N, cues).
         """
         skips = []

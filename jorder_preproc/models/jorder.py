@@ -1,4 +1,4 @@
-"""JORDER: region mask R, streaks S and background B from one image, stage after stage."""
+"""JORDER: networks that predict region mask R, streaks S and background B in stages."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LabelConvention = Literal["paper", "release"]
 
 
 class StageOutput(NamedTuple):
-    """What one stage predicts, all at the input's height and width.
+    """Predictions of one stage, at the input's height and width.
 
     Attributes:
         background: B, (N, 3, H, W), not clamped.
         streak_map: S, (N, 3, H, W), sign as in `Jorder.label_convention`; of a network
-            that predicts B alone, what the stage takes off.
+            that predicts B alone, what the stage subtracts.
         mask_logits: R before the softmax, (N, 2, H, W), classes as in
             `Jorder.label_convention`; of a network that predicts B alone, zeros.
     """
@@ -34,7 +34,7 @@ class StageOutput(NamedTuple):
 
 
 class _StageState(NamedTuple):
-    """What a stage hands on: estimates at the network's own resolution."""
+    """Features and estimates for the next stage, at the network's own resolution."""
 
     features: list[Tensor]
     mask: Tensor
@@ -60,7 +60,7 @@ class _Modulation(nn.Module):
 
 
 class _ConcatHeads(nn.Module):
-    """R and S, then the background residual, from F and what came before (Sec. 4.1, Fig. 16)."""
+    """R and S, then the background residual, from F and the earlier ones (Sec. 4.1, Fig. 16)."""
 
     def __init__(self, variant: Variant):
         super().__init__()
@@ -159,7 +159,7 @@ class JorderStage(nn.Module):
             else ContextNetwork(variant)
         )
         self.heads = _build_heads(variant)
-        # an untrained stage returns the image it got
+        # an untrained stage returns its input
         residual = self.heads.get_submodule("residual")
         *_, last = (m for m in residual.modules() if isinstance(m, nn.Conv2d))
         for parameter in last.parameters():
@@ -205,21 +205,20 @@ class Jorder(nn.Module):
             output is clean - rainy.
         input_scale: the value of white that the weights were trained with: 1, or
             255 for the authors' release. Input and output are in [0, 1] either way.
-        gated: whether `derain` lets its changes through only where it sees rain, for which
-            it must have been trained; None where R can be read.
-        dry_threshold: probability of rain below which `derain` leaves an image as it is,
+        gated: whether `derain` gates its changes by R, for which it must have been trained;
+            None if R means rain.
+        dry_threshold: probability of rain below which `derain` returns an image as it is,
             in [0, 1]; for networks with `presence`.
-        variant: what to build under a name that is not in the table, for comparisons.
+        variant: the network to build under a name that is not in the table, for comparisons.
 
     Attributes:
         name, label_convention, input_scale, dry_threshold: as given.
         gated: as given; may be set, where `detects_rain`.
         variant: the row.
-        presence: tells whether it rains at all, and describes the rain to the stages; or None.
+        presence: estimates whether it rains, and describes the rain to the stages; or None.
         detects_rain: whether mask class 1 is rain.
-        multiple: windows of an image are worked on as in the whole if they begin at
-            multiples of it; height and width of the input must be multiples of the fold.
-        receptive_field: output pixels see at most this many input pixels to each side.
+        multiple: tile origins must be multiples of this to match whole-image output, px.
+        receptive_field: an output pixel depends on at most this many input pixels to each side.
 
     Raises:
         ValueError: no such variant or label convention, a scale that is not positive, or
@@ -250,7 +249,9 @@ class Jorder(nn.Module):
         self.label_convention = label_convention
         self.input_scale = input_scale
         if variant is not None and name in VARIANTS:
-            raise ValueError(f"{name} is a row of the table; build another network as another name")
+            raise ValueError(
+                f"{name} is a row of the table; choose another name for another network"
+            )
         self.variant = get_variant(name) if variant is None else variant
         self.gated = self.detects_rain if gated is None else gated
         self.presence = RainPresence(self.variant.cues) if self.variant.cues else None
@@ -267,12 +268,14 @@ class Jorder(nn.Module):
     @gated.setter
     def gated(self, gated: bool) -> None:
         if gated and not self.detects_rain:
-            raise ValueError(f"{self.name} cannot be gated: no output of it says where rain is")
+            raise ValueError(
+                f"{self.name} cannot be gated: none of its outputs is a rain region mask"
+            )
         self._gated = gated
 
     @property
     def fold(self) -> int:
-        """Height and width of the input must be multiples of it, px."""
+        """Height and width of the input must be multiples of this, px."""
         levels = self.variant.levels
         return int(self.variant.unshuffle * 2**levels)
 
@@ -287,7 +290,7 @@ class Jorder(nn.Module):
         heads = {"rsb": 3, "srb": 3, "par": 2, "raw": 1}[v.order]
         if v.fusion == "modulate":
             heads = 2 + 2 * (v.fusion_kernel // 2) + 2
-        # the last unit is for the fold: a pixel and its neighbours share one cell
+        # the last term is for the fold: a pixel and its neighbours share one cell
         return v.unshuffle * (v.stages * (1 + v.context_reach + heads) + (v.unshuffle > 1))
 
     def forward(
@@ -299,8 +302,8 @@ class Jorder(nn.Module):
             rainy: O, float RGB (N, 3, H, W) in [0, 1]; H, W multiples of the fold.
             active_paths: run only the first paths of every block: the sub-networks
                 of the coarse-to-fine loss, Eq. 7. None runs all.
-            cues: what `presence` says of the whole image that `rainy` is a window of,
-                (N, cues); None takes `rainy` for the whole.
+            cues: cues of `presence` for the whole image that `rainy` is a window of,
+                (N, cues); None computes them from `rainy`.
 
         Raises:
             ValueError: wrong shape.

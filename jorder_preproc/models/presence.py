@@ -1,4 +1,4 @@
-"""Does it rain at all, and how: a description of the whole image from shallow features."""
+"""Whether and how it rains in a whole image, from shallow features."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ _SMALLEST_SQUARE = 1e-6  # keeps the gradient of the root finite
 
 
 class RainPresence(nn.Module):
-    """Describe the rain of a whole image, and estimate how probable it is that it rains.
+    """Describe the rain in a whole image by cues, and estimate the probability of rain.
 
-    Few convolutions, cheap beside the network's, whose features are averaged over the whole
-    image. The averages do not depend on its size, and tiles can be averaged together: so
-    the answer is one for the image however it is cut.
+    The features of a few convolutions, cheap beside the network's, are averaged over the whole
+    image. Those of tiles are averaged together, so that the result does not depend on tiling.
 
     Args:
-        cues: length of the description.
+        cues: number of cues.
     """
 
     cell_px = 16
-    """Height and width, px, of the image that one cell of `features` stands for."""
+    """Side of the image area of one cell of `features`, px."""
 
     reach = 28
-    """Pixels to each side of a cell that its features depend on, at most."""
+    """Pixels to each side of a cell that its features depend on at most."""
 
     def __init__(self, cues: int):
         super().__init__()
@@ -58,11 +57,11 @@ class RainPresence(nn.Module):
         return features
 
     def cues(self, features: Tensor) -> Tensor:
-        """Description of the whole image, float (N, cues), from all of its `features`."""
+        """Cues of whole images, float (N, cues), from all of their `features`."""
         mean = features.mean((2, 3))
         square = features.square().mean((2, 3))
         return relu(self.summary(torch.cat([mean, (square + _SMALLEST_SQUARE).sqrt()], 1)))
 
     def forward(self, cues: Tensor) -> Tensor:
-        """Logit of the probability that it rains, (N,)."""
+        """Logit of the probability of rain, (N,)."""
         return self.logit(cues)[:, 0]

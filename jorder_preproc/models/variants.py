@@ -1,4 +1,4 @@
-"""The networks of the paper and of the authors' release, as rows of one table."""
+"""The networks of the paper and of the authors' release as rows of a table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Widening = Literal["dilate", "pool", "stride"]
 
 @dataclass(frozen=True, kw_only=True)
 class ContextVariant:
-    """What tells one context network from another (Sec. 4.2).
+    """Parameters of a context network (Sec. 4.2).
 
     Attributes:
         channels: C, features.
@@ -25,13 +25,13 @@ class ContextVariant:
             `encoder_decoder` has gated blocks at several resolutions in place of paths
             (see `EncoderDecoder`), `blocks` of them at the coarsest.
         levels: how often an encoder-decoder halves the resolution and doubles `channels`.
-        outer_blocks: its blocks on the way down, and again on the way up, at each
-            resolution but the coarsest.
+        outer_blocks: blocks of its encoder, and of its decoder, at each resolution but the
+            coarsest.
         block: `paper` adds the paths before the ReLU (Sec. 4.2); `release` adds
             them after it, all but the first with weight 0.1.
-        widening: how a path of dilations (d, d) comes to see more: `dilate` its
-            convolutions; `pool` by d before them and up-sample after them (JPS of
-            Table 9); `stride` by d in the first, the second transposed (JST).
+        widening: how a path of dilations (d, d) widens its receptive field: `dilate` its
+            convolutions; `pool` by d before them and up-sample after them (JPS of Table 9);
+            `stride` by d in the first, the second transposed (JST).
 
     Raises:
         ValueError: two dilations in a path that does not dilate.
@@ -54,11 +54,11 @@ class ContextVariant:
 
     @property
     def context_reach(self) -> int:
-        """Features to each side that one of F depends on, at most."""
+        """Cells to each side that one cell of F depends on at most."""
         if self.context == "encoder_decoder":
             coarsest = 2**self.levels
-            # each outer block reaches one of its own cells, down and up; the last term is for
-            # the halving: a feature and its neighbours share one cell
+            # each outer block of encoder and decoder reaches one cell; the last term is for the
+            # halving: a feature and its neighbours share one cell
             outer = 2 * self.outer_blocks * (coarsest - 1)
             return outer + self.blocks * coarsest + coarsest - 1
         reaches = [_path_reach(path, self.widening) for path in self.paths]
@@ -68,7 +68,7 @@ class ContextVariant:
 
     @property
     def context_multiple(self) -> int:
-        """Features whose cells of pooling or striding begin where those of the first do."""
+        """Tile origins must be multiples of this, in cells of F, to match whole-image output."""
         if self.context == "encoder_decoder":
             return int(2**self.levels)
         if self.widening == "dilate":
@@ -81,14 +81,14 @@ def _path_reach(path: PathDilations, widening: Widening) -> int:
         # a kernel of 2d + 1 reaches as far as one of 3 dilated by d: see `context.py`
         return sum(path)
     factor, _ = path
-    # two cells of the convolutions and one of the interpolation, from within one's own; in
-    # the far half of that the interpolation takes the cell of the other side
+    # two cells for the convolutions and one for the interpolation, counted from any pixel of
+    # the own cell; in its far half the interpolation takes the cell of the other side
     return 3 * factor + factor // 2 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant(ContextVariant):
-    """What tells one JORDER network from another, besides its context network.
+    """Parameters of a JORDER network besides those of its context network.
 
     Attributes:
         stages: tau, recurrences of joint detection and removal (Sec. 5.1).
@@ -103,8 +103,8 @@ class Variant(ContextVariant):
         unshuffle: factor by which the input is folded into channels; 1 is none.
         head_channels: hidden channels of the R and S heads (`modulate` only).
         fusion_kernel: kernel size of the modulation convolutions.
-        cues: length of the description of the whole image that scales the channels of an
-            encoder-decoder and tells whether it rains (see `RainPresence`); 0 is none.
+        cues: number of cues of the whole image that scale the channels of an encoder-decoder
+            and tell whether it rains (see `RainPresence`); 0 is none.
 
     Raises:
         ValueError: an order for heads that have none.
@@ -133,9 +133,8 @@ class NamedVariant(Variant):
         parameters: number of weights and biases.
         macs_per_pixel: multiply-accumulates per input pixel.
 
-    Both follow from the rest; `tests/models/test_variants.py` counts them and says what to
-    write here after a change. A network of another width has costs of its own: make it a
-    `Variant`.
+    Both follow from the other fields: `tests/models/test_variants.py` counts them, and prints
+    them after a change. Networks outside the table are a `Variant`.
     """
 
     parameters: int
@@ -144,13 +143,13 @@ class NamedVariant(Variant):
 
 @dataclass(frozen=True, kw_only=True)
 class DeveilVariant(ContextVariant):
-    """What tells one deveil network from another, besides its context network (Sec. 5.2).
+    """Parameters of a deveil network besides those of its context network (Sec. 5.2).
 
     Attributes:
-        overview_px: longer side of the small image of the whole that the network looks
-            at; smaller images are taken as they are.
-        cell_px: height and width of a cell of that, for which alpha is estimated.
-        unshuffle: a cell is seen as that many averages by as many; divides cell_px.
+        overview_px: longer side of the overview, the downscaled image that the network sees;
+            smaller images are not scaled.
+        cell_px: side of a cell of the overview, for which alpha is estimated.
+        unshuffle: averages per side of a cell; divides cell_px.
         parameters: number of weights and biases.
         macs_per_cell: multiply-accumulates of the convolutions.
     """

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors files, those we ship, and the authors' released ones."""
+"""Weights on disk: safetensors files, the shipped ones, and the authors' release."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jorder_preproc.models.variants import get_variant, list_deveil_models, list
 
 FORMAT_VERSION = "1"
 DEVEIL_WEIGHTS = "jorder_deveil_lite"
-"""Name of the shipped weights that take the veil off, for every derainer."""
+"""Name of the shipped deveil weights, for every derainer."""
 
 SHIPPED_WEIGHTS = Path(__file__).parents[1] / "weights"
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save: zip since 1.6, a bare pickle before
@@ -37,19 +37,19 @@ def load_model(
     weights: str | os.PathLike[str] | None = None,
     device: str | torch.device = "cpu",
 ) -> Jorder:
-    """A trained network, ready to use: evaluation mode, no gradients, channels last.
+    """A trained network for inference: evaluation mode, no gradients, channels last.
 
-    Leaves the global random state as it is.
+    The global random state does not change.
 
     Args:
         name: a row of the variants table; see `list_models`.
         weights: a safetensors file written by `save_weights` or `jorder convert`, or the
-            name of weights in the package; None takes those of this network.
-        device: where to put it.
+            name of shipped weights; None takes those of this network.
+        device: of the network.
 
     Raises:
-        ValueError: unknown name; None, but the package has no weights for it; or the
-            file is not safetensors, is damaged, or belongs to another network.
+        ValueError: unknown name; no weights are shipped for it; or the file is not
+            safetensors, is damaged, or belongs to another network.
         FileNotFoundError: no such file.
     """
     get_variant(name)  # an unknown name is reported before a missing file
@@ -67,12 +67,11 @@ def load_model(
 def load_deveil_model(
     weights: str | os.PathLike[str] = DEVEIL_WEIGHTS, device: str | torch.device = "cpu"
 ) -> DeveilNetwork:
-    """A trained deveil network, ready to use: evaluation mode, no gradients.
+    """A trained deveil network for inference: evaluation mode, no gradients.
 
     Args:
-        weights: a safetensors file written by `save_weights`, which says which network it
-            is for, or the name of weights in the package.
-        device: where to put it.
+        weights: a safetensors file written by `save_weights`, or the name of shipped weights.
+        device: of the network.
 
     Raises:
         ValueError: the file is not safetensors, is damaged, or not of a deveil network.
@@ -84,7 +83,7 @@ def load_deveil_model(
 
 
 def save_weights(network: Jorder | DeveilNetwork, path: str | os.PathLike[str]) -> None:
-    """Write a network as safetensors, whole or not at all, with what loading it needs.
+    """Write a network and the metadata for loading it as safetensors, atomically.
 
     Raises:
         OSError: the file cannot be written.
@@ -101,12 +100,12 @@ def save_weights(network: Jorder | DeveilNetwork, path: str | os.PathLike[str]) 
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
     with atomic_path(path) as temporary:
-        # not save_file, whose files only their owner may read
+        # not save_file, whose files only their owner can read
         temporary.write_bytes(save(tensors, metadata))
 
 
 def convert_release(source: str | os.PathLike[str], destination: str | os.PathLike[str]) -> Jorder:
-    """Turn a checkpoint of the authors' release into a file for `load_model`.
+    """Convert a checkpoint of the authors' release to a file for `load_model`.
 
     No code in the checkpoint is run.
 
@@ -116,7 +115,7 @@ def convert_release(source: str | os.PathLike[str], destination: str | os.PathLi
         destination: safetensors file to write.
 
     Returns:
-        The network; its `name` says which one it is.
+        The network; `name` is its row.
 
     Raises:
         ValueError: not such a checkpoint, damaged, or holding more than tensors.
@@ -137,13 +136,13 @@ def convert_release(source: str | os.PathLike[str], destination: str | os.PathLi
 
 
 def shipped_models() -> list[str]:
-    """Names of the networks whose weights come with the package, deveil networks last."""
+    """Names of the networks whose weights are shipped, deveil networks last."""
     names = [*list_models(), *list_deveil_models()]
     return [name for name in names if _shipped_file(name).is_file()]
 
 
 def find_weights(weights: str | os.PathLike[str]) -> Path:
-    """The file of weights given by path, or by the name of those in the package.
+    """The file of weights given by path or by the name of shipped weights.
 
     Raises:
         FileNotFoundError: neither.
@@ -158,7 +157,7 @@ def find_weights(weights: str | os.PathLike[str]) -> Path:
 
 
 def shipped_sha256(name: str) -> str:
-    """SHA-256 of the weights file of `name` in the package, as hexadecimal digits."""
+    """SHA-256 of the shipped weights of `name`, as hexadecimal digits."""
     return hashlib.sha256(_shipped_file(name).read_bytes()).hexdigest()
 
 
@@ -189,7 +188,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def _fill(network: AnyNetwork, tensors: Mapping[str, Tensor], path: Path) -> AnyNetwork:
-    """Put weights into a network, for use alone."""
+    """Put weights into a network, for inference."""
     differences = _differences(network, tensors)
     if differences:
         raise UserError(f"{path} does not fit {network.name}: {differences}; export it again")
@@ -249,7 +248,7 @@ def _empty_network(name: str, metadata: Mapping[str, str], path: Path) -> Jorder
 
 
 def _differences(network: nn.Module, tensors: Mapping[str, Tensor]) -> str:
-    """What keeps the tensors from being the weights of the network; empty if nothing."""
+    """How the tensors differ from the weights of the network; empty if they fit."""
     expected = network.state_dict()
     parts = []
     for what, keys in (
@@ -312,7 +311,7 @@ _RELEASE_KEY = re.compile(
 def _rename_release(
     tensors: Mapping[str, Tensor], source: str | os.PathLike[str]
 ) -> dict[str, Tensor]:
-    """From the authors' names to ours."""
+    """The tensors under our names instead of the authors'."""
     renamed = {}
     for key, tensor in tensors.items():
         match = _RELEASE_KEY.fullmatch(key)

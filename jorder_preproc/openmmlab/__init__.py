@@ -1,9 +1,8 @@
-"""The derainer in MMEngine, mmdet and mmseg. Thin: see `jorder_preproc.derain`.
+"""The derainer in MMEngine, mmdet and mmseg, over `jorder_preproc.functional`.
 
-In a config all of it is there by name, with nothing imported: `jorder_preproc.JorderDerain`
-in a pipeline, `jorder_preproc.DerainHook` among the hooks, and
-`jorder_preproc.DerainDetDataPreprocessor` or `jorder_preproc.DerainSegDataPreprocessor` as
-data preprocessor. `docs/openmmlab.md` says which to take.
+Configs name its parts without imports: `jorder_preproc.JorderDerain` in a pipeline,
+`jorder_preproc.DerainHook` as hook, and `jorder_preproc.DerainDetDataPreprocessor` or
+`jorder_preproc.DerainSegDataPreprocessor` as data preprocessor. See `docs/openmmlab.md`.
 """
 
 try:

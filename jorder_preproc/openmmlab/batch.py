@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,48 +9,30 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from jorder_preproc import transforms
-from jorder_preproc.functional.derain import Deveil, Dry
 from jorder_preproc.openmmlab.images import change_tensor
+from jorder_preproc.transforms import JorderDerain
 
 
 class DerainInputs:
     """Forward pre-hook of a data preprocessor: derains `data['inputs']`.
 
-    The inputs are what pipelines pack: BGR, 0 to 255, not yet normalised or padded. Those of
-    equal size run together.
+    The inputs are as packed by pipelines: BGR, 0 to 255, before normalisation and padding.
+    Images of equal size run together.
 
     Args:
-        model: a name of `list_models`.
-        weights: a safetensors file; None takes the shipped ones.
-        tile: see `derain`.
-        train: derain batches of training, too.
-        deveil, deveil_weights: see `jorder_preproc.JorderDerain`; `deveil="auto"` decides for
-            each image of a batch.
-        dry: what becomes of images without rain, decided for each image of a batch; see
-            `jorder_preproc.JorderDerain`.
+        train: derain batches of training as well.
+        **derain: arguments of `jorder_preproc.JorderDerain` without `device`; `deveil="auto"`
+            and `dry` decide for each image of a batch.
 
     Raises:
-        ValueError: unknown model, another `deveil` or `dry`, or weights of a deveil network
-            without `deveil`.
-        FileNotFoundError: no such weights.
+        TypeError: unknown argument.
+        ValueError, FileNotFoundError: see `JorderDerain`.
     """
 
-    def __init__(
-        self,
-        model: str = "jorder_e_lite",
-        weights: str | Path | None = None,
-        tile: int | None = None,
-        train: bool = False,
-        deveil: Deveil = False,
-        deveil_weights: str | Path | None = None,
-        dry: Dry = "leave",
-    ):
+    def __init__(self, train: bool = False, **derain: Any):
         self.train = train
-        # without a device, but it reports mistakes now rather than at the first batch
-        self._change = transforms.JorderDerain(
-            model, weights, None, tile, deveil, deveil_weights, dry
-        )
+        self._arguments = {**derain, "device": None}
+        self._derainer = JorderDerain(**self._arguments)
 
     def __call__(
         self, host: BaseDataPreprocessor, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -74,14 +55,11 @@ class DerainInputs:
         if not isinstance(inputs, Tensor) and inputs and not isinstance(inputs[0], Tensor):
             return [self.derain(host, batch) for batch in inputs]
         inputs, device = host.cast_data(inputs), str(host.device)
-        if self._change.device != device:  # the model may move between two batches
-            old = self._change
-            self._change = transforms.JorderDerain(
-                old.model, old.weights, device, old.tile, old.deveil, old.deveil_weights, old.dry
-            )
+        if self._derainer.device != device:  # the model may move between two batches
+            self._derainer = JorderDerain(**self._arguments | {"device": device})
 
         def change(images: Tensor) -> Tensor:
-            return change_tensor(images, lambda rgb: self._change.transform(rgb, {}))
+            return change_tensor(images, lambda rgb: self._derainer.transform(rgb, {}))
 
         if isinstance(inputs, Tensor):
             return change(inputs)
@@ -97,10 +75,10 @@ class DerainInputs:
 
 
 def derain_inputs(host: BaseDataPreprocessor, change: DerainInputs) -> RemovableHandle:
-    """Derain what `host` gets, until the handle is removed."""
+    """Derain the inputs of `host` until the handle is removed."""
     return host.register_forward_pre_hook(change, with_kwargs=True)
 
 
 def derains_inputs(host: BaseDataPreprocessor) -> bool:
-    """True if `host` derains what it gets already."""
+    """Whether `host` derains its inputs already."""
     return any(isinstance(hook, DerainInputs) for hook in host._forward_pre_hooks.values())

@@ -1,4 +1,4 @@
-"""Switch deraining on in a config, for inferencers and all else that runs no hooks."""
+"""Deraining in a config, for inferencers and other code that runs no hooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from mmengine.config import ConfigDict
 
-from jorder_preproc.functional.derain import Deveil, Dry
 from jorder_preproc.openmmlab.pipelines import (
     check_loaders,
     dataset_pipelines,
@@ -27,56 +26,37 @@ AnyConfig = TypeVar("AnyConfig", bound=Any)
 def patch_config(
     cfg: AnyConfig,
     model: str = "jorder_e_lite",
-    weights: str | Path | None = None,
-    device: str | None = None,
-    tile: int | None = None,
-    deveil: Deveil = False,
-    deveil_weights: str | Path | None = None,
-    dry: Dry = "leave",
     *,
     train: bool = False,
+    **derain: Any,
 ) -> AnyConfig:
     """Insert the derain transform behind the image loader of every pipeline of a config.
 
     That is `test_pipeline`, `val_pipeline`, `tta_pipeline` and those of `test_dataloader` and
-    `val_dataloader`, within any nest of data set wrappers. A pipeline that derains already
-    is left as it is, and so is a config whose data preprocessor derains.
+    `val_dataloader`, within any data set wrappers. Pipelines that derain already are not
+    changed, nor are configs whose data preprocessor derains.
 
     Args:
         cfg: a Config or a dict, textual or lazy; changed in place.
         model: a name of `list_models`.
-        weights: a safetensors file; None takes the shipped ones.
-        device: where the network runs; None is the CPU.
-        tile: see `derain`.
-        deveil, deveil_weights: take off the veil of rain accumulation, too; see
-            `jorder_preproc.JorderDerain`.
-        dry: what becomes of images without rain; see `jorder_preproc.JorderDerain`.
-        train: patch the pipelines of training, too.
+        train: patch the pipelines of training as well.
+        **derain: further arguments of `jorder_preproc.JorderDerain`.
 
     Returns:
         The config given.
 
     Raises:
-        TypeError: model is not a name.
-        ValueError: unknown model, `deveil` or `dry`, weights of a deveil network without
-            `deveil`, or a data set none of whose pipelines loads images.
+        TypeError: model is not a name, or unknown argument.
+        ValueError: as of `JorderDerain`; or a data set none of whose pipelines loads images.
         FileNotFoundError: no such weights.
     """
     if not isinstance(model, str):
         raise TypeError(f"model must be a name, got {type(model).__name__}; see list_models()")
-    # reports mistakes now rather than when it is built
-    JorderDerain(model, weights, device, tile, deveil, deveil_weights, dry)
-    arguments = {
-        "type": "jorder_preproc.JorderDerain",
-        "model": model,
-        "weights": None if weights is None else str(weights),
-        "device": device,
-        "tile": tile,
-        "deveil": deveil or None,
-        "deveil_weights": None if deveil_weights is None else str(deveil_weights),
-        "dry": None if dry == "leave" else dry,
-    }
-    step = {key: value for key, value in arguments.items() if value is not None}
+    JorderDerain(model, **derain)  # reports mistakes before the pipeline is built
+    step = {"type": "jorder_preproc.JorderDerain", "model": model}
+    for name, value in derain.items():
+        if value is not None:
+            step[name] = str(value) if isinstance(value, Path) else value
     if derains_inputs(cfg):
         return cfg
     seen = []
@@ -119,6 +99,6 @@ def config_path(name: str) -> str:
 
 
 def derains_inputs(cfg: Any) -> bool:
-    """True if the data preprocessor of a config derains."""
+    """Whether the data preprocessor of a config derains."""
     preprocessor = (cfg.get("model") or {}).get("data_preprocessor") or {}
     return bool(type_names(preprocessor) & _PREPROCESSORS)

@@ -1,16 +1,14 @@
-"""Switch deraining on in any MMEngine Runner, whatever its config."""
+"""Deraining in any MMEngine Runner, whatever its config."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from jorder_preproc.functional.derain import Deveil, Dry
 from jorder_preproc.openmmlab.batch import DerainInputs, derains_inputs
 from jorder_preproc.openmmlab.pipelines import (
     Outcome,
@@ -36,22 +34,15 @@ class DerainHook(Hook):
     Where the config derains already, in either way, nothing more is done.
 
     Args:
-        model: a name of `list_models`.
-        weights: a safetensors file; None takes the shipped ones.
-        device: where the transform runs; None is the CPU. For `where="pipeline"` alone.
-        tile: see `derain`.
         when: derain for `val`, `test`, or `both`.
         train: derain the images of training as well.
         where: `pipeline` or `batch`.
-        deveil, deveil_weights: take off the veil of rain accumulation, too; see
-            `jorder_preproc.JorderDerain`.
-        dry: what becomes of images without rain; see `jorder_preproc.JorderDerain`.
+        **derain: arguments of `jorder_preproc.JorderDerain`; no device with `where="batch"`.
 
     Raises:
-        TypeError: model is not a name.
-        ValueError: unknown model, `when`, `where`, `deveil` or `dry`, a device with
-            `where="batch"`, or weights of a deveil network without `deveil`; and as a stage
-            starts, where no pipeline of its data set loads images.
+        TypeError: unknown argument.
+        ValueError: unknown `when` or `where`, a device with `where="batch"`, or as of
+            `JorderDerain`; at the start of a stage, if no pipeline of its data set loads images.
         FileNotFoundError: no such weights.
     """
 
@@ -59,35 +50,26 @@ class DerainHook(Hook):
 
     def __init__(
         self,
-        model: str = "jorder_e_lite",
-        weights: str | Path | None = None,
-        device: str | None = None,
-        tile: int | None = None,
         when: When = "both",
         train: bool = False,
         where: Where = "pipeline",
-        deveil: Deveil = False,
-        deveil_weights: str | Path | None = None,
-        dry: Dry = "leave",
+        **derain: Any,
     ):
         for name, value, choices in (("when", when, When), ("where", where, Where)):
             if value not in get_args(choices):
                 raise ValueError(
                     f"{name} must be one of {', '.join(get_args(choices))}, got {value!r}"
                 )
-        if where == "batch" and device is not None:
+        if where == "batch" and derain.get("device") is not None:
             raise ValueError(
                 f"with where='batch' the derainer runs where the model does, got device="
-                f"{device!r}; leave device out"
+                f"{derain['device']!r}; leave device out"
             )
         self._stages: set[Stage] = {"val", "test"} if when == "both" else {when}
         if train:
             self._stages.add("train")
-        self._transform = JorderDerain(model, weights, device, tile, deveil, deveil_weights, dry)
-        self._inputs = None
-        if where == "batch":
-            self._inputs = DerainInputs(model, weights, tile, True, deveil, deveil_weights, dry)
-
+        self._transform = JorderDerain(**derain)
+        self._inputs = DerainInputs(train=True, **derain) if where == "batch" else None
         self._by_batch: dict[Stage, bool] = {}  # decided at the first batch of a stage
         self._loaded: Any = None
 
@@ -146,7 +128,7 @@ class DerainHook(Hook):
 
 
 def _data_preprocessor(model: Any) -> Any:
-    """The one that gets the batches, of a model within wrappers for several GPUs or for TTA."""
+    """The data preprocessor of a model, within wrappers for several GPUs or for TTA."""
     while hasattr(model, "module"):
         model = model.module
     return model.data_preprocessor
@@ -163,7 +145,7 @@ def _pipelines(dataset: Any) -> Iterator[list[Any]]:
 
 
 def _restart_workers(loop: Any) -> None:
-    """Drop workers that were forked with the pipeline as it was."""
+    """Restart workers that were forked with the pipeline as it was."""
     loader = loop.dataloader
     if loader.num_workers == 0:
         return
@@ -172,6 +154,6 @@ def _restart_workers(loop: Any) -> None:
     endless = getattr(loop, "dataloader_iterator", None)
     if endless is not None and endless._iterator is not None:
         if isinstance(loader.sampler, InfiniteSampler):
-            # its one stream of indices ends with the iterator that drew from it
+            # its stream of indices ended with the iterator
             loader.sampler.indices = loader.sampler._indices_of_rank()
         loop.dataloader_iterator = type(endless)(loader)

@@ -1,4 +1,4 @@
-"""Images as OpenMMLab holds them: BGR, 0 to 255, whether 8-bit or float."""
+"""Images of OpenMMLab pipelines and batches: BGR, 0 to 255, 8-bit or float."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 def change_array(
     image: NDArray[Any], change: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> NDArray[Any]:
-    """Apply a change of RGB images to a pipeline's image.
+    """Apply a function of RGB images to a pipeline's image.
 
     Args:
         image: uint8 or float in 0 to 255, BGR (H, W, 3), or grey (H, W) or (H, W, 1).
-        change: takes and gives what `jorder_preproc.images` calls a NumPy image.
+        change: from and to arrays as in `jorder_preproc.images`.
 
     Returns:
-        A new array; pixels that `change` leaves alone are bit-identical.
+        A new array; pixels that `change` does not change are bit-identical.
 
     Raises:
         TypeError: not one array, or not numbers.
@@ -38,7 +38,7 @@ def change_array(
         _check_range(given)
         scaled = given / given.dtype.type(255)
         changed = change(scaled)
-        # 255 (x / 255) may miss x by a rounding
+        # 255 (x / 255) may differ from x by rounding
         result = np.where(changed == scaled, given, changed * given.dtype.type(255))
     else:
         result = change(given)
@@ -46,14 +46,14 @@ def change_array(
 
 
 def change_tensor(images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a change of RGB images to a batch before its normalisation.
+    """Apply a function of RGB images to a batch before its normalisation.
 
     Args:
         images: uint8 or float in 0 to 255, BGR (N, 3, H, W) or grey (N, 1, H, W).
-        change: takes and gives what `jorder_preproc.images` calls a tensor image.
+        change: from and to tensors as in `jorder_preproc.images`.
 
     Returns:
-        A new tensor; pixels that `change` leaves alone are bit-identical.
+        A new tensor; pixels that `change` does not change are bit-identical.
 
     Raises:
         TypeError: not numbers.

@@ -1,4 +1,4 @@
-"""The data preprocessor of mmseg, deraining."""
+"""A data preprocessor for mmseg that derains."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from jorder_preproc.registry import MODELS
 class DerainSegDataPreprocessor(SegDataPreProcessor):
     """`SegDataPreProcessor` of mmseg that derains batches first, on the model's device.
 
-    In a config one line over the host's own:
+    It replaces the type of the host's data preprocessor in a config:
     `model = dict(data_preprocessor=dict(type='jorder_preproc.DerainSegDataPreprocessor'))`.
 
     Args:
-        derain: arguments of `DerainInputs`: model, weights, tile, train, deveil,
-            deveil_weights, dry.
+        derain: arguments of `DerainInputs`.
         **host: arguments of `SegDataPreProcessor`.
 
     Raises:
-        TypeError: an argument that neither of the two knows.
-        ValueError: unknown model, `deveil` or `dry`, or weights of a deveil network without
-            `deveil`.
-        FileNotFoundError: no such weights.
+        TypeError: an unknown argument.
+        ValueError, FileNotFoundError: see `jorder_preproc.JorderDerain`.
     """
 
     def __init__(self, derain: dict[str, Any] | None = None, **host: Any):

@@ -1,4 +1,4 @@
-"""Where rain and deraining go in a pipeline, built or as a config: behind the loader."""
+"""Insert rain and deraining behind the loader of a pipeline, built or in a config."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Outcome(Enum):
 
 
 def insert_derain(pipeline: list[Any], derain: Any) -> Outcome:
-    """Insert `derain` behind the image loader, and behind rain put on right there.
+    """Insert `derain` behind the image loader, and behind rain that follows the loader.
 
-    Loaders are told by their names, as MMEngine's inferencers do, or by the name of a class
-    they inherit from.
+    Loaders are recognised by the name of their class or of its bases, as by MMEngine's
+    inferencers.
 
     Args:
         pipeline: transforms, or configs of transforms; changed in place.
@@ -39,7 +39,7 @@ def insert_rain(pipeline: list[Any], rain: Any) -> Outcome:
 
 
 def datasets(dataset: MutableMapping[str, Any]) -> Iterator[MutableMapping[str, Any]]:
-    """The config of a data set, and those of the ones it wraps."""
+    """The config of a data set, and those of the data sets it wraps."""
     yield dataset
     wrapped = [dataset["dataset"]] if isinstance(dataset.get("dataset"), Mapping) else []
     for inner in [*wrapped, *dataset.get("datasets", ())]:
@@ -78,9 +78,9 @@ def check_loaders(outcomes: Iterable[Outcome], where: str) -> None:
 
 
 def type_names(step: Any) -> set[str]:
-    """Names of the class of a transform, built or as a config, and of those it inherits from.
+    """Names of the class of a transform, built or in a config, and of its bases.
 
-    Of a config with a textual type there is only its own, without its scope.
+    A config with a textual type gives this name alone, without its scope.
     """
     kind = step.get("type") if isinstance(step, Mapping) else type(step)
     if isinstance(kind, str):

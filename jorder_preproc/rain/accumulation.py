@@ -1,4 +1,4 @@
-"""Rain accumulation: how the veil of distant streaks is drawn (Sec. 3, Sec. 5.2)."""
+"""Rain accumulation: random veils of distant streaks (Sec. 3, Sec. 5.2)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from jorder_preproc.rain.presets import AccumulationPreset
 
 @dataclass(frozen=True)
 class Accumulation:
-    """The veil on one image.
+    """The veil of one image.
 
     Attributes:
         transmission: alpha, float (1, H, W), in (0, 1].
         atmospheric_light: A, float (3, 1, 1), in [0, 1].
-        gamma: exponent that darkens the image before the veil.
+        gamma: exponent that darkens the background before the veil.
     """
 
     transmission: Tensor
@@ -29,7 +29,7 @@ class Accumulation:
 
 
 def no_accumulation(shape: tuple[int, int]) -> Accumulation:
-    """A clear view of that height and width: alpha 1, gamma 1."""
+    """No veil, for an image of that height and width: alpha 1, gamma 1."""
     return Accumulation(torch.ones(1, *shape), torch.ones(3, 1, 1), 1.0)
 
 
@@ -52,7 +52,7 @@ def draw_accumulation(
 
 
 def draw_depth(shape: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    """A synthetic outdoor depth map: ground up to a horizon, sky, planes before it, relief.
+    """A synthetic outdoor depth map: ground up to a horizon, sky, upright planes, relief.
 
     Returns:
         float64 (1, H, W), in [0, 1]; 1 is the farthest point.
@@ -64,7 +64,7 @@ def draw_depth(shape: tuple[int, int], rng: np.random.Generator) -> Tensor:
     rows = torch.linspace(0, 1, height, dtype=torch.float64)[:, None] + tilt * across
     depth = 1 - ((rows - horizon) / (1.2 - horizon)).clamp(0, 1)
     for _ in range(rng.integers(4)):
-        # upright, as house fronts and rows of trees are, with edges that are not sharp
+        # upright planes with soft edges, like house fronts and rows of trees
         centre, half_width, top = rng.uniform(-1, 1), rng.uniform(0.1, 0.6), rng.uniform(-0.3, 0.6)
         softness = rng.uniform(0.01, 0.06)
         inside = ((half_width - (across - centre).abs()) / softness).sigmoid()

@@ -27,7 +27,7 @@ def compose(
         atmospheric_light: A, a number or (..., 3, 1, 1), in [0, 1].
 
     Returns:
-        O, shaped like B. Not clamped: clipping belongs to the caller.
+        O, shaped like B, not clamped.
 
     Raises:
         ValueError: background has no three channels, or another tensor does not fit it.

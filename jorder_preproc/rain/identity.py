@@ -1,10 +1,9 @@
-"""What tells one image from another, so that each has rain of its own, the same everywhere.
+"""Image ids, from which the rain on an image is drawn.
 
-The rain on an image is a function of the seed and of the image's id alone. The id is the
-image's name: its path below the data root, with `/`. A copy of the data elsewhere, another
-machine and another decoder then give the same rain. Where nothing names the image, a digest
-of its pixels takes the place of the name; JPEG decoders differ by a step here and there, so
-that rain is the same for the same pixels only.
+The rain is a function of the seed and of the image's id alone. The id is the image's path
+below the data root, with `/`, so that another place, machine or decoder gives the same rain.
+Images without a path have a digest of their pixels as id; since JPEG decoders differ in the
+last bit of some pixels, their rain may differ between decoders.
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ def image_name(
         data_root: folder of the data set.
 
     Returns:
-        The path; the file name alone where there is no `data_root`, or the file is not below it.
+        The path; the file name alone without `data_root`, or if the file is not below it.
     """
-    # links stay links: what they point to may lie anywhere
+    # links are not resolved: their targets may be anywhere
     absolute = Path(os.path.abspath(path))
     root = Path(os.path.abspath(data_root)) if data_root else absolute.parent
     inside = absolute.relative_to(root) if root in absolute.parents else Path(absolute.name)
-    # some file systems write accents as characters of their own
+    # some file systems store accents as separate characters
     return unicodedata.normalize("NFC", inside.as_posix())
 
 
 def frame_id(image_id: str | int, number: int) -> str | int:
-    """The id of one of several frames: that of the first is the image's, then `ID#1`, `ID#2`."""
+    """The id of one of several frames: the image's id, `ID#1`, `ID#2` and so on."""
     return f"{image_id}#{number}" if number else image_id
 
 
 def check_image_id(image_id: object) -> str | int:
-    """The id, if it is one.
+    """Return a valid image id.
 
     Raises:
         TypeError: neither text nor a whole number.
@@ -66,7 +65,7 @@ def rain_generator(seed: int, image_id: str | int) -> np.random.Generator:
         TypeError: see `check_image_id`.
     """
     image_id = check_image_id(image_id)
-    # names of files may hold bytes that are no text
+    # file names may hold bytes that are not text
     name = f"{type(image_id).__name__}:{image_id}".encode(errors="surrogateescape")
     digest = hashlib.blake2b(name, digest_size=16)
     return np.random.default_rng([seed, int.from_bytes(digest.digest(), "little")])

@@ -1,4 +1,4 @@
-"""Kinds of rain: ranges from which streak layers and accumulation are drawn (Sec. 3, Sec. 6)."""
+"""Presets of rain: ranges of the parameters of streaks and accumulation (Sec. 3, Sec. 6)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def _check_number(name: str, value: float, low: float, high: float) -> None:
 
 @dataclass(frozen=True)
 class AccumulationPreset:
-    """The veil of distant streaks, and the overcast sky above it (Sec. 5.2).
+    """Ranges for the veil of distant streaks under an overcast sky (Sec. 5.2).
 
     Attributes:
-        transmission: alpha; for a map, its values at the farthest point.
-        depth_probability: how often alpha is a map that falls with a synthetic depth.
-        gamma: exponent that darkens the image before the veil is added.
-        atmospheric_light: A, the same in all channels up to `light_tint`.
-        light_tint: largest difference of a channel of A from that.
+        transmission: alpha; for a map, its value at the farthest point.
+        depth_probability: probability that alpha is a map that falls with a synthetic depth.
+        gamma: exponent that darkens the background before the veil is added.
+        atmospheric_light: A, mean over the channels.
+        light_tint: largest difference of a channel of A from that mean.
     """
 
     transmission: Range = (0.5, 1.0)
@@ -58,15 +58,15 @@ class RainPreset:
         layers: number of streak layers, each with a direction of its own.
         renderers: weights of lines, drops and noise (see `rain.streaks`).
         angle_deg: mean direction of all layers, from the vertical.
-        layer_angle_deg: how far a layer's direction may leave the mean.
+        layer_angle_deg: largest difference of a layer's direction from the mean.
         angle_spread_deg: standard deviation among the streaks of a layer.
         density: streaks per pixel of `lines`, drawn log-uniformly.
         length_px, width_px, variation, taper: see `streaks.LineParameters`.
         brightness: of a layer, relative to white.
         tint: largest difference of a colour channel from that brightness.
         blur_px: standard deviation of a Gaussian blur of the layer (out of focus).
-        blend_probability: how often a layer covers what is behind it, as an opaque
-            drop does, instead of adding its light to it.
+        blend_probability: probability that a layer covers what is behind it, as an opaque
+            drop does, instead of adding its light.
         noise_density: share of pixels that pass the threshold of `noise`.
         rain_rate_mm_h, exposure_s, focal_px, near_m, far_m, contrast, oscillation: see
             `streaks.DropParameters`; the rate, the exposure, the focal length and the
@@ -94,7 +94,7 @@ class RainPreset:
     focal_px: Range = (500.0, 900.0)
     near_m: Range = (0.5, 1.0)
     far_m: Range = (2.0, 3.5)
-    contrast: Range = (6.0, 20.0)  # the sky, where the exposure is for the ground
+    contrast: Range = (6.0, 20.0)  # bright sky in an exposure for the ground
     oscillation: Range = (0.0, 0.6)
     accumulation: AccumulationPreset | None = None
 
@@ -189,7 +189,7 @@ PRESETS = MappingProxyType(
             brightness=(0.2, 0.6),
             noise_density=(0.01, 0.1),
         ),
-        # no streaks that stand out, only their veil
+        # the veil alone
         "accumulation": RainPreset(layers=(0, 0), accumulation=AccumulationPreset()),
         "storm": replace(_HEAVY, accumulation=AccumulationPreset()),
         **{f"severity_{level}": _severity(level) for level in range(1, 6)},

@@ -1,7 +1,7 @@
 """Streak renderers: one layer of streaks that share a direction (Sec. 3, Sec. 6 Datasets).
 
-A layer is a NumPy float32 array (H, W), >= 0: the share of light a streak adds,
-before its colour and brightness. All randomness comes from the generator given.
+A layer is a NumPy float32 array (H, W), >= 0: the light that streaks add, before their colour
+and brightness. All randomness comes from the generator given.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class StreakGeometry:
     Attributes:
         x, y: centres, px.
         angle_deg: direction from the vertical; positive leans to the right going down.
-        length_px, width_px: size; widths below one pixel dim the streak instead.
-        intensity: brightness in the middle, >= 0.
-        taper: 0 keeps the brightness to the ends, 1 lets it fade like a parabola.
+        length_px, width_px: size; a width below one pixel dims the streak instead.
+        intensity: brightness at the centre, >= 0.
+        taper: 0 is constant brightness along the streak, 1 a parabola that is 0 at the ends.
         ripple: relative amplitude of a brightness oscillation along the streak.
         ripple_period_px, ripple_phase: of that oscillation, px and rad.
     """
@@ -50,14 +50,14 @@ class StreakGeometry:
 
 
 def rasterize(shape: tuple[int, int], streaks: StreakGeometry) -> Layer:
-    """Draw anti-aliased streaks and add them up.
+    """Draw anti-aliased streaks and add them.
 
-    A pixel takes the share of its area that the streak covers, seen along the
-    normal of the streak.
+    A pixel's share of a streak is the part of the pixel that the streak covers, measured along
+    the streak and across it.
 
     Args:
         shape: height and width, px.
-        streaks: what to draw; parts outside the image are cut off.
+        streaks: may extend beyond the image.
 
     Returns:
         float32 (H, W), >= 0, not capped where streaks overlap.
@@ -65,7 +65,7 @@ def rasterize(shape: tuple[int, int], streaks: StreakGeometry) -> Layer:
     steep = np.abs(streaks.angle_deg) <= 45
     canvas = _rasterize_steep(shape, streaks, steep)
     if not steep.all():
-        # a flat streak is a steep one of the transposed image
+        # flat streaks are steep in the transposed image
         canvas += _rasterize_steep(shape[::-1], streaks, ~steep, transpose=True).T
     return canvas.astype(np.float32)
 
@@ -81,7 +81,7 @@ def _rasterize_steep(
         sign = np.where(sin < 0, -1.0, 1.0)
         x, y, sin, cos = y, x, cos * sign, sin * sign
 
-    # rows each streak crosses, and columns to either side of it within a row
+    # rows that each streak crosses, and columns to each side of it within a row
     half_length, half_width = s.length_px / 2 + 0.5, s.width_px / 2 + 0.5
     row_reach = half_length * cos + half_width * np.abs(sin)
     column_reach = half_length * np.abs(sin) + half_width * cos
@@ -107,7 +107,7 @@ def _rasterize_steep(
         ],
         np.float32,
     )
-    # what falls beside the image goes to a border column, which is cut off
+    # pixels beside the image go to a border column, which is cropped
     canvas = np.zeros((height, width + 2))
     for reach in np.unique(half_columns[rows > 0]):
         group = np.flatnonzero((rows > 0) & (half_columns == reach))
@@ -126,13 +126,13 @@ def _rasterize_steep(
 def _add_rows(
     canvas: Values, row: NDArray, centre: Values, below: Layer, form: Layer, reach: int
 ) -> None:
-    """Add one row of a streak per entry, `reach` columns to either side of its centre."""
+    """Add one row of a streak per entry, `reach` columns to each side of its centre."""
     cos, sin, half_length, half_width, longest, widest, taper, gain, ripple, frequency, phase = form
     on_axis = below / cos
-    # one value of the wave per row: across a streak, it hardly changes
+    # one value of the oscillation per row: it hardly changes across a streak
     turns = on_axis * frequency + phase
     turns -= np.rint(turns)
-    # a sine to 6 %, of parabolas: quicker, and the same on every processor
+    # a sine from parabolas, accurate to 6 %: faster, and identical on every processor
     gain = gain * (1 + ripple * (8 * turns * (1 - 2 * np.abs(turns))))
 
     nearest = np.rint(centre)
@@ -151,12 +151,12 @@ def _add_rows(
 
 @dataclass(frozen=True)
 class LineParameters:
-    """One layer of sharp lines along one direction (the paper's second way).
+    """One layer of sharp lines along one direction (the paper's second method).
 
     Attributes:
         angle_deg, angle_spread_deg: direction from the vertical; its standard deviation.
         density: streaks per pixel.
-        length_px, width_px: medians; single streaks vary by `variation`.
+        length_px, width_px: medians over the streaks.
         variation: standard deviation of the logarithm of length, width and brightness.
         taper: see `StreakGeometry`.
     """
@@ -201,7 +201,7 @@ def render_lines(
 
 @dataclass(frozen=True)
 class DropParameters:
-    """One layer of falling drops seen by a camera (the paper's first way).
+    """One layer of falling drops seen by a camera (the paper's first method).
 
     After Garg & Nayar 2006: drop sizes by Marshall-Palmer from the rain rate,
     terminal velocity by size, length and width by projection, and brightness that
@@ -209,13 +209,13 @@ class DropParameters:
 
     Attributes:
         angle_deg: direction from the vertical (wind).
-        angle_spread_deg: standard deviation of it (turbulence).
+        angle_spread_deg: its standard deviation (turbulence).
         rain_rate_mm_h: rain rate, mm/h.
         exposure_s: exposure time, s.
-        focal_px: focal length in pixels of the image given: at the same one, a larger
-            image shows a wider view, with as many drops per pixel.
-        near_m, far_m: depths between which drops are drawn; those nearer are out of
-            focus, those farther belong to the veil.
+        focal_px: focal length in pixels of the image: with the same one, a larger image shows
+            a wider view, with as many drops per pixel.
+        near_m, far_m: depths between which drops are drawn; nearer ones are out of focus,
+            farther ones belong to the veil.
         contrast: brightness of a drop that stays on a pixel for the whole exposure,
             relative to white; above 1 for drops that gather light from the sky.
         oscillation: relative amplitude of the brightness oscillation.
@@ -232,10 +232,10 @@ class DropParameters:
     oscillation: float
 
 
-# smaller ones are mist, to which the law of terminal velocity does not apply
+# the law of terminal velocity does not hold for smaller ones
 _SMALLEST_DROP_MM = 0.2
 _LARGEST_DROP_MM = 6.0  # larger ones break up
-_FAINTEST = 1 / 255  # share of light of a drop drawn by itself, a step of 8 bits
+_FAINTEST = 1 / 255  # least brightness of drops drawn one by one: a step of 8 bits
 _DROP_TAPER = 0.3
 
 
@@ -254,12 +254,11 @@ def render_drops(
 ) -> Layer:
     """Render falling drops; see `DropParameters`. Returns float32 (H, W), the share of light.
 
-    A drop of diameter D falling at speed v at depth z covers a pixel for D / (v t + D) of
-    the exposure t, and w = D f / z of its width. Every drop is drawn whose light in its
-    brightest pixel, contrast D / (v t + D) min(w, 1) min(length, 1), is a step of 8 bits
-    or more; how many there are follows from the rain rate, the view and its size alone.
-    The others are too many to draw and too faint to be told apart: they add their mean,
-    the integral of N(D) contrast D^2 dD dz over the sizes and depths left out, which
+    A drop of diameter D falling at speed v at depth z covers a pixel for D / (v t + D) of the
+    exposure t, and w = D f / z of its width. Drops whose brightest pixel, contrast D / (v t + D)
+    min(w, 1) min(length, 1), is a step of 8 bits or more are drawn one by one; their number
+    follows from the rain rate and the view. The others, too many to draw and too faint to see,
+    add their mean, the integral of N(D) contrast D^2 dD dz over their sizes and depths, which
     depends neither on the exposure nor on the focal length.
     """
     p = parameters
@@ -267,7 +266,7 @@ def render_drops(
     sizes_mm = np.linspace(_SMALLEST_DROP_MM, _LARGEST_DROP_MM, 1001, dtype=np.float64)
     per_m3_mm = _MARSHALL_PALMER_N0 * np.exp(-marshall_palmer_slope(p.rain_rate_mm_h) * sizes_mm)
 
-    # the view is a pyramid, here with room on each side for what reaches into the image
+    # the view is a pyramid, with a margin for streaks that reach into the image
     visible_m = _visible_depth_m(sizes_mm, p)
     room_px = _streak_length_m(sizes_mm, p) * p.focal_px / p.near_m + 2
     volume_m3 = (height + 2 * room_px) * (width + 2 * room_px) / p.focal_px**2
@@ -310,12 +309,12 @@ def _streak_length_m(diameter_mm: Values, parameters: DropParameters) -> Values:
 
 
 def _visible_depth_m(diameter_mm: Values, parameters: DropParameters) -> Values:
-    """Depth up to which a drop is drawn by itself; see `render_drops`."""
+    """Depth up to which drops are drawn one by one; see `render_drops`."""
     p = parameters
     diameter_m, length_m = diameter_mm / 1000, _streak_length_m(diameter_mm, p)
     intensity = p.contrast * diameter_m / length_m
     as_line = intensity * diameter_m * p.focal_px / _FAINTEST
-    as_dot = np.sqrt(as_line * length_m * p.focal_px)  # shorter than a pixel, too
+    as_dot = np.sqrt(as_line * length_m * p.focal_px)  # shorter than a pixel as well
     depth = np.where(intensity >= _FAINTEST, np.minimum(as_line, as_dot), 0)
     return np.clip(depth, p.near_m, p.far_m)
 
@@ -378,14 +377,17 @@ def render_noise(
     spectrum = np.fft.rfft2(grains.astype(np.float64), padded)
     spectrum *= np.fft.rfft2(kernel.astype(np.float64), padded)
     blurred = np.fft.irfft2(spectrum, padded)
-    # the linear convolution is exact from size - 1 on; what wraps around lies before it
+    # the circular convolution equals the linear one from size - 1 on
     layer = blurred[size - 1 : size - 1 + shape[0], size - 1 : size - 1 + shape[1]]
     brightest = max(float(np.quantile(layer, 0.995)), 1e-6)
     return (np.maximum(layer, 0) / brightest).astype(np.float32)
 
 
 def _fast_size(size: int) -> int:
-    """The smallest number not below `size` whose only prime factors are 2, 3 and 5."""
+    """The least number not below `size` whose only prime factors are 2, 3 and 5.
+
+    As `scipy.fft.next_fast_len(size, real=True)`; the package does not need SciPy otherwise.
+    """
     while True:
         rest = size
         for factor in (2, 3, 5):

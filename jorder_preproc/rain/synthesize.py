@@ -1,4 +1,4 @@
-"""Put rain on an image, with every label of Eq. 6: O, B, S, R, alpha and A."""
+"""Synthesize rain on an image, with every label of Eq. 6: O, B, S, R, alpha and A."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from jorder_preproc.rain.identity import pixel_digest, rain_generator
 from jorder_preproc.rain.presets import RENDERERS, RainPreset, Range, get_preset
 
 VISIBLE = 2 / 255
-"""R is 1 where streaks change some channel by more than this: two steps of 8 bits."""
+"""R is 1 where streaks change a channel by more than this: two steps of 8 bits."""
 
 
 @dataclass(frozen=True)
 class StreakLayer:
-    """One drawn layer, before it meets an image.
+    """One layer of streaks, independent of the image it is put on.
 
     Attributes:
         light: float (H, W), >= 0, about 1 on a streak.
         colour: brightness per channel, float (3, 1, 1).
         blended: the streaks cover what is behind them instead of adding to it.
-        parameters: what was drawn.
+        parameters: random parameters, as plain numbers and text.
     """
 
     light: Tensor
@@ -53,7 +53,7 @@ class RainSample:
         region_mask: R, float (1, H, W), 0 or 1.
         transmission: alpha, float (1, H, W), in (0, 1].
         atmospheric_light: A, float (3, 1, 1), in [0, 1].
-        parameters: what was drawn, as plain numbers and text.
+        parameters: random parameters, as plain numbers and text.
     """
 
     rainy: Tensor
@@ -78,8 +78,7 @@ def draw_layer(
         shape: height and width, px.
         preset: ranges to draw from.
         rng: source of all randomness.
-        mean_angle_deg: direction around which the layer's own is drawn; None draws
-            that, too.
+        mean_angle_deg: mean direction of the layers; None draws it as well.
     """
     mean = rng.uniform(*preset.angle_deg) if mean_angle_deg is None else mean_angle_deg
     offset = rng.uniform(-1, 1) * preset.layer_angle_deg
@@ -142,7 +141,7 @@ def draw_layer(
 def draw_layers(
     shape: tuple[int, int], preset: RainPreset, rng: np.random.Generator
 ) -> list[StreakLayer]:
-    """Draw all streak layers of one image: a common mean direction, then layer by layer."""
+    """Draw all streak layers of one image around a common mean direction."""
     count = int(rng.integers(preset.layers[0], preset.layers[1] + 1))
     mean = rng.uniform(*preset.angle_deg)
     return [draw_layer(shape, preset, rng, mean) for _ in range(count)]
@@ -151,10 +150,9 @@ def draw_layers(
 def streak_maps(background: Tensor, layers: Sequence[StreakLayer]) -> list[Tensor]:
     """S of each layer on that background, float (3, H, W), >= 0.
 
-    An added layer is its light times its colour. A blended one moves what is behind
-    it, the background and the layers before, towards white by that share. Neither goes
-    beyond white, as a sensor does not: so B + S stays in [0, 1], and S is what can be
-    seen and taken off again.
+    S of an added layer is its light times its colour. A blended layer moves the background and
+    the layers before it towards white by that share. Both stop at white, as a sensor does, so
+    that B + S is in [0, 1] and S can be removed again.
     """
     maps = []
     behind = background
@@ -180,7 +178,7 @@ def add_rain(
     Args:
         background: clean image, float (3, H, W), in [0, 1].
         layers: streak layers of the same height and width; may be empty.
-        accumulation: the veil; None for a clear view.
+        accumulation: the veil, or None.
     """
     accumulation = accumulation or no_accumulation((background.shape[1], background.shape[2]))
     darkened = background
@@ -219,18 +217,17 @@ def synthesize_rain(
     seed: int = 0,
     image_id: str | int | None = None,
 ) -> RainSample:
-    """Put rain on a clean image.
+    """Put rain on a clean image (Eq. 3). The form for images of any type is `rain_image`.
 
-    The rain is a function of the seed and the image id alone: the same in any batch,
-    worker, process and decoder; see `jorder_preproc.rain.identity`.
+    The rain is a function of the seed and the image id alone: the same in any batch, worker
+    and process, whatever decoded the image; see `jorder_preproc.rain.identity`.
 
     Args:
         background: float (3, H, W), in [0, 1].
-        preset: a name in `PRESETS`, or ranges of your own.
+        preset: a name in `PRESETS`, or a preset of your own.
         seed: >= 0.
-        image_id: the image's name, its path below the data root with `/`, as
-            `image_name` gives it, or a number. None takes a digest of its pixels, rounded to
-            8 bits.
+        image_id: the image's path below the data root with `/`, as `image_name` returns it,
+            or a number. None takes a digest of its pixels, rounded to 8 bits.
 
     Raises:
         TypeError: background is not a float tensor, or an image id that is neither text nor
@@ -255,7 +252,7 @@ def _log_uniform(rng: np.random.Generator, bounds: Range) -> float:
 
 
 def _blur(layer: streaks.Layer, sigma: float) -> streaks.Layer:
-    """Gaussian blur; sigmas that would not be seen are skipped."""
+    """Gaussian blur with zero padding; a sigma too small to be seen is skipped."""
     if sigma < 0.2:
         return layer
     radius = math.ceil(2.5 * sigma)

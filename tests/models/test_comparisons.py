@@ -242,9 +242,11 @@ def test_mistakes_are_named():
         Variant(channels=4, blocks=1, stages=1, paths=((2, 4),), widening="pool")
     with pytest.raises(ValueError, match="order='par' needs fusion='concat', got 'modulate'"):
         Variant(channels=4, blocks=1, stages=1, fusion="modulate", order="par")
-    with pytest.raises(ValueError, match="jorder is a row of the table; build .* another name"):
+    with pytest.raises(ValueError, match="jorder is a row of the table; choose another name"):
         Jorder("jorder", variant=Variant(channels=4, blocks=1, stages=1))
-    with pytest.raises(ValueError, match="r cannot be gated: no output of it says where rain is"):
+    with pytest.raises(
+        ValueError, match="r cannot be gated: none of its outputs is a rain region mask"
+    ):
         Jorder("r", gated=True, variant=Variant(channels=4, blocks=1, stages=1, order="raw"))
     with pytest.raises(ValueError, match="jorder cannot be gated"):
         Jorder("jorder", "release", gated=True)

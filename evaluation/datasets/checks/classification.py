@@ -17,10 +17,12 @@ _FIRST, _LAST = "n01440764", "n15075141"
 def examine_classification(images: ImageList, thorough: bool) -> Iterator[Finding]:
     """Number of images, order of the classes, images per class, damaged images."""
     yield Finding(
-        "ok", "layout", f"{images.layout}: {len(images.classes):,} classes in {images.root}"
+        "ok",
+        "layout",
+        f"{images.layout}: {len(images.class_list.classes):,} classes in {images.root}",
     )
     yield count_images("classification", len(images.paths))
-    yield _class_order(images.classes)
+    yield _class_order(images.class_list.classes)
     yield _class_sizes(images)
     yield check_images([images.root / path for path in images.paths], thorough)
 
@@ -60,7 +62,7 @@ def _class_sizes(images: ImageList) -> Finding:
     low, high = min(sizes.values()), max(sizes.values())
     each = str(low) if low == high else f"{low} to {high}"
     detail = f"{each} images of each of {len(sizes):,} classes"
-    missing = len(images.classes) - len(sizes)
+    missing = len(images.class_list.classes) - len(sizes)
     if missing:
         return Finding(
             "warning",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class ClassList:
 
     classes: tuple[str, ...]
     names: tuple[str, ...]
-    source: str
+    source: str = field(compare=False)
 
     def index(self, name: str, where: str) -> int:
         """Number of a class.

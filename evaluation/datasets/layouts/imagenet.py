@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from evaluation.datasets.layouts.base import (
     LayoutError,
@@ -42,22 +41,13 @@ class ImageList:
         root: the folder the paths start from.
         paths: of the images, relative, with `/`, in the order of the data set.
         targets: number of the class of each, in [0, C).
-        classes: of the model, all C, in the order of its outputs.
-        names: of the classes, for people; `classes` where nothing else is known.
+        class_list: of the model.
         layout: `folders`, `map` or `devkit`.
     """
 
     root: Path
     paths: tuple[str, ...]
     targets: tuple[int, ...]
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
-    layout: str
-
-
-class _Found(NamedTuple):
-    paths: list[str]
-    targets: list[int]
     class_list: ClassList
     layout: str
 
@@ -104,14 +94,7 @@ def list_imagenet(
     else:
         found = _list_class_folders(root, folders, images, class_list)
     check_outputs(found.class_list, outputs)
-    return ImageList(
-        root,
-        tuple(found.paths),
-        tuple(found.targets),
-        found.class_list.classes,
-        found.class_list.names,
-        found.layout,
-    )
+    return found
 
 
 def image_folder(root: str | Path) -> Path:
@@ -144,7 +127,7 @@ def _find_ground_truth(root: Path, home: Path) -> Path | None:
 
 def _list_class_folders(
     root: Path, folders: list[Path], loose: list[Path], class_list: ClassList | None
-) -> _Found:
+) -> ImageList:
     if loose:
         raise LayoutError(
             f"{root} holds images directly in it ({some(path.name for path in loose)}), but "
@@ -163,7 +146,7 @@ def _list_class_folders(
         target = class_list.index(folder.name, f"the folder {folder}")
         paths += [f"{folder.name}/{path.name}" for path in images]
         targets += [target] * len(images)
-    return _Found(paths, targets, class_list, "folders")
+    return ImageList(root, tuple(paths), tuple(targets), class_list, "folders")
 
 
 def _list_flat(
@@ -172,7 +155,7 @@ def _list_flat(
     labels: Path,
     class_list: ClassList | None,
     outputs: int | None,
-) -> _Found:
+) -> ImageList:
     if not images:
         raise LayoutError(
             f"no images directly in {root}, where {labels} gives their classes; "
@@ -185,10 +168,10 @@ def _list_flat(
         if class_list is None:
             class_list = sorted_classes(list(_read_meta(labels).values()), labels)
         targets = [class_list.index(wnid, str(labels)) for wnid in wnids]
-        return _Found(paths, targets, class_list, "devkit")
+        return ImageList(root, tuple(paths), tuple(targets), class_list, "devkit")
     found = _read_map(labels, lines, paths, class_list)
     class_list, targets = _number(found, labels, class_list, outputs)
-    return _Found(paths, targets, class_list, "map")
+    return ImageList(root, tuple(paths), tuple(targets), class_list, "map")
 
 
 def _read_map(

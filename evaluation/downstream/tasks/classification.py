@@ -43,7 +43,9 @@ class ImageNetValidation(BaseDataset):
         **options: Any,
     ):
         self._images = list_imagenet(data_root, labels, classes, outputs)
-        super().__init__(metainfo={"classes": self._images.names}, data_root=data_root, **options)
+        super().__init__(
+            metainfo={"classes": self._images.class_list.names}, data_root=data_root, **options
+        )
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One dict for each image: `img_path` and `target`."""

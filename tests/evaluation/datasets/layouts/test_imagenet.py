@@ -45,7 +45,12 @@ def test_class_folders_match_torchvision(tmp_path):
     expected_classes = [name for name in expected.classes if not name.startswith(".")]
     images = list_imagenet(root)
     assert images.layout == "folders" and images.root == root
-    assert list(images.classes) == list(images.names) == expected_classes == WNIDS
+    assert (
+        list(images.class_list.classes)
+        == list(images.class_list.names)
+        == expected_classes
+        == WNIDS
+    )
     shift = len(expected.classes) - len(expected_classes)
     paths = [str(root / path) for path in images.paths]
     targets = [target + shift for target in images.targets]
@@ -62,8 +67,8 @@ def test_a_class_list_numbers_a_part_of_the_classes(tmp_path):
     classes = write_lines(tmp_path / "list.txt", lines)
     images = list_imagenet(root, classes=classes, outputs=4)
     assert images.targets == (1, 3)
-    assert images.classes == tuple(WNIDS)
-    assert images.names == ("tench", "fox", "cat", "screw driver")
+    assert images.class_list.classes == tuple(WNIDS)
+    assert images.class_list.names == ("tench", "fox", "cat", "screw driver")
     # found by itself in the folder, and beside `val`
     classes.rename(tmp_path / "classes.txt")
     assert list_imagenet(root, outputs=4) == list_imagenet(tmp_path, outputs=4) == images
@@ -80,7 +85,7 @@ def test_map_of_wnids(flat, tmp_path, separator, suffix):
     ]
     images = list_imagenet(flat, write_lines(tmp_path / "map", lines[::-1]), outputs=4)
     assert images.paths == FLAT and images.targets == TARGETS
-    assert images.classes == tuple(WNIDS) and images.layout == "map"
+    assert images.class_list.classes == tuple(WNIDS) and images.layout == "map"
     with_heading = write_lines(tmp_path / "map", [f"filename{separator}label", *lines])
     assert list_imagenet(flat, with_heading) == images
 
@@ -99,9 +104,9 @@ def test_map_of_numbers(flat, tmp_path):
     labels = write_lines(tmp_path / "map", lines)
     images = list_imagenet(flat, labels, outputs=10)
     assert images.targets == TARGETS
-    assert images.classes == tuple("0123456789")
+    assert images.class_list.classes == tuple("0123456789")
     classes = write_lines(tmp_path / "list.txt", WNIDS)
-    assert list_imagenet(flat, labels, classes).classes == tuple(WNIDS)
+    assert list_imagenet(flat, labels, classes).class_list.classes == tuple(WNIDS)
 
 
 def test_map_of_names(flat, tmp_path):
@@ -121,7 +126,7 @@ def test_devkit(tmp_path, flat, folder):
     images = list_imagenet(flat, outputs=4)
     assert images.layout == "devkit"
     assert images.paths == FLAT and images.targets == TARGETS
-    assert images.classes == tuple(WNIDS)
+    assert images.class_list.classes == tuple(WNIDS)
     assert list_imagenet(flat, labels=kit / GROUND_TRUTH) == images
     longer = write_lines(tmp_path / "list.txt", ["n00000001", *WNIDS])
     assert list_imagenet(flat, classes=longer).targets == tuple(np.array(TARGETS) + 1)

@@ -55,7 +55,7 @@ def test_no_image_in_common(tmp_path):
 def test_layout_of_imagenet(tmp_path):
     root = write_dataset("classification", tmp_path / "scenes", 26)
     images = list_imagenet(root)
-    assert images.names == OBJECTS and len(images.paths) == 26
+    assert images.class_list.names == OBJECTS and len(images.paths) == 26
     assert sorted(images.targets) == sorted([*range(12), *range(12), 0, 1])
     with Image.open(root / images.paths[0]) as image:
         assert image.size == (336, 336) and image.format == "JPEG"
