@@ -1,4 +1,4 @@
-"""Rain on photographs, and off again: a table of PSNR and SSIM, and one sheet of pictures.
+"""Rain on photographs, and off again: a table of PSNR and SSIM, and one sheet of images.
 
     make demo
 
@@ -99,7 +99,7 @@ def main() -> None:
 
     SHEET.parent.mkdir(exist_ok=True)
     draw_results(results).save(SHEET)
-    console.print(f"{len(results) / seconds:.1f} pictures per second derained on the CPU.")
+    console.print(f"{len(results) / seconds:.1f} images per second derained on the CPU.")
     console.print(f"clean | rainy | mask | derained: {SHEET.resolve()}", soft_wrap=True)
 
 
