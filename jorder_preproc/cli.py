@@ -56,6 +56,8 @@ from jorder_preproc.rain import PRESETS, get_preset, synthesize_rain
 MAX_RAIN_PIXELS = 40_000_000
 """Largest image for `jorder rain`, which holds the whole image as floats."""
 
+_ENDINGS = {"mask": "_mask.png", "streaks": "_streaks.png", "parameters": "_rain.json"}
+
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
@@ -67,6 +69,12 @@ app = typer.Typer(
 
 _Inputs = Annotated[list[str], typer.Argument(help="Images, folders of images, or quoted globs.")]
 _Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
+_SaveMask = Annotated[
+    bool, typer.Option("--save-mask", help="Also write NAME_mask.png: white where rain is.")
+]
+_SaveStreaks = Annotated[
+    bool, typer.Option("--save-streaks", help="Also write NAME_streaks.png: the rain alone.")
+]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo images whose results exist.")]
 
 
@@ -74,12 +82,8 @@ _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo images whose
 def derain(
     inputs: _Inputs,
     out: _Out,
-    save_mask: Annotated[
-        bool, typer.Option("--save-mask", help="Also write NAME_mask.png: white where rain is.")
-    ] = False,
-    save_streaks: Annotated[
-        bool, typer.Option("--save-streaks", help="Also write NAME_streaks.png: the rain alone.")
-    ] = False,
+    save_mask: _SaveMask = False,
+    save_streaks: _SaveStreaks = False,
     model: Annotated[
         str, typer.Option(help="Derainer; `jorder models` lists them.")
     ] = "jorder_e_lite",
@@ -110,11 +114,7 @@ def derain(
     """
     network = _load_network(model, weights, device, tile)
     deveil_network = _load_deveil_network(deveil, deveil_weights, network)
-    extras = {}
-    if save_mask:
-        extras["mask"] = "_mask.png"
-    if save_streaks:
-        extras["streaks"] = "_streaks.png"
+    extras = _wanted(mask=save_mask, streaks=save_streaks)
 
     def work(job: Job) -> None:
         image = read_image(job.source)
@@ -150,12 +150,8 @@ def rain(
     out: _Out,
     preset: Annotated[str, typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}.")] = "heavy",
     seed: Annotated[int, typer.Option(min=0, help="Same seed and name, same rain.")] = 0,
-    save_mask: Annotated[
-        bool, typer.Option("--save-mask", help="Also write NAME_mask.png: white where rain is.")
-    ] = False,
-    save_streaks: Annotated[
-        bool, typer.Option("--save-streaks", help="Also write NAME_streaks.png: the rain alone.")
-    ] = False,
+    save_mask: _SaveMask = False,
+    save_streaks: _SaveStreaks = False,
     save_parameters: Annotated[
         bool,
         typer.Option("--save-parameters", help="Also write NAME_rain.json: the parameters drawn."),
@@ -169,13 +165,7 @@ def rain(
     as data root. JPEG loses detail: use PNG where the labels must fit exactly.
     """
     get_preset(preset)
-    extras = {}
-    if save_mask:
-        extras["mask"] = "_mask.png"
-    if save_streaks:
-        extras["streaks"] = "_streaks.png"
-    if save_parameters:
-        extras["parameters"] = "_rain.json"
+    extras = _wanted(mask=save_mask, streaks=save_streaks, parameters=save_parameters)
 
     def work(job: Job) -> None:
         image = read_image(job.source)
@@ -318,6 +308,11 @@ def _load_deveil_network(
             )
         return None
     return load_deveil_model(weights or DEVEIL_WEIGHTS, next(derainer.parameters()).device)
+
+
+def _wanted(**kinds: bool) -> dict[str, str]:
+    """Endings of the further files that are wanted, by kind; see `plan_jobs`."""
+    return {kind: _ENDINGS[kind] for kind, wanted in kinds.items() if wanted}
 
 
 def _plan(inputs: Sequence[str], out: Path, extras: Mapping[str, str]) -> list[Job]:

@@ -2,7 +2,7 @@
 
     _base_ = ["mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", ".../mixins/derain_deveil.py"]
 
-Each picture is looked at after its streaks are gone; one without a veil to speak of comes out
+Each image is judged after its streaks are removed; one without a visible veil comes out
 as with `derain.py`. For hosts that set no `custom_hooks`, which MMEngine does not merge. In a
 config whose host sets them, write instead:
 

@@ -2,8 +2,8 @@
 
     python tools/test.py CONFIG CHECKPOINT (of an mmdet checkout, VOC in data/VOCdevkit)
 
-CHECKPOINT is mmdet's for faster-rcnn_r50_fpn_1x_voc0712, 79.5 mAP on clear pictures (their
-figure). Cost: 4,952 pictures through both networks. Scores in rain: not measured yet.
+CHECKPOINT is mmdet's for faster-rcnn_r50_fpn_1x_voc0712, 79.5 mAP on clear images (their
+figure). Cost: 4,952 images through both networks. Scores in rain: not measured yet.
 """
 
 _base_ = "mmdet::pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py"

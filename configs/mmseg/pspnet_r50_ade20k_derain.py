@@ -3,7 +3,7 @@
     python tools/test.py CONFIG CHECKPOINT (of an mmseg checkout, ADE20K in data/ade)
 
 CHECKPOINT is mmseg's for pspnet_r50-d8_4xb4-80k_ade20k-512x512, 41.13 mIoU
-on clear pictures (their figure). Cost: 2,000 pictures through both networks. Scores in
+on clear images (their figure). Cost: 2,000 images through both networks. Scores in
 rain: not measured yet.
 """
 

@@ -3,7 +3,7 @@
     python tools/test.py CONFIG CHECKPOINT (of an mmseg checkout, ADE20K in data/ade)
 
 CHECKPOINT is mmseg's for segformer_mit-b0_8xb2-160k_ade20k-512x512, 37.41 mIoU
-on clear pictures (their figure). Cost: 2,000 pictures through both networks. Scores in
+on clear images (their figure). Cost: 2,000 images through both networks. Scores in
 rain: not measured yet.
 """
 

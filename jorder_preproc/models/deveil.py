@@ -114,7 +114,7 @@ def haze_cues(overview: Tensor, cell: int) -> Tensor:
 
     Returns:
         float (N, 22, h / cell, w / cell): five cues for each window of 1, 3 and 9 cells, six
-        for the cell, and the height, from -1 at the top to 1.
+        for the cell, and the vertical position, from -1 at the top to 1.
     """
     least, most = overview.amin(1, keepdim=True), overview.amax(1, keepdim=True)
     grey = overview.mean(1, keepdim=True)
