@@ -4,7 +4,7 @@ The authors publish YOLOX-nano, trained on COCO, as `yolox_nano.onnx` (Apache 2.
 holds the layers of their PyTorch code with batch normalisation folded into the convolutions. They
 are put into mmdet's network, whose batch normalisation then only adds the folded bias; of COCO's
 80 classes, those of VOC are kept, in VOC's order. The checkpoint fits
-`configs/mmdet/yolox_nano_voc07.py` and is written if its outputs on images are those of
+`configs/voc/yolox_nano.py` and is written if its outputs on images are those of
 ONNX Runtime.
 """
 
@@ -26,7 +26,7 @@ from onnx import numpy_helper
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-CONFIG = Path(__file__).parents[1] / "configs" / "mmdet" / "yolox_nano_voc07.py"
+CONFIG = Path(__file__).parents[1] / "configs" / "voc" / "yolox_nano.py"
 
 # of VOC's classes in VOC's order, their places among COCO's
 COCO_CLASSES = (4, 1, 14, 8, 39, 5, 2, 15, 56, 19, 60, 16, 17, 3, 0, 58, 18, 57, 6, 62)

@@ -1,7 +1,7 @@
 """YOLOX-nano on the images and classes of VOC 2007 test: a detector that two CPU cores run quickly.
 
     python tools/yolox_nano.py yolox_nano.onnx yolox_nano_voc.pth
-    python -m evaluation detection configs/mmdet/yolox_nano_voc07.py yolox_nano_voc.pth \\
+    python -m evaluation detection configs/voc/yolox_nano.py yolox_nano_voc.pth \\
         --data VOCdevkit
 
 The checkpoint is that of COCO, with the rows of VOC's classes. Score on VOC 2007 test: not
