@@ -132,6 +132,20 @@ class Table:
     where: str | None = None
 
 
+# data sets of the paper, in the order of its tables
+_FOUR = ("Rain12", "Rain100L", "Rain100H", "Rain800")
+_WITHOUT_12 = _FOUR[1:]
+_20L_100 = ("Rain20L", "Rain100L", "Rain100H")
+_20L = _20L_100[:1]
+_100H = _20L_100[2:]
+
+
+def _paper(
+    psnr: Sequence[float], ssim: Sequence[float], sets: Sequence[str] = _FOUR
+) -> dict[str, tuple[float, float]]:
+    return {name: (db, share) for name, db, share in zip(sets, psnr, ssim, strict=True)}
+
+
 TABLES: dict[int, Table] = {
     1: Table(
         "Methods that the paper trains",
@@ -139,62 +153,32 @@ TABLES: dict[int, Table] = {
             Row(
                 "SRCNN",
                 "SRCNN",
-                {
-                    "Rain12": (34.41, 0.9421),
-                    "Rain100L": (32.63, 0.9392),
-                    "Rain100H": (18.29, 0.6124),
-                    "Rain800": (25.10, 0.8232),
-                },
+                _paper((34.41, 32.63, 18.29, 25.10), (0.9421, 0.9392, 0.6124, 0.8232)),
             ),
             Row(
                 "DetailNet",
                 "DetailNet",
-                {
-                    "Rain12": (35.31, 0.9485),
-                    "Rain100L": (33.50, 0.9444),
-                    "Rain100H": (20.12, 0.6351),
-                    "Rain800": (25.22, 0.8228),
-                },
+                _paper((35.31, 33.50, 20.12, 25.22), (0.9485, 0.9444, 0.6351, 0.8228)),
             ),
             Row(
                 "JORDER-",
                 "RSB",
-                {
-                    "Rain12": (35.86, 0.9534),
-                    "Rain100L": (35.41, 0.9632),
-                    "Rain100H": (20.79, 0.5978),
-                    "Rain800": (25.61, 0.8378),
-                },
+                _paper((35.86, 35.41, 20.79, 25.61), (0.9534, 0.9632, 0.5978, 0.8378)),
             ),
             Row(
                 "JORDER",
                 "RSBD",
-                {
-                    "Rain12": (36.02, 0.9612),
-                    "Rain100L": (36.11, 0.9741),
-                    "Rain100H": (22.15, 0.6736),
-                    "Rain800": (26.03, 0.8501),
-                },
+                _paper((36.02, 36.11, 22.15, 26.03), (0.9612, 0.9741, 0.6736, 0.8501)),
             ),
             Row(
                 "JORDER-R",
                 "JORDER-R",
-                {
-                    "Rain12": (36.21, 0.9644),
-                    "Rain100L": (36.62, 0.9820),
-                    "Rain100H": (23.45, 0.7490),
-                    "Rain800": (26.73, 0.8683),
-                },
+                _paper((36.21, 36.62, 23.45, 26.73), (0.9644, 0.9820, 0.7490, 0.8683)),
             ),
             Row(
                 "JORDER-E",
                 "L1",
-                {
-                    "Rain12": (36.14, 0.9593),
-                    "Rain100L": (37.10, 0.9795),
-                    "Rain100H": (24.54, 0.8024),
-                    "Rain800": (27.08, 0.8716),
-                },
+                _paper((36.14, 37.10, 24.54, 27.08), (0.9593, 0.9795, 0.8024, 0.8716)),
             ),
         ],
         [
@@ -206,10 +190,10 @@ TABLES: dict[int, Table] = {
     6: Table(
         "Order of prediction",
         [
-            Row("RSB", "RSB", {"Rain20L": (34.66, 0.9622)}),
-            Row("PAR", "PAR", {"Rain20L": (34.63, 0.9624)}),
-            Row("SRB", "SRB", {"Rain20L": (34.28, 0.9593)}),
-            Row("RAW", "RAW", {"Rain20L": (33.94, 0.9576)}),
+            Row("RSB", "RSB", _paper((34.66,), (0.9622,), _20L)),
+            Row("PAR", "PAR", _paper((34.63,), (0.9624,), _20L)),
+            Row("SRB", "SRB", _paper((34.28,), (0.9593,), _20L)),
+            Row("RAW", "RAW", _paper((33.94,), (0.9576,), _20L)),
             Row("RAW, as deep as RSB", "RAW-deep"),
         ],
         [
@@ -220,26 +204,10 @@ TABLES: dict[int, Table] = {
     7: Table(
         "Contextualized dilated convolution and order of prediction",
         [
-            Row("PAR", "PAR", {"Rain20L": (34.63, 0.9624)}),
-            Row("PARD", "PARD", {"Rain20L": (35.06, 0.9655)}),
-            Row(
-                "RSB",
-                "RSB",
-                {
-                    "Rain20L": (34.66, 0.9622),
-                    "Rain100L": (35.41, 0.9632),
-                    "Rain100H": (20.79, 0.5978),
-                },
-            ),
-            Row(
-                "RSBD",
-                "RSBD",
-                {
-                    "Rain20L": (35.16, 0.966),
-                    "Rain100L": (36.11, 0.9711),
-                    "Rain100H": (22.15, 0.6736),
-                },
-            ),
+            Row("PAR", "PAR", _paper((34.63,), (0.9624,), _20L)),
+            Row("PARD", "PARD", _paper((35.06,), (0.9655,), _20L)),
+            Row("RSB", "RSB", _paper((34.66, 35.41, 20.79), (0.9622, 0.9632, 0.5978), _20L_100)),
+            Row("RSBD", "RSBD", _paper((35.16, 36.11, 22.15), (0.966, 0.9711, 0.6736), _20L_100)),
         ],
         [
             "On Rain100L and Rain100H the paper calls RSB and RSBD, of 10 layers, JORDER- and "
@@ -253,29 +221,17 @@ TABLES: dict[int, Table] = {
             Row(
                 "w/o CDC",
                 "RSB",
-                {
-                    "Rain100L": (35.41, 0.9632),
-                    "Rain100H": (20.79, 0.5978),
-                    "Rain800": (25.61, 0.8378),
-                },
+                _paper((35.41, 20.79, 25.61), (0.9632, 0.5978, 0.8378), _WITHOUT_12),
             ),
             Row(
                 "CDC (parallel)",
                 "RSBD",
-                {
-                    "Rain100L": (36.11, 0.9741),
-                    "Rain100H": (22.15, 0.6736),
-                    "Rain800": (26.03, 0.8501),
-                },
+                _paper((36.11, 22.15, 26.03), (0.9741, 0.6736, 0.8501), _WITHOUT_12),
             ),
             Row(
                 "CDC (sequential)",
                 "sequential",
-                {
-                    "Rain100L": (36.37, 0.9767),
-                    "Rain100H": (22.45, 0.6972),
-                    "Rain800": (26.23, 0.8575),
-                },
+                _paper((36.37, 22.45, 26.23), (0.9767, 0.6972, 0.8575), _WITHOUT_12),
             ),
         ],
         ["The sequential network chains the paths of every block: as many convolutions."],
@@ -286,42 +242,18 @@ TABLES: dict[int, Table] = {
             Row(
                 "JORDER-",
                 "RSB",
-                {
-                    "Rain12": (35.86, 0.9534),
-                    "Rain100L": (35.41, 0.9632),
-                    "Rain100H": (20.79, 0.5978),
-                    "Rain800": (25.61, 0.8378),
-                },
+                _paper((35.86, 35.41, 20.79, 25.61), (0.9534, 0.9632, 0.5978, 0.8378)),
             ),
             Row(
-                "JPS",
-                "JPS",
-                {
-                    "Rain12": (35.62, 0.9511),
-                    "Rain100L": (35.11, 0.9584),
-                    "Rain100H": (20.53, 0.5682),
-                    "Rain800": (25.42, 0.8212),
-                },
+                "JPS", "JPS", _paper((35.62, 35.11, 20.53, 25.42), (0.9511, 0.9584, 0.5682, 0.8212))
             ),
             Row(
-                "JST",
-                "JST",
-                {
-                    "Rain12": (35.93, 0.9589),
-                    "Rain100L": (35.82, 0.9764),
-                    "Rain100H": (21.67, 0.6713),
-                    "Rain800": (25.77, 0.8519),
-                },
+                "JST", "JST", _paper((35.93, 35.82, 21.67, 25.77), (0.9589, 0.9764, 0.6713, 0.8519))
             ),
             Row(
                 "JORDER",
                 "RSBD",
-                {
-                    "Rain12": (36.02, 0.9644),
-                    "Rain100L": (36.11, 0.9820),
-                    "Rain100H": (22.15, 0.7490),
-                    "Rain800": (26.03, 0.8683),
-                },
+                _paper((36.02, 36.11, 22.15, 26.03), (0.9644, 0.9820, 0.7490, 0.8683)),
             ),
         ],
         [
@@ -334,10 +266,10 @@ TABLES: dict[int, Table] = {
     13: Table(
         "Improvements on JORDER-R, each with those above it",
         [
-            Row("JORDER-R", "JORDER-R", {"Rain100H": (23.45, 0.7490)}),
-            Row("RTL", "RTL", {"Rain100H": (24.39, 0.7992)}),
-            Row("CF-MSL", "CF-MSL", {"Rain100H": (24.43, 0.7987)}),
-            Row("L1", "L1", {"Rain100H": (24.54, 0.8024)}),
+            Row("JORDER-R", "JORDER-R", _paper((23.45,), (0.7490,), _100H)),
+            Row("RTL", "RTL", _paper((24.39,), (0.7992,), _100H)),
+            Row("CF-MSL", "CF-MSL", _paper((24.43,), (0.7987,), _100H)),
+            Row("L1", "L1", _paper((24.54,), (0.8024,), _100H)),
         ],
     ),
     21: Table(
