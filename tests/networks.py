@@ -5,7 +5,7 @@ from jorder_preproc.models.jorder import Jorder, LabelConvention
 
 
 def random_network(name: str, label_convention: LabelConvention = "paper") -> Jorder:
-    """Untrained, the same every time: it changes pictures a lot, and sees rain in places."""
+    """Untrained, the same every time: it changes images a lot, and sees rain in places."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
         network = Jorder(name, label_convention).eval()
@@ -16,7 +16,7 @@ def random_network(name: str, label_convention: LabelConvention = "paper") -> Jo
 
 
 def random_deveil_network(name: str = "jorder_deveil_lite") -> DeveilNetwork:
-    """Untrained, the same every time: it sees a veil before bright pictures, none before dark."""
+    """Untrained, the same every time: it sees a veil before bright images, none before dark."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
         network = DeveilNetwork(name).eval()
@@ -27,7 +27,7 @@ def random_deveil_network(name: str = "jorder_deveil_lite") -> DeveilNetwork:
 
 
 def network_that_sees(rain_above: float) -> Jorder:
-    """An untrained network that changes every picture, and sees rain in bright ones.
+    """An untrained network that changes every image, and sees rain in bright ones.
 
     The probability is the sigmoid of 100 (brightness - `rain_above`), the brightness being the
     mean of every fourth square of 4x4 pixels in every fourth row of them.

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Random weights that change every picture: the command does not care how well."""
+    """Random weights that change every image: the command does not care how well."""
     torch.manual_seed(0)
     network = build_model("jorder_e_lite")
     for parameter in network.parameters():
@@ -101,7 +101,7 @@ def derain_all(network, image, **options):
 
 
 def summary_of(result):
-    """Numbers of the closing table: pictures, written, skipped, failed."""
+    """Numbers of the closing table: images, written, skipped, failed."""
     return [int(n) for n in re.findall(r"│ +(\d+) +(?=│)", result.stdout)]
 
 
@@ -123,7 +123,7 @@ def test_deveil_gives_what_the_function_gives(jorder, network, deveil_weights, d
     bright = picture("bright.png")
     dark = bright // 8  # shows no veil to the random network
     Image.fromarray(dark).save("dark.png")
-    save_weights(network, "dim.safetensors")  # keeps dark pictures dark
+    save_weights(network, "dim.safetensors")  # keeps dark images dark
     options = ("--weights", "dim.safetensors", "--save-mask", "--save-streaks")
     options += ("--deveil", deveil, "--deveil-weights", deveil_weights)
     result = jorder("derain", "bright.png", "dark.png", "-o", "out", *options)
@@ -194,7 +194,7 @@ def test_done_is_skipped_unless_overwritten(jorder):
     assert Path("out/a.png").read_bytes() != b"mine"
 
 
-def test_same_file_twice_is_one_picture(jorder):
+def test_same_file_twice_is_one_image(jorder):
     picture("photos/a.png")
     assert summary_of(jorder("derain", "photos", "photos/a.png", "-o", "out")) == [1, 1, 0, 0]
 
@@ -224,7 +224,7 @@ def test_only_what_a_user_can_mend_is_told_without_a_traceback(jorder, monkeypat
     result = jorder("derain", "text.png", "-o", "out", "--debug")
     assert "text.png: not an image" in result.stderr and "ImageFileError" in result.stderr
 
-    # a mistake of ours fails its picture, and the others are done
+    # a mistake of ours fails its image, and the others are done
     write = cli.write_image
 
     def fail(path, written):
@@ -421,7 +421,7 @@ def test_models_lists_every_network(jorder):
         row = re.search(rf"{name} +│ +([\d,]+) │ +([\d,]+) │", result.stdout)
         parameters, macs = (int(number.replace(",", "")) for number in row.groups())
         assert parameters == sum(p.numel() for p in network.parameters())
-        # of the whole picture, and not of one of its pixels
+        # of the whole image, and not of one of its pixels
         assert macs == pytest.approx(counter.get_total_flops() / 2 / 1e6, abs=1)
 
 
@@ -504,7 +504,7 @@ print(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux")
-def test_memory_per_pixel_of_a_large_picture(tmp_path):
+def test_memory_per_pixel_of_a_large_image(tmp_path):
     """100 megapixels in 2 GB leave 1.3 GB beside PyTorch: 13 bytes per pixel."""
     peaks = {}
     for side in (1000, 4000):

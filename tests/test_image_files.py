@@ -226,7 +226,7 @@ def test_errors_of_reading_name_the_file(tmp_path):
             read(tmp_path / "none.jpg")
 
 
-def test_pictures_of_a_folder(tmp_path):
+def test_images_of_a_folder(tmp_path):
     (tmp_path / "b" / "c.png").mkdir(parents=True)  # a folder, whatever it is called
     for name in ("2.JPG", "1.png", ".hidden.png", "notes.txt", "b/3.tiff", "b/c.png/4.webp"):
         (tmp_path / name).touch()

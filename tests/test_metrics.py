@@ -48,7 +48,7 @@ def test_luminance_is_scikit_images(pair):
         ((1, 1, 1), (1, 1, 1 - 51 / 255), 4.9932),
     ],
 )
-def test_psnr_and_ssim_of_plain_pictures(one, other, error):
+def test_psnr_and_ssim_of_plain_images(one, other, error):
     colours = [torch.tensor(c, dtype=torch.float64).view(3, 1, 1) for c in (one, other)]
     images = [colour.expand(3, 12, 14) for colour in colours]
     assert psnr(*images).item() == pytest.approx(20 * np.log10(255 / error), abs=1e-9)
@@ -102,7 +102,7 @@ def test_ssim_agrees_with_scikit_image(pair):
 def test_equal_images_are_perfect(pair):
     _, reference = pair
     assert psnr(reference, reference).tolist() == [MAX_PSNR_DB] * 2
-    # and those that differ less than any two pictures of 8 bits do
+    # and those that differ less than any two images of 8 bits do
     assert psnr(reference + 1e-9, reference).tolist() == [MAX_PSNR_DB] * 2
     torch.testing.assert_close(ssim(reference, reference), torch.ones(2, dtype=torch.float64))
 

@@ -37,7 +37,7 @@ def test_rain_comes_off(photo, preset, gain):
     assert np.mean(after) - np.mean(before) > gain
 
 
-def test_a_dry_picture_is_left_alone(photo):
+def test_a_dry_image_is_left_alone(photo):
     assert luminance_psnr(JorderDerain()(photo), photo) > 38
 
 
@@ -74,7 +74,7 @@ def test_the_veil_comes_off(photo):
 
 
 def test_a_veil_with_depth_comes_off_better_than_by_any_gain_and_offset():
-    """Those are fitted to the truth of each picture; alpha is 0.5 to 0.7 at the farthest point."""
+    """Those are fitted to the truth of each image; alpha is 0.5 to 0.7 at the farthest point."""
     veil = AccumulationPreset(transmission=(0.5, 0.7), depth_probability=1.0)
     preset = RainPreset(layers=(0, 0), accumulation=veil)
     ours, fitted = [], []

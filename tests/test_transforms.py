@@ -199,7 +199,7 @@ UNCHANGED = [
 
 
 @pytest.mark.parametrize("image", UNCHANGED)
-def test_pictures_without_rain_come_back_bit_identical(harmless_network, image):
+def test_images_without_rain_come_back_bit_identical(harmless_network, image):
     result = JorderDerain(harmless_network)(image)
     assert type(result) is type(image) or isinstance(image, Image.Image)
     if isinstance(image, Image.Image):
@@ -211,7 +211,7 @@ def test_pictures_without_rain_come_back_bit_identical(harmless_network, image):
 # samples
 
 
-def test_all_but_the_picture_is_the_same_object(network):
+def test_all_but_the_image_is_the_same_object(network):
     boxes = tv_tensors.BoundingBoxes([[1, 2, 3, 4]], format="XYXY", canvas_size=(HEIGHT, WIDTH))
     mask = tv_tensors.Mask(torch.ones(1, HEIGHT, WIDTH, dtype=torch.uint8))
     sample = {
@@ -229,7 +229,7 @@ def test_all_but_the_picture_is_the_same_object(network):
 
 
 @pytest.mark.parametrize("plain", [torch.from_numpy, lambda array: array.transpose(1, 2, 0)])
-def test_only_the_first_plain_picture_is_one(network, plain):
+def test_only_the_first_plain_image_is_one(network, plain):
     first, second = plain(pixels(3, 16, 18)), plain(pixels(3, 16, 18, seed=1))
     label = torch.tensor(3)
     out_first, out_second, out_label = JorderDerain(network)(first, second, label)
@@ -238,7 +238,7 @@ def test_only_the_first_plain_picture_is_one(network, plain):
     assert not np.array_equal(out_first, first)
 
 
-def test_every_explicit_picture_is_transformed(network):
+def test_every_explicit_image_is_transformed(network):
     transform = JorderDerain(network)
     left, right = Image.fromarray(photo()), tv_tensors.Image(torch.from_numpy(pixels(3, 8, 8)))
     out_left, out_right = transform((left, right))
@@ -255,7 +255,7 @@ def test_compose(network, compose):
 
 @pytest.mark.parametrize("transform", [JorderDerain(), SynthesizeRain()])
 @pytest.mark.parametrize("sample", ["photo.jpg", (1, "a"), []])
-def test_sample_without_picture(transform, sample):
+def test_sample_without_image(transform, sample):
     with pytest.raises(TypeError, match=r"found no image in the sample: .* PIL.Image.open"):
         transform(sample)
 
@@ -263,7 +263,7 @@ def test_sample_without_picture(transform, sample):
 # the network of a transform
 
 
-def test_named_network_is_read_at_the_first_picture(network, weights):
+def test_named_network_is_read_at_the_first_image(network, weights):
     transform = JorderDerain("jorder_e_lite", weights)
     assert transform.__dict__["_network"] is None
     result = transform(Image.fromarray(photo()))
@@ -380,7 +380,7 @@ def test_shipped_deveil_weights_are_the_default(network, deveil_weights, tmp_pat
     np.testing.assert_array_equal(result, expected_deveiled(network, rgb))
 
 
-def test_deveil_network_is_read_at_the_first_picture_and_not_pickled(network, deveil_weights):
+def test_deveil_network_is_read_at_the_first_image_and_not_pickled(network, deveil_weights):
     transform = JorderDerain(network, deveil=True, deveil_weights=deveil_weights)
     assert transform.__dict__["_deveil_network"] is None
     before = len(pickle.dumps(transform))
@@ -454,7 +454,7 @@ def test_cuda_in_a_forked_worker(monkeypatch):
 # rain
 
 
-def test_rain_is_the_same_for_every_type_of_one_picture():
+def test_rain_is_the_same_for_every_type_of_one_image():
     rgb = photo(40, 50)
     expected = expected_rain(rgb, seed=2)
     transform = SynthesizeRain("heavy", seed=2)
@@ -471,7 +471,7 @@ def test_rain_is_the_same_for_every_type_of_one_picture():
     assert (expected != rgb).mean() > 0.2
 
 
-def test_rain_differs_by_seed_and_picture():
+def test_rain_differs_by_seed_and_image():
     rgb = photo(40, 50)
     again, other_seed = rain_image(rgb, "heavy", 0), rain_image(rgb, "heavy", 1)
     np.testing.assert_array_equal(again, rain_image(rgb, "heavy", 0))
@@ -615,7 +615,7 @@ def test_animation_is_refused_and_its_frames_are_not(network):
     assert not np.array_equal(np.array(derained[0]), np.array(derained[1]))
 
 
-def test_camera_file_with_preview_is_its_first_picture(network):
+def test_camera_file_with_preview_is_its_first_image(network):
     file = io.BytesIO()
     main, preview = Image.fromarray(photo(32, 32)), Image.fromarray(photo(8, 8))
     main.save(file, "MPO", save_all=True, append_images=[preview])
@@ -666,14 +666,14 @@ def test_exif_orientation_is_kept_and_not_applied(network):
         (torch.full((3, 8, 8), -1.0), ValueError, "from -1 to -1"),
     ],
 )
-def test_pictures_refused(network, image, error, message):
+def test_images_refused(network, image, error, message):
     for transform in (JorderDerain(network), SynthesizeRain()):
         with pytest.raises(error, match=message):
             transform(image)
 
 
 @pytest.mark.parametrize("function", [lambda i: derain_image(None, i), rain_image])
-def test_functions_refuse_what_is_no_picture(function):
+def test_functions_refuse_what_is_no_image(function):
     with pytest.raises(TypeError, match="a tensor or a NumPy array, got str; open files with"):
         function("photo.jpg")
 

@@ -53,7 +53,7 @@ def slow_gate(probability: np.ndarray) -> np.ndarray:
 
 
 def run_padded(network: Jorder, image: torch.Tensor) -> list:
-    """The last stage's output on a picture padded by NumPy, that picture, and its size."""
+    """The last stage's output on an image padded by NumPy, that image, and its size."""
     sides = [max(16, size + size % network.multiple) for size in image.shape[1:]]
     pads = [(0, 0)] + [(0, side - size) for side, size in zip(sides, image.shape[1:], strict=True)]
     padded = np.pad(image.numpy(), pads, mode="reflect")
@@ -101,7 +101,7 @@ def test_derain_with_release_labels_is_not_gated():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_picture_without_rain_comes_back_bit_identical(harmless_network, dtype):
+def test_image_without_rain_comes_back_bit_identical(harmless_network, dtype):
     image = picture(2, 3, 19, 23, dtype=dtype)
     result = derain_all(harmless_network, image)
     assert result.background.dtype == result.streak_map.dtype == result.region_mask.dtype == dtype
@@ -127,7 +127,7 @@ def test_half_precision_network_runs_in_its_own_precision():
     assert 0 < (actual - expected).abs().mean() < 0.02
 
 
-def test_batch_gives_what_single_pictures_give(network, monkeypatch):
+def test_batch_gives_what_single_images_give(network, monkeypatch):
     images = picture(5, 3, 18, 21)
     single = [derain_all(network, image) for image in images]
     monkeypatch.setattr(windows, "PIXELS_AT_ONCE", 2 * 18 * 21)
@@ -137,7 +137,7 @@ def test_batch_gives_what_single_pictures_give(network, monkeypatch):
             torch.testing.assert_close(part, expected, rtol=0, atol=1e-5)
 
 
-def test_large_batches_run_a_few_pictures_at_a_time(network, monkeypatch):
+def test_large_batches_run_a_few_images_at_a_time(network, monkeypatch):
     seen = record_windows(network, monkeypatch)
     monkeypatch.setattr(windows, "PIXELS_AT_ONCE", 2 * 18 * 20)
     derain(network, picture(5, 3, 18, 20))
@@ -149,7 +149,7 @@ def test_empty_batch(network):
     assert [tuple(part.shape) for part in result[:3]] == [(0, 3, 8, 9), (0, 3, 8, 9), (0, 1, 8, 9)]
 
 
-def test_long_thin_picture_equals_its_middle(network):
+def test_long_thin_image_equals_its_middle(network):
     # far from the ends, a cut-out sees the same surroundings
     image = picture(3, 3, 5000)
     whole = derain(network, image).background
@@ -165,7 +165,7 @@ def test_result_can_be_trained_on(network):
     assert layer.weight.grad is not None and layer.weight.grad.abs().sum() > 0
 
 
-def test_picture_that_requires_gradients_is_detached(network):
+def test_image_that_requires_gradients_is_detached(network):
     image = picture(3, 16, 16)
     result = derain(network, image.clone().requires_grad_())
     assert not result.background.requires_grad
@@ -186,7 +186,7 @@ def test_picture_that_requires_gradients_is_detached(network):
         ("jorder_e_lite", 200, (211, 237)),
     ],
 )
-def test_tiles_equal_whole_picture(name, tile, size):
+def test_tiles_equal_whole_image(name, tile, size):
     network, image = random_network(name), picture(3, *size)
     whole, tiled = derain_all(network, image), derain_all(network, image, tile=tile)
     torch.testing.assert_close(tiled.background, whole.background, rtol=0, atol=1e-4)
@@ -218,7 +218,7 @@ def test_tile_too_small(network):
 
 
 class SmallMachine(Jorder):
-    """A network that runs out of memory on pictures of more than `limit` pixels."""
+    """A network that runs out of memory on images of more than `limit` pixels."""
 
     def __init__(self, limit: int, error: Exception):
         super().__init__("jorder_e_lite")
@@ -250,7 +250,7 @@ def test_out_of_memory_falls_back_to_tiles(network, error):
     image = picture(2, 3, 390, 10)
     expected = derain(network, image)
     actual = derain(small, image)
-    assert small.failures == 2  # both pictures, one picture
+    assert small.failures == 2  # both images, one image
     torch.testing.assert_close(actual.background, expected.background, rtol=0, atol=1e-4)
 
 
@@ -379,7 +379,7 @@ def deveil_by_hand(deveiler, *views) -> tuple[torch.Tensor, torch.Tensor]:
 def steps_by_hand(network, deveiler, image, order) -> Derained:
     """One step after the other, each with the function for it alone."""
     streak_map, region_mask = torch.zeros_like(image), torch.zeros_like(image[..., :1, :, :])
-    veiled = image  # the first picture that shows the veil
+    veiled = image  # the first image that shows the veil
     for step in order:
         if step == "deveil":
             views = [image] if image is veiled else [veiled, image]
@@ -422,11 +422,11 @@ def test_the_order_of_the_paper_is_the_default(network, deveiler):
 
 
 def clear_and_veiled(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """To the random deveil network dark pictures are clear, and bright ones are not."""
+    """To the random deveil network dark images are clear, and bright ones are not."""
     return picture(*shape) * 0.12, picture(*shape, seed=1)
 
 
-def test_auto_leaves_clear_pictures_as_they_are(network, deveiler):
+def test_auto_leaves_clear_images_as_they_are(network, deveiler):
     clear, veiled = clear_and_veiled(3, 24, 30)
     always, auto = (dict(deveil=choice, deveil_model=deveiler) for choice in (True, "auto"))
     plain = derain_all(network, clear)
@@ -438,7 +438,7 @@ def test_auto_leaves_clear_pictures_as_they_are(network, deveiler):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_auto_decides_for_each_picture_of_a_batch(network, deveiler, dtype):
+def test_auto_decides_for_each_image_of_a_batch(network, deveiler, dtype):
     clear, veiled = (pictures.to(dtype) for pictures in clear_and_veiled(2, 3, 24, 30))
     batch = torch.stack([veiled[0], clear[0], clear[1], veiled[1]])
     always, auto = (dict(deveil=choice, deveil_model=deveiler) for choice in (True, "auto"))
@@ -472,14 +472,14 @@ def test_result_of_several_steps_can_be_trained_on(network, deveiler):
 
 
 @pytest.mark.parametrize("order", ORDERS[2:], ids="-".join)
-def test_the_picture_given_is_not_changed(network, deveiler, order):
+def test_the_image_given_is_not_changed(network, deveiler, order):
     for image in (picture(3, 20, 26), pixels(3, 20, 26)):
         before = image.clone()
         derain_all(network, image, **veil_options(deveiler, order))
         assert torch.equal(image, before)
 
 
-def test_tiles_with_deveil_equal_the_whole_picture(network, deveiler):
+def test_tiles_with_deveil_equal_the_whole_image(network, deveiler):
     image = picture(3, 231, 25)
     options = dict(deveil=True, deveil_model=deveiler)
     whole = derain_all(network, image, **options)

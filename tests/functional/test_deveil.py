@@ -72,7 +72,7 @@ def test_remove_veil_matches_pixel_loop(size, cells, dtype):
         slow_deveil(*each, rows, columns)
         for each in zip(images, coefficients, light[..., 0, 0], strict=True)
     ]
-    # the veil comes in float32, whatever the picture is
+    # the veil comes in float32, whatever the image is
     veil = Veil(torch.from_numpy(coefficients).float(), torch.from_numpy(light).float())
     window = [torch.from_numpy(values).to(dtype) for values in (images, rows, columns)]
     background, transmission = remove_veil(window[0], veil, *window[1:])
@@ -140,7 +140,7 @@ def test_deveil_is_the_network_on_the_overview():
     assert np.ptp(transmission) > 0.3
 
 
-def test_batch_gives_what_single_pictures_give():
+def test_batch_gives_what_single_images_give():
     network, images = random_deveil_network(), picture(3, 3, 18, 21)
     single = [deveil(network, image) for image in images]
     for index, part in enumerate(deveil(network, images)):
@@ -256,14 +256,14 @@ def test_light_is_close_to_grey():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (1, 128), (64, 64)])
-def test_light_of_any_picture_is_in_range(size):
+def test_light_of_any_image_is_in_range(size):
     light = estimate_light(picture(5, 3, *size) ** 3)
     brightest = light.amax(1)
     assert (brightest >= LIGHT_RANGE[0]).all() and (brightest <= LIGHT_RANGE[1]).all()
     assert (light.amin(1) >= 0.95 * brightest - 1e-6).all()
 
 
-def test_light_of_each_picture_is_its_own():
+def test_light_of_each_image_is_its_own():
     scenes = torch.cat([veiled_scene(light) for light in LIGHTS])
     np.testing.assert_allclose(estimate_light(scenes)[..., 0, 0], LIGHTS, atol=1e-6)
 
@@ -320,7 +320,7 @@ def test_a_veil_seen_in_two_views_is_their_mean():
         torch.testing.assert_close(part, (one + other) / 2)
 
 
-# parts of a picture
+# parts of an image
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8, torch.uint16])

@@ -1,4 +1,4 @@
-"""The decision whether it rains at all (see `RainPresence`), made once for a whole picture."""
+"""The decision whether it rains at all (see `RainPresence`), made once for a whole image."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def grey(value, height=40, width=50):
     return value + 0.1 * (torch.rand(3, height, width, generator=generator) - 0.5)
 
 
-def test_a_dry_picture_comes_back_bit_for_bit(network):
+def test_a_dry_image_comes_back_bit_for_bit(network):
     for image in (grey(0.3), grey(0.3).double(), grey(0.3).half()):
         background, streak_map, region_mask, _ = derain(
             network, image, with_streak_map=True, with_region_mask=True
@@ -51,7 +51,7 @@ def test_the_rest_of_the_network_is_not_run(network, monkeypatch):
         derain(network, grey(0.7))
 
 
-def test_each_picture_of_a_batch_is_decided_on_its_own(network):
+def test_each_image_of_a_batch_is_decided_on_its_own(network):
     batch = torch.stack([grey(0.3), grey(0.7), grey(0.2), grey(0.8)])
     wanted = dict(with_streak_map=True, with_region_mask=True)
     results = derain(network, batch, **wanted)
@@ -126,11 +126,11 @@ def test_rain_is_looked_for_once_a_step(network, monkeypatch):
     assert len(passes) == 1
 
 
-# pictures as users hold them
+# images as users hold them
 
 
 def as_given(value):
-    """The same picture in many types."""
+    """The same image in many types."""
     eight_bits = (grey(value).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     picture = Image.fromarray(eight_bits)
     return [
@@ -151,7 +151,7 @@ def same(one, other):
     return type(one) is type(other) and np.array_equal(np.asarray(one), np.asarray(other))
 
 
-def test_dry_pictures_of_every_type_come_back_bit_for_bit(network):
+def test_dry_images_of_every_type_come_back_bit_for_bit(network):
     leave, always = JorderDerain(network), JorderDerain(network, dry="derain")
     for dry, rainy in zip(as_given(0.3), as_given(0.7), strict=True):
         assert same(leave(dry), dry)
@@ -162,7 +162,7 @@ def test_dry_pictures_of_every_type_come_back_bit_for_bit(network):
         assert same(leave(rainy), always(rainy))
 
 
-def test_probability_of_pictures_of_every_type(network):
+def test_probability_of_images_of_every_type(network):
     transform = JorderDerain(network)
     for value in (0.3, 0.503, 0.7):
         for image in as_given(value):

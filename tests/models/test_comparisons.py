@@ -206,7 +206,7 @@ def test_receptive_field_bounds_several_blocks(widening, context):
 
 @pytest.mark.parametrize("widening", ["pool", "stride"])
 @pytest.mark.parametrize("size", [(101, 7), (10, 121), (13, 14)])
-def test_tiles_equal_whole_picture(widening, size):
+def test_tiles_equal_whole_image(widening, size):
     network = small(widening=widening, paths=((1, 1), (2, 2), (3, 3)), blocks=2)
     image = torch.rand(3, *size)
     whole = derain(network, image, with_streak_map=True)

@@ -32,7 +32,7 @@ def test_table_gives_the_parameters_and_macs_of_the_network(name):
         macs.append(counter.get_total_flops() / 2)
     counted = {
         "parameters": sum(p.numel() for p in network.parameters()),
-        # what is done once for a picture does not grow with it
+        # what is done once for an image does not grow with it
         "macs_per_cell": (macs[1] - macs[0]) / (4**2 - 2**2),
     }
     variant = get_deveil_variant(name)
@@ -50,7 +50,7 @@ def test_unknown_model_names_the_known_ones():
     "shape", [(480, 640), (4000, 1000), (100, 128), (101, 60), (1, 1), (3, 5000)]
 )
 @pytest.mark.parametrize("name", list_deveil_models())
-def test_overview_is_small_and_has_the_proportions_of_the_picture(name, shape):
+def test_overview_is_small_and_has_the_proportions_of_the_image(name, shape):
     variant = get_deveil_variant(name)
     longest = min(max(shape), variant.overview_px)
     overview = build_deveil_model(name).overview_shape(shape)
@@ -119,7 +119,7 @@ def test_a_cell_is_seen_as_averages_and_cues():
     torch.testing.assert_close(inputs[:, 48:], haze_cues(overview, cell))
 
 
-def test_every_place_sees_the_whole_picture():
+def test_every_place_sees_the_whole_image():
     network = random_deveil_network()
     overview = torch.rand(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(0))
     changed = overview.clone()

@@ -149,7 +149,7 @@ def test_receptive_field_covers_every_pixel_that_matters(name):
     width = 2 * (reach + 12) // 16 * 16
     image = torch.full((1, 3, 8, width), 0.5, dtype=torch.float64, requires_grad=True)
     centre = width // 2
-    # cues are of the whole picture: not what is measured here
+    # cues are of the whole image: not what is measured here
     cues = torch.zeros(1, network.variant.cues, dtype=torch.float64)
     network(image, cues=cues)[-1].background[0, :, 4, centre].sum().backward()
     seen = image.grad.abs().amax((0, 1, 2)).nonzero()
@@ -158,7 +158,7 @@ def test_receptive_field_covers_every_pixel_that_matters(name):
     assert reach - 2 * network.multiple < farthest <= reach
 
 
-def test_an_untrained_network_returns_the_picture():
+def test_an_untrained_network_returns_the_image():
     image = torch.rand(1, 3, 8, 8)
     for stage in build_model("jorder_e_lite")(image):
         assert torch.equal(stage.background, image)

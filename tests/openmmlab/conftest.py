@@ -38,7 +38,7 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> str:
-    """Of a network that changes every picture a lot, twice more than once."""
+    """Of a network that changes every image a lot, twice more than once."""
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     save_weights(random_network("jorder_e_lite"), path)
     return str(path)
@@ -84,7 +84,7 @@ def seg(ade, tmp_path):
 
 @pytest.fixture
 def count(monkeypatch, tmp_path):
-    """Counts pictures derained, in this process and in forked workers."""
+    """Counts images derained, in this process and in forked workers."""
     import jorder_preproc.transforms
 
     log = tmp_path / "derained"
@@ -99,7 +99,7 @@ def count(monkeypatch, tmp_path):
     monkeypatch.setattr(jorder_preproc.transforms, "derain_image", counted)
 
     def read() -> int:
-        """Pictures derained since the last call."""
+        """Images derained since the last call."""
         number = log.stat().st_size
         log.write_bytes(b"")
         return number

@@ -30,7 +30,7 @@ def photo(height: int, width: int, index: int = 0) -> np.ndarray:
 
 
 def derained(image: np.ndarray, weights: str, **arguments) -> np.ndarray:
-    """What the torchvision transform makes of a BGR picture."""
+    """What the torchvision transform makes of a BGR image."""
     rgb = transforms.JorderDerain(weights=weights, **arguments)(image[..., ::-1].copy())
     return rgb[..., ::-1]
 
@@ -41,7 +41,7 @@ def make_voc(root: Path) -> Path:
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (base / folder).mkdir(parents=True)
     for index, (height, width) in enumerate(VOC_SIZES):
-        # png, named as VOC names its pictures: lossless, so that tests know the pixels
+        # png, named as VOC names its images: lossless, so that tests know the pixels
         encoded = cv2.imencode(".png", photo(height, width, index))[1].tobytes()
         (base / f"JPEGImages/{index:06}.jpg").write_bytes(encoded)
         xml = _XML.format(height=height, width=width, name=("dog", "person", "cat")[index])
@@ -67,7 +67,7 @@ def make_ade(root: Path) -> Path:
 
 
 def det_config(root: Path, work_dir: Path) -> Config:
-    """The stock Faster R-CNN on VOC 2007, with fewer channels and smaller pictures."""
+    """The stock Faster R-CNN on VOC 2007, with fewer channels and smaller images."""
     cfg = Config.fromfile(stock("mmdet", "pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py"))
     shrink(cfg, work_dir)
     cfg.merge_from_dict(
@@ -96,7 +96,7 @@ def det_config(root: Path, work_dir: Path) -> Config:
 
 
 def seg_config(root: Path, work_dir: Path) -> Config:
-    """The stock PSPNet on ADE20K, with fewer channels and smaller pictures."""
+    """The stock PSPNet on ADE20K, with fewer channels and smaller images."""
     cfg = Config.fromfile(stock("mmseg", "pspnet/pspnet_r50-d8_4xb4-80k_ade20k-512x512.py"))
     shrink(cfg, work_dir)
     norm = dict(type="BN", requires_grad=True)
@@ -127,7 +127,7 @@ def stock(package: str, name: str) -> str:
 
 
 def shrink(cfg: Config, work_dir: Path) -> None:
-    """Settings of both: a folder of its own, no pictures drawn, one seed."""
+    """Settings of both: a folder of its own, no images drawn, one seed."""
     cfg.work_dir = str(work_dir / "work")
     cfg.randomness = dict(seed=0)
     cfg.log_level = "WARNING"

@@ -1,4 +1,4 @@
-"""The deraining data preprocessors against their hosts on pictures derained by hand."""
+"""The deraining data preprocessors against their hosts on images derained by hand."""
 
 import numpy as np
 import pytest
@@ -22,13 +22,13 @@ def tensor(image: np.ndarray) -> torch.Tensor:
 
 
 def assert_close(actual, expected):
-    """Pictures run together may round one step of 8 bits otherwise than alone."""
+    """Images run together may round one step of 8 bits otherwise than alone."""
     assert actual.shape == expected.shape
     assert (actual - expected).abs().max() <= STEP
     assert (actual != expected).float().mean() < 0.01
 
 
-def test_detection_with_pictures_of_two_sizes(weights):
+def test_detection_with_images_of_two_sizes(weights):
     images = [photo(24, 40), photo(33, 20, 1), photo(24, 40, 2)]
     arguments = dict(**NORM, pad_size_divisor=32)
     ours = DerainDetDataPreprocessor(derain=dict(weights=weights), **arguments)
@@ -66,7 +66,7 @@ def test_segmentation(weights, dtype):
 
 @pytest.mark.parametrize("deveil", [True, "auto"])
 @pytest.mark.parametrize("host", ["mmdet", "mmseg"])
-def test_pictures_with_and_without_a_veil(host, weights, deveil_weights, deveil):
+def test_images_with_and_without_a_veil(host, weights, deveil_weights, deveil):
     images = [photo(24, 40), (0.3 * photo(24, 40, 1)).astype(np.uint8), photo(24, 40, 2)]
     arguments = dict(deveil=deveil, deveil_weights=deveil_weights)
     kind = {"mmdet": DerainDetDataPreprocessor, "mmseg": DerainSegDataPreprocessor}[host]

@@ -1,4 +1,4 @@
-"""The choice `dry`, and pictures without rain, on every way into MMEngine."""
+"""The choice `dry`, and images without rain, on every way into MMEngine."""
 
 import copy
 
@@ -46,7 +46,7 @@ def test_transform(seeing, dtype):
 
 @pytest.mark.parametrize("kind", [DerainDetDataPreprocessor, DerainSegDataPreprocessor])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_each_picture_of_a_batch_is_decided_on_its_own(seeing, kind, dtype):
+def test_each_image_of_a_batch_is_decided_on_its_own(seeing, kind, dtype):
     for dry in ("leave", "derain"):
         ours = kind(derain=dict(**seeing, dry=dry))
         for _ in range(2):  # the first batch moves it to the device

@@ -199,7 +199,7 @@ def test_data_sets_in_wrappers_and_in_another_folder(seg, tmp_path):
     seg.dump(file)
     cfg = read_config(str(file), root)
     assert [one.data_root for one in cfg.test_dataloader.dataset.datasets] == [root, root]
-    # or what is said of a picture would depend on those beside it
+    # or what is said of an image would depend on those beside it
     assert cfg.test_dataloader.batch_size == 1
     results = evaluate("segmentation", file, checkpoint, tmp_path / "out", "--data", root)
     assert results.dataset.images == 2 * len(ADE_SIZES) and len(results.samples) == 1

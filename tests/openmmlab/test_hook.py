@@ -1,4 +1,4 @@
-"""Every way to switch deraining on in a Runner: the same pictures, each exactly once."""
+"""Every way to switch deraining on in a Runner: the same images, each exactly once."""
 
 import copy
 import functools
@@ -178,7 +178,7 @@ def run_tool(package: str, cfg: Config, options: list, weights: str, folder: Pat
 
 
 @pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])
-def test_every_picture_once_with_workers(det, weights, count, workers, persistent):
+def test_every_image_once_with_workers(det, weights, count, workers, persistent):
     expected = run_test(use_transform(det, weights))
     count()
     cfg = use_hook(det, weights=weights)
@@ -196,7 +196,7 @@ def test_every_picture_once_with_workers(det, weights, count, workers, persisten
 
 
 def wrap(inner: dict, kind: str) -> dict:
-    """A data set in a wrapper, and how often it then loads a picture for each item."""
+    """A data set in a wrapper, and how often it then loads an image for each item."""
     return {
         "ConcatDataset": dict(type=kind, datasets=[inner, copy.deepcopy(inner)]),
         "RepeatDataset": dict(type=kind, times=2, dataset=inner),
@@ -332,7 +332,7 @@ def test_a_model_is_left_alone_after_an_iteration_that_raises(
     count()
     model.test_step(next(iter(runner.test_dataloader)))
     assert count() == 0
-    # the next run derains again, each picture once
+    # the next run derains again, each image once
     runner.test()
     assert count() == pictures(det)
 

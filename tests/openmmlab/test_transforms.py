@@ -44,7 +44,7 @@ def test_derain_equals_the_torchvision_transform(bgr, weights):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_derain_of_floats(bgr, weights, dtype):
-    """`LoadImageFromFile(to_float32=True)`, and pictures resized as floats."""
+    """`LoadImageFromFile(to_float32=True)`, and images resized as floats."""
     image = (bgr * 0.999).astype(dtype)
     rgb = image[..., ::-1].copy()
     scaled = jorder_preproc.JorderDerain("jorder_e_lite", weights)(rgb / dtype(255))
@@ -84,7 +84,7 @@ def test_deveil_equals_the_torchvision_transform(bgr, weights, deveil_weights, d
     arguments = dict(deveil=deveil, deveil_weights=deveil_weights)
     actual = change(JorderDerain(weights=weights, **arguments), image)
     np.testing.assert_array_equal(actual, derained(image, weights, **arguments))
-    # the veil is there, or nobody looked for it, or the picture is too dark for one
+    # the veil is there, or nobody looked for it, or the image is too dark for one
     without = change(JorderDerain(weights=weights), image)
     assert np.array_equal(actual, without) is (deveil == "auto" and brightness < 1)
 
@@ -148,7 +148,7 @@ def test_rain_on_an_image_is_one_in_every_harness_and_place(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("results", [{}, {"img_path": None}])
-def test_rain_on_a_picture_without_a_path(bgr, results):
+def test_rain_on_an_image_without_a_path(bgr, results):
     rainy = SynthesizeRain()({"img": bgr, **results})["img"]
     expected = jorder_preproc.rain_image(bgr[..., ::-1].copy())
     np.testing.assert_array_equal(rainy[..., ::-1], expected)
@@ -171,7 +171,7 @@ def test_errors_come_early():
         Compose([dict(type=DERAIN, wieghts="x")])
 
 
-def test_errors_of_pictures(bgr, weights):
+def test_errors_of_images(bgr, weights):
     with pytest.raises(ValueError, match="holds weights of jorder_e_lite, which is no deveil"):
         JorderDerain(weights=weights, deveil=True, deveil_weights=weights)({"img": bgr})
     transform = JorderDerain(weights=weights)

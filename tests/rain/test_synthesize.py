@@ -21,7 +21,7 @@ def photo():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_labels_compose_to_the_rainy_picture(photo, preset):
+def test_labels_compose_to_the_rainy_image(photo, preset):
     sample = synthesize_rain(photo, preset, seed=3)
     expected = compose(
         sample.darkened,
@@ -77,7 +77,7 @@ def test_rain_depends_on_seed_and_image_id_alone(photo):
     other = (photo + 0.1).clamp(0, 1)
     first = synthesize_rain(photo, "light", seed=4, image_id="a.png")
     assert torch.equal(first.rainy, synthesize_rain(photo, "light", 4, "a.png").rainy)
-    # the same streaks on another picture of the same id: what is drawn is the same
+    # the same streaks on another image of the same id: what is drawn is the same
     assert synthesize_rain(other, "light", 4, "a.png").parameters == first.parameters
     assert synthesize_rain(photo, "light", 4, "b.png").parameters != first.parameters
     assert synthesize_rain(photo, "light", 5, "a.png").parameters != first.parameters
@@ -170,7 +170,7 @@ def test_bad_presets_are_refused(photo):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (2, 3)])
 @pytest.mark.parametrize("preset", ["heavy", "rain800", "storm"])
-def test_tiny_pictures_get_rain_too(size, preset):
+def test_tiny_images_get_rain_too(size, preset):
     sample = synthesize_rain(torch.full((3, *size), 0.5), preset)
     assert sample.rainy.shape == (3, *size)
     assert sample.rainy.isfinite().all()

@@ -93,7 +93,7 @@ def measured(photos):
     return measure(network_that_sees(0.09), str(photos))
 
 
-def test_measures_the_same_pictures_dry_and_in_rain(photos, measured):
+def test_measures_the_same_images_dry_and_in_rain(photos, measured):
     assert set(measured) == {(rain, form) for rain in ("dry", *RAINS) for form in FORMS}
     numbers = {form: len(measured["light", form]) for form in FORMS}
     assert numbers == {"native": 2, "256": 2, "windows": 16}

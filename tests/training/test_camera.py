@@ -8,7 +8,7 @@ from training.camera import CameraEffects, blotches, photograph
 GREY = np.full((48, 64, 3), 128, np.uint8)
 
 
-def test_a_seed_gives_one_picture():
+def test_a_seed_gives_one_image():
     first, again, other = (photograph(GREY, np.random.default_rng(seed)) for seed in (2, 2, 3))
     assert first.shape == GREY.shape and first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
@@ -16,7 +16,7 @@ def test_a_seed_gives_one_picture():
     assert (GREY == 128).all()
 
 
-def test_some_pictures_stay_and_none_is_lost():
+def test_some_images_stay_and_none_is_lost():
     rng = np.random.default_rng(0)
     changes = [np.abs(photograph(GREY, rng).astype(int) - 128).mean() for _ in range(300)]
     assert 0.02 < np.mean(np.array(changes) < 1) < 0.5
@@ -47,7 +47,7 @@ def test_blotches_are_soft():
         assert np.abs(np.diff(stain, axis=0)).mean() < 0.5 * stain.std()
 
 
-def test_only_the_picture_changes():
+def test_only_the_image_changes():
     results = {"img": GREY.copy(), "gt_seg_map": np.ones((48, 64))}
     np.random.seed(0)
     changed = CameraEffects(1.0)(dict(results))

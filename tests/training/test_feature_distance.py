@@ -40,7 +40,7 @@ def test_it_is_the_definition_in_loops(weights):
     assert distance(predicted, target).item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_equal_pictures_have_none_and_the_gradient_goes_to_the_prediction(weights):
+def test_equal_images_have_none_and_the_gradient_goes_to_the_prediction(weights):
     distance = FeatureDistance(str(weights)).train()
     assert not any(module.training for module in distance.modules())
     image = torch.rand(1, 3, 32, 32)

@@ -102,7 +102,7 @@ def test_veil_stays_behind_a_derainer(photos):
     assert torch.equal(draw_pairs("light", str(photos), seed=1)[0].reference, clean)
 
 
-def test_dry_pictures_are_their_own_reference(tmp_path):
+def test_dry_images_are_their_own_reference(tmp_path):
     pixels = data.coffee()  # 600 x 400
     Image.fromarray(pixels).save(tmp_path / "cup.png")
     ((dry, reference),) = draw_pairs("dry", str(tmp_path), seed=1)
@@ -118,7 +118,7 @@ def test_dry_pictures_are_their_own_reference(tmp_path):
     assert (small.float() - expected.float()).abs().mean() < 0.5
 
 
-def test_rain_on_small_pictures(tmp_path):
+def test_rain_on_small_images(tmp_path):
     Image.fromarray(data.coffee()).save(tmp_path / "cup.png")
     ((dry, _),) = draw_pairs("dry_256", str(tmp_path), seed=1)
     for rain in ("light", "heavy"):
@@ -196,7 +196,7 @@ def test_worst_twentieth_of_many(photos, tmp_path, monkeypatch):
     assert row.worst_gain == pytest.approx(expected.mean(), abs=1e-5)
 
 
-def test_dry_pictures_left_alone(photos, monkeypatch):
+def test_dry_images_left_alone(photos, monkeypatch):
     network = restore_by(monkeypatch, lambda image: image + 0.4 / 255)  # less than a file holds
     (row,) = score(network, str(photos), ["dry"])
     assert (row.psnr, row.ssim, row.unchanged) == (100, 1, 1)

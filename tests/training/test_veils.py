@@ -79,7 +79,7 @@ def test_a_clear_view_is_its_own_target(photos):
         assert torch.equal(item["rainy"], item["background"])
 
 
-def test_every_epoch_has_one_white_and_one_black_picture(photos):
+def test_every_epoch_has_one_white_and_one_black_image(photos):
     dataset = views(photos)
     for seed in (0, 3):
         places = set()
