@@ -1,18 +1,19 @@
-"""`python -m training.export WORK_DIR OUT`: copy the best weights of a run and write their card."""
+"""`python -m training.export WORK_DIR OUT`: the best weights of a run, with their model card."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
-from jorder_preproc.models import list_deveil_models
+from jorder_preproc.models import list_deveil_models, save_weights
 from jorder_preproc.models.variants import (
     DeveilVariant,
     NamedVariant,
@@ -31,7 +32,7 @@ from training.score import (
 
 _CARD = """# {model}
 
-{parameters:,} parameters, {cost}, {size:,} bytes.
+{parameters:,} parameters, {cost}; {size:,} bytes in half precision.
 
 sha256 `{sha256}`
 
@@ -66,7 +67,9 @@ def export(
     rains: Sequence[str] | None = None,
     pairs: str | None = None,
 ) -> list[Score]:
-    """Copy the best weights of a run to `out` and write their model card beside them.
+    """Write the best weights of a run to `out`, in half precision, and their model card beside it.
+
+    The scores in the card are those of the written file.
 
     Args:
         work_dir: of the run; holds what `KeepBestWeights` wrote.
@@ -85,27 +88,30 @@ def export(
     records = [json.loads(path.read_text()) for path in [*earlier, record_file]]
     name = records[-1]["model"]
     variant = get_deveil_variant(name) if name in list_deveil_models() else get_variant(name)
-    scores = score(load_network(name, str(weights)), photos, rains, pairs)
-    card = _CARD.format(
-        model=name,
-        parameters=variant.parameters,
-        cost=_describe_cost(variant),
-        size=weights.stat().st_size,
-        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
-        data=data,
-        runs="\n\n".join(
-            f"{r['iterations']:,} iterations in {r['hours']:.2f} hours:\n\n```\n{r['command']}\n```"
-            for r in records
-        ),
-        images=scores[0].images,
-        seed=VALIDATION_SEED,
-        pairs="" if pairs is None else f" --pairs {Path(pairs).resolve().name.upper()}",
-        table=markdown_table(scores),
-    )
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary, atomic_path(out.with_suffix(".md")) as card_file:
-        shutil.copyfile(weights, temporary)
-        card_file.write_text(card)
+        save_weights(load_network(name, str(weights)), temporary, torch.float16)
+        scores = score(load_network(name, str(temporary)), photos, rains, pairs)
+        card_file.write_text(
+            _CARD.format(
+                model=name,
+                parameters=variant.parameters,
+                cost=_describe_cost(variant),
+                size=temporary.stat().st_size,
+                sha256=hashlib.sha256(temporary.read_bytes()).hexdigest(),
+                data=data,
+                runs="\n\n".join(
+                    f"{r['iterations']:,} iterations in {r['hours']:.2f} hours:\n\n"
+                    f"```\n{r['command']}\n```"
+                    for r in records
+                ),
+                images=scores[0].images,
+                seed=VALIDATION_SEED,
+                pairs="" if pairs is None else f" --pairs {Path(pairs).resolve().name.upper()}",
+                table=markdown_table(scores),
+            ),
+            encoding="utf-8",
+        )
     return scores
 
 

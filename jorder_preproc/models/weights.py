@@ -82,8 +82,18 @@ def load_deveil_model(
     return _fill(_empty_deveil_network(metadata, path), tensors, path).to(device)
 
 
-def save_weights(network: Jorder | DeveilNetwork, path: str | os.PathLike[str]) -> None:
+def save_weights(
+    network: Jorder | DeveilNetwork,
+    path: str | os.PathLike[str],
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write a network and the metadata for loading it as safetensors, atomically.
+
+    Args:
+        network: to write.
+        path: of the file.
+        dtype: of the weights in the file, such as float16, which halves its size; None takes
+            that of the network. Loaded networks are float32.
 
     Raises:
         OSError: the file cannot be written.
@@ -97,7 +107,8 @@ def save_weights(network: Jorder | DeveilNetwork, path: str | os.PathLike[str]) 
         if network.presence is not None:
             metadata["dry_threshold"] = str(float(network.dry_threshold))
     tensors = {
-        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
+        key: value.detach().to("cpu", dtype).contiguous()
+        for key, value in network.state_dict().items()
     }
     with atomic_path(path) as temporary:
         # not save_file, whose files only their owner can read

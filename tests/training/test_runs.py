@@ -76,7 +76,12 @@ def test_train_resume_and_export(photos, streaks, tmp_path, capsys):
     assert f"| {by_preset['heavy'].input_psnr:.2f} | {by_preset['heavy'].psnr:.2f} |" in card
     # the exported network is the one validation chose
     assert by_preset["heavy"].psnr == pytest.approx(record["validation"]["psnr/heavy"], abs=0.01)
-    assert load_model("jorder_e_unet", out).label_convention == "paper"
+    exported = load_model("jorder_e_unet", out)
+    assert exported.label_convention == "paper"
+    best = load_model("jorder_e_unet", work_dir / "best.safetensors")
+    for stored, value in zip(exported.parameters(), best.parameters(), strict=True):
+        assert torch.equal(stored, value.half().float())
+    assert out.stat().st_size < 0.55 * (work_dir / "best.safetensors").stat().st_size
 
 
 def test_without_validation_the_averaged_weights_are_saved(photos, tmp_path):
