@@ -28,17 +28,22 @@ METRICS = {
 }
 
 
+def save_random_weights(cfg: Config, folder: Path) -> Path:
+    """As far from zero as trained weights are, or all pixels would be of one class."""
+    runner, _ = build_runner(cfg)
+    torch.manual_seed(0)
+    for parameter in runner.model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    checkpoint = folder / "random.pth"
+    torch.save({"state_dict": runner.model.state_dict(), "meta": {"epoch": 1}}, checkpoint)
+    return checkpoint
+
+
 @pytest.fixture(params=["segmentation", "detection"])
 def case(request, seg, det, tmp_path):
     """Task, config, its file, and a checkpoint with random weights."""
     cfg = seg if request.param == "segmentation" else det
-    runner, _ = build_runner(cfg)
-    # as far from zero as trained weights are, or all pixels would be of one class
-    torch.manual_seed(0)
-    for parameter in runner.model.parameters():
-        parameter.data += 0.05 * torch.randn_like(parameter)
-    checkpoint = tmp_path / "random.pth"
-    torch.save({"state_dict": runner.model.state_dict(), "meta": {"epoch": 1}}, checkpoint)
+    checkpoint = save_random_weights(cfg, tmp_path)
     file = tmp_path / "config.py"
     cfg.dump(file)
     return request.param, cfg, file, checkpoint
@@ -101,12 +106,7 @@ def test_scores_are_those_of_the_stock_runner(case, tmp_path):
 
 def test_the_label_that_a_config_ignores(seg, tmp_path):
     """CamVid, for one, has a label of its own for void."""
-    runner, _ = build_runner(seg)
-    torch.manual_seed(0)
-    for parameter in runner.model.parameters():
-        parameter.data += 0.05 * torch.randn_like(parameter)
-    checkpoint = tmp_path / "random.pth"
-    torch.save({"state_dict": runner.model.state_dict(), "meta": {"epoch": 1}}, checkpoint)
+    checkpoint = save_random_weights(seg, tmp_path)
     accuracies = []
     for label in (255, 1):
         seg.test_evaluator.ignore_index = label
