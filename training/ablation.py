@@ -37,6 +37,7 @@ from jorder_preproc.rain import PRESETS
 from training.__main__ import set_iterations
 from training.baselines import BASELINES
 from training.curves import write_curves
+from training.markdown import markdown_table
 from training.score import score
 
 CONFIG = Path(__file__).parents[1] / "configs" / "training" / "jorder_e_lite.py"
@@ -436,9 +437,6 @@ def to_markdown(table: Mapping[str, Any]) -> str:
     settings = table["settings"]
     sets = list(dict.fromkeys(data for row in table["rows"] for data in row["paper"]))
 
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cells)} |"
-
     def measured(row: Mapping[str, Any], name: str, digits: int) -> str:
         deviation = row[f"{name}_deviation"]
         spread = "" if deviation is None else f" ± {deviation:.{digits}f}"
@@ -468,21 +466,13 @@ def to_markdown(table: Mapping[str, Any]) -> str:
         table["command"],
         "```",
         "",
-        line(heads),
-        line(["---", *["---:"] * (len(heads) - 1)]),
-        line(
-            [
-                "rainy input",
-                "",
-                f"{table['input']['psnr']:.2f}",
-                f"{table['input']['ssim']:.4f}",
-                *[""] * len(sets),
-            ]
-        ),
     ]
+    given = [f"{table['input']['psnr']:.2f}", f"{table['input']['ssim']:.4f}"]
+    rows = [["rainy input", "", *given, *[""] * len(sets)]]
     for row in table["rows"]:
         ours = [f"{row['parameters']:,}", measured(row, "psnr", 2), measured(row, "ssim", 4)]
-        lines.append(line([row["row"], *ours, *(papers(row, data) for data in sets)]))
+        rows.append([row["row"], *ours, *(papers(row, data) for data in sets)])
+    lines.append(markdown_table(heads, rows))
     if table["notes"]:
         lines += ["", *(f"- {note}" for note in table["notes"])]
     return "\n".join(lines) + "\n"

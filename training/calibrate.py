@@ -30,6 +30,7 @@ from jorder_preproc.images import pixels_to_float
 from jorder_preproc.models import Jorder, load_model, save_weights
 from jorder_preproc.rain.identity import image_name, rain_generator
 from training.data import list_photos, read_photo
+from training.markdown import markdown_table
 from training.stick import DRY, SMALL, draw_pair
 
 RAINS = ("light", "heavy", "storm", "rain800")
@@ -141,18 +142,16 @@ def auc(dry: Tensor, rainy: Tensor) -> float:
     return (torch.sign(rainy[:, None] - dry).double().mean().item() + 1) / 2
 
 
-def markdown_table(rows: Iterable[Row]) -> str:
+def to_markdown(rows: Iterable[Row]) -> str:
     """The rows as a Markdown table."""
-    lines = [
-        "| rain | form | images | left alone | lowest | highest | AUC against dry |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    columns = ["rain", "form", "images", "left alone", "lowest", "highest", "AUC against dry"]
+    table = []
     for row in rows:
         cells = [row.rain, row.form, str(row.images), f"{100 * row.left_alone:.1f} %"]
         cells += [f"{row.lowest:.4g}", f"{row.highest:.4g}"]
         cells += ["-" if row.auc is None else f"{row.auc:.4f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        table.append(cells)
+    return markdown_table(columns, table, left=2)
 
 
 def _draw_windows(pixels: np.ndarray, generator: np.random.Generator) -> list[tuple[slice, slice]]:
@@ -191,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     network.dry_threshold = choose_threshold(probabilities)
     save_weights(network, args.weights)
     rows = describe(probabilities, network.dry_threshold)
-    print(markdown_table(rows))
+    print(to_markdown(rows))
     print(f"\nWrote the threshold {network.dry_threshold:.4g} to {args.weights}")
     if args.json is not None:
         record = {

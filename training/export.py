@@ -26,8 +26,8 @@ from training.score import (
     Score,
     add_arguments,
     load_network,
-    markdown_table,
     score,
+    to_markdown,
 )
 
 _CARD = """# {model}
@@ -108,7 +108,7 @@ def export(
                 images=scores[0].images,
                 seed=VALIDATION_SEED,
                 pairs="" if pairs is None else f" --pairs {Path(pairs).resolve().name.upper()}",
-                table=markdown_table(scores),
+                table=to_markdown(scores),
             ),
             encoding="utf-8",
         )
@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(markdown_table(scores))
+    print(to_markdown(scores))
     return 0
 
 

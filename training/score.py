@@ -36,6 +36,7 @@ from jorder_preproc.models import (
 from jorder_preproc.models.weights import find_weights
 from training.baselines import restore
 from training.calibrate import auc
+from training.markdown import markdown_table
 from training.stick import (
     DRY,
     DRY_SMALL,
@@ -179,13 +180,11 @@ def _psnr_and_ssim(image: Tensor, reference: Tensor) -> tuple[float, float]:
     return float(psnr(image, reference)), float(ssim(image, reference))
 
 
-def markdown_table(scores: Iterable[Score]) -> str:
+def to_markdown(scores: Iterable[Score]) -> str:
     """The scores as a Markdown table."""
-    lines = [
-        "| rain | images | PSNR rainy | PSNR restored | gain | worst 5 % | SSIM rainy "
-        "| SSIM restored | unchanged | AUC |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    columns = ["rain", "images", "PSNR rainy", "PSNR restored", "gain", "worst 5 %", "SSIM rainy"]
+    columns += ["SSIM restored", "unchanged", "AUC"]
+    rows = []
     for s in scores:
         last = [f"{100 * s.unchanged:.1f} %", "-" if s.auc is None else f"{s.auc:.4f}"]
         if s.rain in (DRY, DRY_SMALL):  # the input is the reference
@@ -200,8 +199,8 @@ def markdown_table(scores: Iterable[Score]) -> str:
                 f"{s.input_ssim:.4f}",
                 f"{s.ssim:.4f}",
             ]
-        lines.append(" | ".join([f"| {s.rain}", str(s.images), *values, *last]) + " |")
-    return "\n".join(lines)
+        rows.append([s.rain, str(s.images), *values, *last])
+    return markdown_table(columns, rows)
 
 
 def _describe(model: str, weights: str | None) -> dict[str, Any]:
@@ -251,7 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
             scores = score(
                 network, args.photos, args.rains, args.pairs, args.photos_limit, args.seed
             )
-            print(f"{weights or args.model}\n\n{markdown_table(scores)}\n", flush=True)
+            print(f"{weights or args.model}\n\n{to_markdown(scores)}\n", flush=True)
             if args.json is not None:
                 record = _describe(args.model, weights) | {
                     "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from rich.table import Table
 from rich.text import Text
 
+from training.markdown import markdown_table
+
 MISSING = "-"
 """Placeholder of a missing value."""
 
@@ -69,13 +71,3 @@ def csv_lines(rows: Iterable[Sequence[Cell]]) -> str:
     for row in rows:
         writer.writerow([repr(float(cell)) if isinstance(cell, float) else cell for cell in row])
     return file.getvalue()
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, all but its first column aligned to the right, without a line end."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    lines = [
-        [" ".join(cell.replace("|", "\\|").split()) for cell in cells]
-        for cells in (header, rule, *rows)
-    ]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.metrics.statistics import CONDITIONS, Interval
-from evaluation.report.grid import MISSING, Cell, csv_lines, markdown_table
+from evaluation.report.grid import MISSING, Cell, csv_lines
 from evaluation.report.paper_numbers import NOTE
 from evaluation.report.schema import Metric, PairedTest, PaperRow, Results
+from training.markdown import markdown_table
 
 TITLES = {
     "clean": "Clean",

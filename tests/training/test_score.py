@@ -21,7 +21,7 @@ from jorder_preproc.models import build_deveil_model, build_model, save_weights
 from jorder_preproc.rain import compose, synthesize_rain
 from tests.networks import network_that_sees
 from training.__main__ import main
-from training.score import Score, markdown_table, score
+from training.score import Score, score, to_markdown
 from training.stick import STICK, draw_pairs, read_pairs
 
 LIBRARIES = {
@@ -242,7 +242,7 @@ def test_rows_of_each_kind_of_network(photos, monkeypatch):
 def test_table():
     rainy = Score("light", 30, 25.0, 0.8, 35.5, 0.95, -0.25, 0.0, 0.99871)
     dry = Score("dry", 30, 100.0, 1.0, 55.0, 0.999, -60.0, 0.9, None)
-    lines = markdown_table([rainy, dry]).splitlines()
+    lines = to_markdown([rainy, dry]).splitlines()
     rainy_row = "| light | 30 | 25.00 | 35.50 | +10.50 | -0.25 | 0.8000 | 0.9500 | 0.0 % | 0.9987 |"
     assert lines[2] == rainy_row
     assert lines[3] == "| dry | 30 | - | 55.00 | - | 40.00 | - | 0.9990 | 90.0 % | - |"
