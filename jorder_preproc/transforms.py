@@ -26,9 +26,8 @@ from torch.utils.data import get_worker_info
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from jorder_preproc.functional.derain import Deveil, Dry, check_options
+from jorder_preproc.functional.derain import Deveil, Dry, check_options, rain_probability
 from jorder_preproc.functional.image import derain_image, rain_image
-from jorder_preproc.functional.presence import rain_probability
 from jorder_preproc.images import to_frames
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder

@@ -30,7 +30,7 @@ def network_that_sees(rain_above: float) -> Jorder:
     """An untrained network that changes every image, and sees rain in bright ones.
 
     The probability is the sigmoid of 100 (brightness - `rain_above`), the brightness being the
-    mean of every fourth square of 4x4 pixels in every fourth row of them.
+    mean over the image, padded to a multiple of 8.
     """
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -38,15 +38,21 @@ def network_that_sees(rain_above: float) -> Jorder:
         for parameter in network.stages.parameters():
             torch.nn.init.normal_(parameter, std=0.05)
     network.gated = False
-    # the first channel is the brightness of the cell; what is above the limit makes rain likely
-    presence = network.presence
-    for parameter in presence.parameters():
-        torch.nn.init.zeros_(parameter)
-    presence.convs[0].weight[0, :, 1, 1] = 1 / 48
-    for convolution in presence.convs[1:]:
-        convolution.weight[0, 0, 1, 1] = 1
-    presence.summary.weight[0, 0] = 1
-    presence.logit.weight[0, 0] = 100
-    presence.logit.bias[0] = -100 * rain_above
+    # the first feature is the brightness, down to the coarsest resolution
+    encoder, context = network.stages[0].encoder, network.stages[0].context
+    encoder.weight[0] = encoder.bias[0] = 0
+    encoder.weight[0, :, 1, 1] = 1 / 12
+    for down in context.downs:
+        down.weight[0] = down.bias[0] = 0
+        down.weight[0, 0] = 1 / 4
+    for blocks in (*context.encoders, context.coarsest):
+        for block in blocks:
+            for last in (block.project, block.mix_out):
+                torch.nn.init.zeros_(last.weight)
+                torch.nn.init.zeros_(last.bias)
+    logit = network.presence.logit
+    torch.nn.init.zeros_(logit.weight)
+    logit.weight[0, 0] = 100
+    logit.bias[0] = -100 * rain_above
     network.dry_threshold = 0.5
     return network

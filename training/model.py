@@ -112,17 +112,12 @@ class DerainTraining(BaseModel):
                 batch = take_to_second_pass(self.network, batch, count)
             rainy = batch["rainy"].contiguous(memory_format=torch.channels_last)
             total: dict[str, Tensor] = {}
-            presence, cues = self.network.presence, None
-            if presence is not None:
-                cues = presence.cues(presence.features(rainy))
-                logits = presence(cues).float()
-                loss = binary_cross_entropy_with_logits(logits, batch["raining"])
-                total["loss_presence"] = self.presence_weight * loss
             iteration = MessageHub.get_current_instance().get_info("iter", 0)
             features = self.feature_distance if iteration >= self.feature_from else None
             for active_paths in self.subnetworks:
+                stages = self.network(rainy, active_paths)
                 losses = joint_loss(
-                    self.network(rainy, active_paths, cues),
+                    stages,
                     batch,
                     self.distance,
                     self.streak_weight,
@@ -133,6 +128,11 @@ class DerainTraining(BaseModel):
                 )
                 for name, value in losses.items():
                     total[name] = total[name] + value if name in total else value
+            presence, coarsest = self.network.presence, stages[0].coarsest
+            if presence is not None and coarsest is not None:
+                logits = presence(presence.sums(coarsest), coarsest[0, 0].numel())
+                loss = binary_cross_entropy_with_logits(logits.float(), batch["raining"])
+                total["loss_presence"] = self.presence_weight * loss
             return total
         restored = derain(self.network, batch["rainy"]).background
         return preset_scores(restored, batch) if mode == "predict" else restored

@@ -38,7 +38,7 @@ train_dataloader = dict(
         mixture=dict(streaks=0.45, lines=0.15, drops=0.1, noise=0.1, light=0.05, heavy=0.15),
         composition=dict(preset=0.3, add=0.25, screen=0.15, cover=0.15, linear=0.15),
         layers_per_preset=120,
-        dry=0.08,
+        dry=0.1,
         small_jpegs=0.5,
         veiled=0.15,
         varied=0.3,

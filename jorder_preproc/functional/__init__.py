@@ -5,10 +5,9 @@ their tensor forms `derain` and `synthesize_rain` take the same options and also
 was removed or added. `deveil` removes the veil of rain accumulation alone (dehazing).
 """
 
-from jorder_preproc.functional.derain import Derained, derain
+from jorder_preproc.functional.derain import Derained, derain, rain_probability
 from jorder_preproc.functional.deveil import Deveiled, deveil
 from jorder_preproc.functional.image import derain_image, rain_image
-from jorder_preproc.functional.presence import rain_probability
 from jorder_preproc.rain.synthesize import synthesize_rain
 
 __all__ = [

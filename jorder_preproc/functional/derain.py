@@ -13,10 +13,10 @@ from torch.nn.functional import max_pool2d, relu
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional import windows
 from jorder_preproc.functional.deveil import is_veiled, remove_in_strips
-from jorder_preproc.functional.presence import describe_rain
 from jorder_preproc.images import check_image, float_to_pixels, pixels_to_float
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder
+from jorder_preproc.models.variants import get_variant, list_models
 from jorder_preproc.rain.synthesize import VISIBLE
 
 GATE_WINDOW = 5
@@ -101,10 +101,9 @@ def derain(
         order: the steps to take (Fig. 10); None takes `derain`, and with `deveil` `derain`,
             `deveil`, `derain` (Sec. 5.2).
         dry: what happens to images in which the network sees no rain, their probability of
-            rain being below `Jorder.dry_threshold`: `leave` returns them bit for bit, without
-            running the rest of the network; `derain` derains them all the same. Each derain
-            step decides once for a whole image. Networks without `RainPresence` derain
-            everything.
+            rain being below `Jorder.dry_threshold`: `leave` returns them bit for bit; `derain`
+            derains them all the same. Each derain step decides once for a whole image.
+            Networks without `RainPresence` derain everything.
         with_streak_map: return S.
         with_region_mask: return R.
 
@@ -160,6 +159,28 @@ def derain(
         assert background is not None
         found = Derained(background, streak_map, region_mask, found.rain_probability)
     return found if image.ndim == 4 else _select(found, 0)
+
+
+def rain_probability(model: Jorder, image: Tensor, *, tile: int | None = None) -> Tensor:
+    """How probable it is that it rains in an image, as `RainPresence` estimates it.
+
+    `derain` returns an image as it is where this is below `model.dry_threshold`; this takes as
+    long.
+
+    Args:
+        model, image, tile: see `derain`.
+
+    Returns:
+        float64, () or (N,), in [0, 1], on the CPU.
+
+    Raises:
+        TypeError, ValueError: as `derain`; or the network cannot tell.
+    """
+    found = derain(model, image, tile=tile, dry="derain").rain_probability
+    if found is None:
+        able = [name for name in list_models() if get_variant(name).levels]
+        raise UserError(f"{model.name} cannot tell whether it rains; use one of {', '.join(able)}")
+    return found
 
 
 def check_options(deveil: Deveil, dry: Dry) -> None:
@@ -266,17 +287,9 @@ def _derain_batch(
     model: Jorder, before: Derained, after: Derained, tile: int | None, halo: int, dry: Dry
 ) -> None:
     """Derain images window by window, writing to `after`, a copy of `before`."""
-    images, rain = before.background, after.rain_probability
-    raining, cues = torch.ones(len(images), dtype=torch.bool), None
-    if model.presence is not None and rain is not None:
-        cues = describe_rain(model, images, tile)
-        rain.copy_(model.presence(cues).float().sigmoid())
-        if dry == "leave":
-            raining = rain >= model.dry_threshold
-            cues = cues[raining.to(cues.device)]
-    wet = raining.nonzero()[:, 0].tolist()
-    if not wet:
-        return
+    images = before.background
+    cues = None if model.image_cues is None else _describe(model, images, tile)
+    sums, cells = torch.zeros(()), 0
     device = next(model.parameters()).device
     rows, columns = (
         list(windows.spans(size, tile, halo, model.multiple, model.fold))
@@ -284,28 +297,61 @@ def _derain_batch(
     )
     for row, column in itertools.product(rows, columns):
         rainy = windows.read_window(images, row, column)
-        if len(wet) < len(images):
-            rainy = rainy[wet]
-        derained = _derain_window(model, rainy.to(device), cues)
+        derained, coarsest = _derain_window(model, rainy.to(device), cues)
+        if model.presence is not None and coarsest is not None:
+            kept = coarsest[windows.cells_of(row, column, model.fold)]
+            sums = sums.to(device) + model.presence.sums(kept)
+            cells += kept[0, 0].numel()
         for at, values in enumerate(derained):
             layer, earlier = after[at], before[at] if at else None
             if layer is None:
                 continue
-            for number, value in zip(wet, values[..., row.keep, column.keep], strict=True):
-                window = (number, slice(None), row.target, column.target)
-                if earlier is not None:
-                    value = (value + pixels_to_float(earlier[window]).to(value)).clamp(max=1)
-                layer[window] = float_to_pixels(value, layer.dtype)
+            window = (..., row.target, column.target)
+            value = values[..., row.keep, column.keep]
+            if earlier is not None:
+                value = (value + pixels_to_float(earlier[window]).to(value)).clamp(max=1)
+            layer[window] = float_to_pixels(value, layer.dtype)
+    if model.presence is None or after.rain_probability is None:
+        return
+    after.rain_probability.copy_(model.presence(sums, cells).double().sigmoid())
+    if dry == "derain":
+        return
+    for number, rain in enumerate(after.rain_probability.tolist()):
+        if rain >= model.dry_threshold:
+            continue
+        for layer, earlier in zip(after[:3], before[:3], strict=True):
+            if layer is not None and earlier is not None:
+                layer[number] = windows.convert(earlier[[number]], layer.dtype)[0]
+
+
+def _describe(model: Jorder, images: Tensor, tile: int | None) -> Tensor:
+    """`ImageCues` of whole images, (N, cues), computed window by window."""
+    assert model.image_cues is not None
+    cell = model.image_cues.cell_px
+    halo = windows.round_up(model.image_cues.reach, cell)
+    parameter = next(model.parameters())
+    height, width = images.shape[-2:]
+    rows = []
+    for row in windows.spans(height, tile, halo, model.multiple, model.fold):
+        cells = []
+        for column in windows.spans(width, tile, halo, model.multiple, model.fold):
+            rainy = windows.read_window(images, row, column).to(parameter)
+            features = model.image_cues.features(rainy)
+            cells.append(features[windows.cells_of(row, column, cell)])
+        rows.append(torch.cat(cells, 3))
+    cues: Tensor = model.image_cues(torch.cat(rows, 2))
+    return cues
 
 
 def _derain_window(
     model: Jorder, rainy: Tensor, cues: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """B, S and R of a window on the network's device, (N, 3, H, W) as the network needs it."""
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
+    """B, S and R of a window on the network's device, and the coarsest features of stage 1."""
     dtype = next(model.parameters()).dtype
     precise = torch.promote_types(rainy.dtype, torch.float32)
     seen = rainy.to(dtype)
-    output = model(seen, cues=cues)[-1]
+    stages = model(seen, cues=cues)
+    output = stages[-1]
     change = output.background.to(precise) - seen.to(precise)
     paper = model.label_convention == "paper"
     streak_map = relu(output.streak_map if paper else -output.streak_map)
@@ -318,7 +364,8 @@ def _derain_window(
     else:
         region_mask = streak_map.amax(1, keepdim=True) > VISIBLE
     background = (rainy.to(precise) + change).clamp(0, 1)
-    return background, streak_map.to(precise).clamp(max=1), region_mask.to(precise)
+    layers = background, streak_map.to(precise).clamp(max=1), region_mask.to(precise)
+    return layers, stages[0].coarsest
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

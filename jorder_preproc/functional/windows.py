@@ -6,6 +6,7 @@ Images are tensors (N, C, H, W) of float, uint8 or uint16; see `jorder_preproc.i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import EllipsisType
 from typing import NamedTuple
 
 import torch
@@ -61,6 +62,14 @@ def round_up(value: int, multiple: int) -> int:
 def read_window(images: Tensor, rows: Span, columns: Span) -> Tensor:
     """What the network sees of a window, float (N, C, h, w)."""
     return pixels_to_float(images[..., rows.source[:, None], columns.source])
+
+
+def cells_of(rows: Span, columns: Span, cell: int) -> tuple[EllipsisType, slice, slice]:
+    """Index of the kept part of a window in features with one cell per `cell` px."""
+    down, across = (
+        slice(span.keep.start // cell, -(-span.keep.stop // cell)) for span in (rows, columns)
+    )
+    return ..., down, across
 
 
 def strips(images: Tensor) -> Iterator[slice]:

@@ -3,7 +3,7 @@
 It replaces the dilated paths of Sec. 4.2 at a fraction of their cost. The blocks are those of
 NAFNet (Chen et al., ECCV 2022) with two changes: residuals start small by their initial
 weights, without learned scales, which cost time; and channels are scaled by the cues of
-`RainPresence` for the whole image, not by means over the input, with which a tile would differ
+`ImageCues` for the whole image, not by means over the input, with which a tile would differ
 from the whole image. Both halves of a block need their normalisation: a gate squares its input,
 and training diverged without one of them.
 """
@@ -111,12 +111,12 @@ class EncoderDecoder(nn.Module):
         previous: Sequence[Tensor] | None = None,
         cues: Tensor | None = None,
     ) -> list[Tensor]:
-        """Features F, as a list of one.
+        """The features at the coarsest resolution, and F.
 
         Args:
             features: first convolution of the image, (N, C, H, W), H and W multiples of
                 2 to the power of `levels`.
-            previous: F of the previous stage, which is added (Eq. 8).
+            previous: those of the previous stage, whose F is added (Eq. 8).
             cues: of the whole image, (N, cues).
         """
         skips = []
@@ -124,11 +124,11 @@ class EncoderDecoder(nn.Module):
             features = _run(blocks, features, cues)
             skips.append(features)
             features = down(features)
-        features = _run(self.coarsest, features, cues)
+        features = coarsest = _run(self.coarsest, features, cues)
         for level in reversed(range(len(skips))):
             up = pixel_shuffle(self.ups[level](features), 2)
             features = _run(self.decoders[level], skips[level] + up, cues)
-        return [features if previous is None else features + previous[0]]
+        return [coarsest, features if previous is None else features + previous[-1]]
 
 
 def _run(blocks: nn.Module, features: Tensor, cues: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
 from jorder_preproc.models.context import ContextNetwork, conv
+from jorder_preproc.models.cues import ImageCues
 from jorder_preproc.models.encoder_decoder import EncoderDecoder
 from jorder_preproc.models.presence import RainPresence
 from jorder_preproc.models.variants import VARIANTS, Variant, get_variant
@@ -26,11 +27,14 @@ class StageOutput(NamedTuple):
             that predicts B alone, what the stage subtracts.
         mask_logits: R before the softmax, (N, 2, H, W), classes as in
             `Jorder.label_convention`; of a network that predicts B alone, zeros.
+        coarsest: features for `RainPresence`, (N, C, H / fold, W / fold) with the fold of
+            the network; None unless its context network is an encoder-decoder.
     """
 
     background: Tensor
     streak_map: Tensor
     mask_logits: Tensor
+    coarsest: Tensor | None = None
 
 
 class _StageState(NamedTuple):
@@ -181,9 +185,10 @@ class JorderStage(nn.Module):
         features = self.encoder(pixel_unshuffle(images, self.unshuffle))
         if self.relu_encoder:
             features = relu(features)
-        seen_before = previous and previous.features
+        seen_before, coarsest = previous and previous.features, None
         if isinstance(self.context, EncoderDecoder):
             after_blocks = self.context(features, seen_before, cues)
+            coarsest = after_blocks[0]
         else:
             after_blocks = self.context(features, seen_before, active_paths)
         mask, streaks, residual = self.heads(after_blocks[-1], previous)
@@ -191,6 +196,7 @@ class JorderStage(nn.Module):
             background=base + pixel_shuffle(residual, self.unshuffle),
             streak_map=pixel_shuffle(streaks, self.unshuffle),
             mask_logits=pixel_shuffle(mask, self.unshuffle),
+            coarsest=coarsest,
         )
         return output, _StageState(after_blocks, mask, streaks)
 
@@ -215,7 +221,8 @@ class Jorder(nn.Module):
         name, label_convention, input_scale, dry_threshold: as given.
         gated: as given; may be set, where `detects_rain`.
         variant: the row.
-        presence: estimates whether it rains, and describes the rain to the stages; or None.
+        presence: estimates whether it rains, from the first stage; or None.
+        image_cues: describes the rain in the whole image to the stages; or None.
         detects_rain: whether mask class 1 is rain.
         multiple: tile origins must be multiples of this to match whole-image output, px.
         receptive_field: an output pixel depends on at most this many input pixels to each side.
@@ -254,7 +261,9 @@ class Jorder(nn.Module):
             )
         self.variant = get_variant(name) if variant is None else variant
         self.gated = self.detects_rain if gated is None else gated
-        self.presence = RainPresence(self.variant.cues) if self.variant.cues else None
+        deepest = self.variant.channels * 2**self.variant.levels
+        self.presence = RainPresence(deepest) if self.variant.levels else None
+        self.image_cues = ImageCues(self.variant.cues) if self.variant.cues else None
         self.stages = nn.ModuleList(JorderStage(self.variant) for _ in range(self.variant.stages))
 
     @property
@@ -282,7 +291,7 @@ class Jorder(nn.Module):
     @property
     def multiple(self) -> int:
         multiple = self.variant.unshuffle * self.variant.context_multiple
-        return math.lcm(multiple, RainPresence.cell_px) if self.presence else multiple
+        return math.lcm(multiple, ImageCues.cell_px) if self.image_cues else multiple
 
     @property
     def receptive_field(self) -> int:
@@ -302,7 +311,7 @@ class Jorder(nn.Module):
             rainy: O, float RGB (N, 3, H, W) in [0, 1]; H, W multiples of the fold.
             active_paths: run only the first paths of every block: the sub-networks
                 of the coarse-to-fine loss, Eq. 7. None runs all.
-            cues: cues of `presence` for the whole image that `rainy` is a window of,
+            cues: `image_cues` of the whole image that `rainy` is a window of,
                 (N, cues); None computes them from `rainy`.
 
         Raises:
@@ -319,8 +328,8 @@ class Jorder(nn.Module):
                 f"{self.name} needs height and width that are multiples of {fold}, "
                 f"got {tuple(rainy.shape[2:])}; use jorder_preproc.derain, which pads"
             )
-        if self.presence is not None and cues is None:
-            cues = self.presence.cues(self.presence.features(rainy))
+        if self.image_cues is not None and cues is None:
+            cues = self.image_cues(self.image_cues.features(rainy))
         if self.input_scale != 1:
             rainy = rainy * self.input_scale
         outputs: list[StageOutput] = []
@@ -332,10 +341,9 @@ class Jorder(nn.Module):
         if self.input_scale == 1:
             return outputs
         return [
-            StageOutput(
+            output._replace(
                 background=output.background / self.input_scale,
                 streak_map=output.streak_map / self.input_scale,
-                mask_logits=output.mask_logits,
             )
             for output in outputs
         ]

@@ -1,67 +1,43 @@
-"""Whether and how it rains in a whole image, from shallow features."""
+"""Whether it rains in an image at all, from the deepest features of the network."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_unshuffle, relu
 
-from jorder_preproc.models.context import conv
-
-_FOLD = 4
 _SMALLEST_SQUARE = 1e-6  # keeps the gradient of the root finite
 
 
 class RainPresence(nn.Module):
-    """Describe the rain in a whole image by cues, and estimate the probability of rain.
+    """Estimate the probability that it rains in a whole image.
 
-    The features of a few convolutions, cheap beside the network's, are averaged over the whole
-    image. Those of tiles are averaged together, so that the result does not depend on tiling.
+    A logistic regression on the mean and the root mean square of each of the features that an
+    encoder-decoder computes at its coarsest resolution, over the whole image. The network has
+    told streaks from other lines there; from shallow features light rain is hard to tell.
 
     Args:
-        cues: number of cues.
+        channels: of the features.
     """
 
-    cell_px = 16
-    """Side of the image area of one cell of `features`, px."""
-
-    reach = 28
-    """Pixels to each side of a cell that its features depend on at most."""
-
-    def __init__(self, cues: int):
+    def __init__(self, channels: int):
         super().__init__()
-        self.convs = nn.ModuleList(
-            [
-                conv(3 * _FOLD**2, 48),
-                conv(48, 48),
-                nn.Conv2d(48, 64, 3, stride=2, padding=1),
-                conv(64, 64),
-                nn.Conv2d(64, 96, 3, stride=2, padding=1),
-            ]
-        )
-        self.summary = nn.Linear(2 * 96, cues)
-        self.logit = nn.Linear(cues, 1)
+        self.logit = nn.Linear(2 * channels, 1)
 
-    def features(self, rainy: Tensor) -> Tensor:
-        """Local features.
+    @staticmethod
+    def sums(features: Tensor) -> Tensor:
+        """Sums over the cells of a window, and of their squares: those of windows add up.
 
         Args:
-            rainy: O, float RGB (N, 3, H, W), in [0, 1]; H, W multiples of 4.
+            features: float (N, C, h, w).
 
         Returns:
-            float (N, 96, ceil(H / 16), ceil(W / 16)), >= 0.
+            float64 (N, 2 C).
         """
-        features = pixel_unshuffle(rainy, _FOLD)
-        for convolution in self.convs:
-            features = relu(convolution(features))
-        return features
+        exact = features.double()
+        return torch.cat([exact.sum((2, 3)), exact.square().sum((2, 3))], 1)
 
-    def cues(self, features: Tensor) -> Tensor:
-        """Cues of whole images, float (N, cues), from all of their `features`."""
-        mean = features.mean((2, 3))
-        square = features.square().mean((2, 3))
-        return relu(self.summary(torch.cat([mean, (square + _SMALLEST_SQUARE).sqrt()], 1)))
-
-    def forward(self, cues: Tensor) -> Tensor:
-        """Logit of the probability of rain, (N,)."""
-        return self.logit(cues)[:, 0]
+    def forward(self, sums: Tensor, cells: int) -> Tensor:
+        """Logit of the probability of rain, (N,), from the `sums` over all cells of the image."""
+        mean, square = (sums / cells).to(self.logit.weight.dtype).chunk(2, 1)
+        logit: Tensor = self.logit(torch.cat([mean, (square + _SMALLEST_SQUARE).sqrt()], 1))
+        return logit[:, 0]

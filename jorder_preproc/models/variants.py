@@ -104,7 +104,7 @@ class Variant(ContextVariant):
         head_channels: hidden channels of the R and S heads (`modulate` only).
         fusion_kernel: kernel size of the modulation convolutions.
         cues: number of cues of the whole image that scale the channels of an encoder-decoder
-            and tell whether it rains (see `RainPresence`); 0 is none.
+            (see `ImageCues`); 0 is none.
 
     Raises:
         ValueError: an order for heads that have none.
@@ -223,7 +223,7 @@ VARIANTS: dict[str, NamedVariant] = {
         head_channels=12,
         fusion_kernel=1,
         cues=64,
-        parameters=1_327_785,
+        parameters=1_327_977,
         macs_per_pixel=38_964,
     ),
 }

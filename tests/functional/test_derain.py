@@ -60,7 +60,7 @@ def run_padded(network: Jorder, image: torch.Tensor) -> list:
     with torch.no_grad():
         output = network(torch.from_numpy(padded)[None])[-1]
     height, width = image.shape[1:]
-    return [part[0].numpy().astype(np.float64) for part in output] + [padded, height, width]
+    return [part[0].numpy().astype(np.float64) for part in output[:3]] + [padded, height, width]
 
 
 def test_region_gate_matches_pixel_loop():

@@ -41,16 +41,6 @@ def test_a_dry_image_comes_back_bit_for_bit(network):
     assert not torch.equal(changed, grey(0.3))
 
 
-def test_the_rest_of_the_network_is_not_run(network, monkeypatch):
-    def refuse(*_):
-        raise AssertionError("the stage was run")
-
-    monkeypatch.setattr(network.stages[0], "forward", refuse)
-    derain(network, grey(0.3))
-    with pytest.raises(AssertionError, match="was run"):
-        derain(network, grey(0.7))
-
-
 def test_each_image_of_a_batch_is_decided_on_its_own(network):
     batch = torch.stack([grey(0.3), grey(0.7), grey(0.2), grey(0.8)])
     wanted = dict(with_streak_map=True, with_region_mask=True)
@@ -113,17 +103,6 @@ def test_derain_says_how_probable_rain_is(network):
     both = derain(network, torch.stack([image, image]), **options).rain_probability
     assert both.tolist() == pytest.approx([expected] * 2, abs=1e-6)
     assert derain(build_model("jorder_e_lite").eval(), image).rain_probability is None
-
-
-def test_rain_is_looked_for_once_a_step(network, monkeypatch):
-    """It costs a tenth of what deraining does."""
-    passes = []
-    features = network.presence.features
-    monkeypatch.setattr(
-        network.presence, "features", lambda rainy: passes.append(1) or features(rainy)
-    )
-    derain(network, grey(0.7))
-    assert len(passes) == 1
 
 
 # images as users hold them

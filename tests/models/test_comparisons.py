@@ -46,7 +46,9 @@ def test_what_a_head_changes(order, of_mask, of_streaks):
             parameter.zero_()
         (after,) = network(image)
         changed = {
-            name for name in before._fields if (getattr(before, name) != getattr(after, name)).any()
+            name
+            for name in ("mask_logits", "streak_map", "background")
+            if (getattr(before, name) != getattr(after, name)).any()
         }
         assert changed == expected, head
 
@@ -233,7 +235,7 @@ def test_patches_of_any_size(widening):
     network = small(widening=widening, paths=((1, 1), (2, 2), (3, 3)), unshuffle=2)
     for height, width in ((2, 4), (10, 14), (26, 34)):
         (output,) = network(torch.rand(1, 3, height, width))
-        assert [tuple(part.shape[2:]) for part in output] == [(height, width)] * 3
+        assert [tuple(part.shape[2:]) for part in output[:3]] == [(height, width)] * 3
     assert network.multiple == 12
 
 

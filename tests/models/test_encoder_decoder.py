@@ -65,17 +65,18 @@ def test_it_is_the_network_written_out():
     middle = block(w, "decoders.1.0", middle + pixel_shuffle(convolve(coarse, "ups.1"), 2), cues)
     expected = block(w, "decoders.0.0", fine + pixel_shuffle(convolve(middle, "ups.0"), 2), cues)
 
-    (actual,) = network(image, None, cues)
+    at_coarsest, actual = network(image, None, cues)
+    torch.testing.assert_close(at_coarsest, coarse)
     torch.testing.assert_close(actual, expected)
     previous = torch.randn_like(actual)
-    (after,) = network(image, [previous], cues)
+    _, after = network(image, [at_coarsest, previous], cues)
     torch.testing.assert_close(after, expected + previous)
 
 
 def test_untrained_blocks_take_no_notice_of_the_cues():
     network = EncoderDecoder(VARIANT, 3)
     image = torch.rand(1, 4, 8, 8)
-    (one,), (other,) = (network(image, None, torch.full((1, 3), v)) for v in (0.0, 5.0))
+    one, other = (network(image, None, torch.full((1, 3), v))[-1] for v in (0.0, 5.0))
     assert torch.equal(one, other)
 
 

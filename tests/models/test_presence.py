@@ -1,55 +1,26 @@
+import math
+
+import pytest
 import torch
-from torch.nn.functional import conv2d
 
 from jorder_preproc.models.presence import RainPresence
 
 
-def randomized():
+def test_logit_by_hand():
+    presence = RainPresence(2)
+    with torch.no_grad():
+        presence.logit.weight.copy_(torch.tensor([[0.5, -1.0, 2.0, 3.0]]))
+        presence.logit.bias.fill_(-4)
+    features = torch.tensor([[[[1.0, 3.0]], [[-2.0, 2.0]]]])  # two channels, two cells
+    logit = presence(presence.sums(features), 2).item()
+    expected = 0.5 * 2 - 1.0 * 0 + 2.0 * math.sqrt(5) + 3.0 * 2 - 4
+    assert logit == pytest.approx(expected, rel=1e-5)
+
+
+def test_windows_add_up():
     torch.manual_seed(0)
-    presence = RainPresence(8).double()
-    for parameter in presence.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return presence
-
-
-def test_it_is_the_network_written_out():
-    presence = randomized()
-    w = presence.state_dict()
-    image = torch.rand(2, 3, 24, 32, dtype=torch.float64)
-    # a cell of 4 x 4 px becomes 48 channels: colour, then row, then column
-    cells = image.reshape(2, 3, 6, 4, 8, 4).permute(0, 1, 3, 5, 2, 4).reshape(2, 48, 6, 8)
-    for k, stride in enumerate((1, 1, 2, 1, 2)):
-        kernel, bias = w[f"convs.{k}.weight"], w[f"convs.{k}.bias"]
-        cells = conv2d(cells, kernel, bias, stride, padding=1).clamp(min=0)
-    features = presence.features(image)
-    torch.testing.assert_close(features, cells)
-    assert features.shape == (2, 96, 2, 2)
-    described = []
-    for picture in cells.numpy():
-        mean = [float(channel.sum() / channel.size) for channel in picture]
-        root = [float(((channel**2).sum() / channel.size + 1e-6) ** 0.5) for channel in picture]
-        described.append(mean + root)
-    described = torch.tensor(described, dtype=torch.float64)
-    cues = (described @ w["summary.weight"].T + w["summary.bias"]).clamp(min=0)
-    torch.testing.assert_close(presence.cues(features), cues)
-    logits = (cues * w["logit.weight"]).sum(1) + w["logit.bias"]
-    torch.testing.assert_close(presence(cues), logits)
-
-
-def test_a_cell_depends_on_nothing_beyond_its_reach():
-    presence = RainPresence(8).double()
-    for parameter in presence.parameters():  # all positive, so that no ReLU cuts a path off
-        torch.nn.init.constant_(parameter, 0.01)
-    cell, reach = presence.cell_px, presence.reach
-    image = torch.full((1, 3, 16, 13 * cell), 0.5, dtype=torch.float64, requires_grad=True)
-    presence.features(image)[..., 6].sum().backward()
-    seen = image.grad.abs().amax((0, 1, 2)).nonzero()
-    assert 6 * cell - seen.min() == reach
-    assert seen.max() - (7 * cell - 1) <= reach
-
-
-def test_the_description_does_not_depend_on_the_size():
-    presence = randomized()
-    features = torch.rand(1, 96, 3, 4, dtype=torch.float64)
-    larger = features.repeat(1, 1, 5, 2)
-    torch.testing.assert_close(presence.cues(larger), presence.cues(features))
+    presence = RainPresence(4)
+    features = torch.randn(3, 4, 6, 5)
+    parts = [features[..., :2, :], features[..., 2:, :3], features[..., 2:, 3:]]
+    added = sum(presence.sums(part) for part in parts)
+    torch.testing.assert_close(presence(added, 30), presence(presence.sums(features), 30))

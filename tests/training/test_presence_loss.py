@@ -19,7 +19,8 @@ def test_loss_of_presence_by_hand():
     }
     presence = model.network.presence
     with torch.no_grad():
-        logits = presence(presence.cues(presence.features(rainy))).tolist()
+        coarsest = model.network(rainy)[0].coarsest
+        logits = presence(presence.sums(coarsest), 4).tolist()  # cells of 8 px
         actual = model(mode="loss", **batch)["loss_presence"].item()
     probabilities = [1 / (1 + math.exp(-logit)) for logit in logits]
     entropy = -(math.log(probabilities[0]) + math.log(1 - probabilities[1])) / 2
