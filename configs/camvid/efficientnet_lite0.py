@@ -40,7 +40,7 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=void,
-        size=(320, 416),
+        size=(256, 320),
     ),
     backbone=dict(
         type="TIMMBackbone",
@@ -69,7 +69,7 @@ train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),
     dict(type="RandomResize", scale=(480, 360), ratio_range=(0.75, 1.5), keep_ratio=True),
-    dict(type="RandomCrop", crop_size=(320, 416), cat_max_ratio=0.75, ignore_index=void),
+    dict(type="RandomCrop", crop_size=(256, 320), cat_max_ratio=0.75, ignore_index=void),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PhotoMetricDistortion"),
     dict(type="PackSegInputs"),
@@ -89,7 +89,7 @@ camvid = dict(
     data_root=data_root,
 )
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type="InfiniteSampler", shuffle=True),

@@ -19,7 +19,7 @@ train_pipeline = [
     dict(type="RandomApply", prob=0.5, transforms=[dict(type="RandomChoice", transforms=rains)]),
     dict(type="LoadAnnotations"),
     dict(type="RandomResize", scale=(480, 360), ratio_range=(0.75, 1.5), keep_ratio=True),
-    dict(type="RandomCrop", crop_size=(320, 416), cat_max_ratio=0.75, ignore_index=11),
+    dict(type="RandomCrop", crop_size=(256, 320), cat_max_ratio=0.75, ignore_index=11),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PhotoMetricDistortion"),
     dict(type="PackSegInputs"),

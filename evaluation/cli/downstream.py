@@ -8,7 +8,7 @@ import importlib
 import io
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -41,7 +41,7 @@ from jorder_preproc.commands import (
 )
 from jorder_preproc.errors import UserError
 from jorder_preproc.progress import progress_bar
-from jorder_preproc.rain import get_preset
+from jorder_preproc.rain import PRESETS, get_preset
 
 app = typer.Typer()
 _ROOT = Path(__file__).parents[2]
@@ -62,7 +62,12 @@ _Classes = Annotated[
 class TableOptions:
     """Options of classification, segmentation and detection."""
 
-    preset: cli.Preset = "heavy"
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Kind of rain: {', '.join(PRESETS)}; may be repeated. Default: heavy.",
+        ),
+    ] = None
     severity: Annotated[
         int | None, typer.Option(min=1, max=5, help="In place of --preset: severity_1 to _5.")
     ] = None
@@ -104,16 +109,19 @@ class TableOptions:
     def begin(self, task: str) -> None:
         """Choose the device, and report wrong options before any work begins."""
         cli.start(self.launcher, self.device)
-        if self.severity is not None and self.preset != "heavy":
+        if self.severity is not None and self.preset:
             raise UserError("give --preset or --severity, not both")
-        get_preset(self.make_rain().preset)
+        for rain in self.make_rains():
+            get_preset(rain.preset)
         check_derainer(self.make_derainer())
         cli.output_folder(self.out, task)
 
-    def make_rain(self) -> Rain:
-        """The rain of the rainy conditions."""
-        preset = self.preset if self.severity is None else f"severity_{self.severity}"
-        return Rain(preset, self.seed)
+    def make_rains(self) -> list[Rain]:
+        """The rain of the rainy conditions, of each table."""
+        presets = self.preset or ["heavy"]
+        if self.severity is not None:
+            presets = [f"severity_{self.severity}"]
+        return [Rain(preset, self.seed) for preset in dict.fromkeys(presets)]
 
     def make_derainer(self) -> Derainer:
         """The derainer of the derained conditions."""
@@ -334,13 +342,14 @@ def _run(
     built_in: bool = False,
     coco: bool = False,
 ) -> None:
-    """Evaluate; the first process writes the report and prints the table."""
+    """Evaluate with each rain; the first process writes the report and prints the tables."""
     cores = os.cpu_count() or 1
     workers = cores if options.workers is None else options.workers
     subject.cfg.test_dataloader["num_workers"] = workers
     if workers:  # leave cores to the workers
         torch.set_num_threads(max(1, cores // 2))
     out = cli.output_folder(options.out, task)
+    rains = options.make_rains()
     plan = Plan(
         task=task,
         model=model,
@@ -349,7 +358,7 @@ def _run(
         whole=None if built_in else SET_SIZES[task],
         command=cli.command_line(),
         out=out,
-        rain=options.make_rain(),
+        rain=rains[0],
         derainer=options.make_derainer(),
         limit=options.limit,
         skip_unreadable=options.skip_unreadable,
@@ -357,10 +366,13 @@ def _run(
         samples=options.samples,
         coco=coco,
     )
-    results = evaluate(subject, plan, _find_module(task), stderr)
-    if results is not None:
-        write_report([results], out)
-        stdout.print(terminal_table([results]))
+    found = [
+        evaluate(subject, replace(plan, rain=rain), _find_module(task), stderr) for rain in rains
+    ]
+    results = [one for one in found if one is not None]
+    if results:
+        write_report(results, out)
+        stdout.print(terminal_table(results))
         stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
 
 

@@ -248,7 +248,7 @@ def _samples(
                 seen = image = np.ascontiguousarray(changed[..., ::-1]).astype(np.uint8)
             if estimates_rain and name != "derained":
                 rain[name] = derain.rain_probability(seen)
-            files[name] = f"samples/{index:06}_{name}.png"
+            files[name] = f"samples/{plan.rain.preset}_{index:06}_{name}.png"
             with atomic_path(plan.out / files[name]) as temporary:
                 Image.fromarray(module.draw(image, predictions[name], classes)).save(
                     temporary, "PNG"

@@ -136,8 +136,14 @@ def describe_test(test: PairedTest) -> str:
 
 
 def markdown(results: Sequence[Results]) -> str:
-    """A section for each result: its table in the paper's form, beside the paper's."""
-    return "\n\n".join(_markdown_section(result) for result in results) + "\n"
+    """A section for each result: its table in the paper's form, beside the paper's.
+
+    Of several results the first section is an overview with a row for each.
+    """
+    sections = [_markdown_section(result) for result in results]
+    if len(results) > 1:
+        sections.insert(0, _overview(results))
+    return "\n\n".join(sections) + "\n"
 
 
 def comma_separated(results: Sequence[Results]) -> str:
@@ -205,6 +211,26 @@ def terminal_table(results: Sequence[Results]) -> Table:
     tests = [describe_test(r.mcnemar) for r in results if r.mcnemar is not None]
     table.caption = Text("\n".join(tests)) if tests else None
     return table
+
+
+def _overview(results: Sequence[Results]) -> str:
+    columns = ["model", "%", "rain", "derainer", *(TITLES[name] for name in CONDITIONS)]
+    rows = [
+        [
+            *(result.title, name, result.rain.preset, describe_derainer(result)),
+            *(percent(getattr(metric, condition)) for condition in CONDITIONS),
+            _and_interval(percent(metric.recovery, 1), recovery_interval(metric)),
+            _and_interval(points(metric.harm), points_interval(metric.harm_interval)),
+        ]
+        for result in results
+        for name, metric in result.metrics.items()
+    ]
+    table = markdown_table([*columns, "Recovery", "Harm, points"], rows, left=4)
+    return f"## Overview\n\nIntervals: 95 %.\n\n{table}"
+
+
+def _and_interval(value: str, interval: str) -> str:
+    return f"{value} ({interval})" if interval else value
 
 
 def _markdown_section(result: Results) -> str:

@@ -475,6 +475,19 @@ def test_settings_that_change_the_rain_start_afresh(data, tmp_path):
     assert len(list(tmp_path.glob("records/rainy-*"))) == 2
 
 
+def test_several_presets_in_one_run(data, whole, tmp_path):
+    presets = ("--preset", "heavy", "--preset", "light", "--preset", "heavy")
+    result = CliRunner().invoke(app, options(data, tmp_path, *presets))
+    assert result.exit_code == 0, result.output
+    heavy, light = from_json((tmp_path / "results.json").read_text())
+    assert (heavy.rain.preset, light.rain.preset) == ("heavy", "light")
+    (alone,) = from_json((whole / "results.json").read_text())
+    assert heavy.metrics == alone.metrics and light.metrics != alone.metrics
+    assert len(list(tmp_path.glob("records/clean-*"))) == 1
+    files = [file for one in (heavy, light) for s in one.samples for file in s.images.values()]
+    assert len(set(files)) == len(files) == len(list(tmp_path.glob("samples/*.png")))
+
+
 def test_labels_that_were_mended_start_afresh(data, tmp_path):
     """What a model said is kept with what was true then."""
     flat, names, labels = (tmp_path / name for name in ("flat", "classes.txt", "labels.txt"))

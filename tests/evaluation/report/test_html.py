@@ -193,7 +193,17 @@ def test_tables_of_one_model_are_told_apart(tmp_path):
     ]
     assert places == sorted(places) and len(set(places)) == 4
 
-    sections = (tmp_path / "table.md").read_text(encoding="utf-8").split("## ")[1:]
+    first, *sections = (tmp_path / "table.md").read_text(encoding="utf-8").split("## ")[1:]
+    cells = [line.split(" | ") for line in first.splitlines() if "| top-1 |" in line]
+    assert [row[2] for row in cells] == presets
+    assert cells[0][4:] == [
+        "72.40",
+        "45.12",
+        "68.04",
+        "72.28",
+        "84.0 (80.0 to 87.5)",
+        "-0.12 (-0.52 to +0.18) |",
+    ]
     for section, preset, name in zip(sections, presets, DERAINERS, strict=True):
         assert f"Rain: {preset}, seed 0. Derainer: {name}, in the pipeline." in section
         assert section.index("Derainer: ") < section.index("| Clean |")
