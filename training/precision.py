@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from statistics import median
 
 import torch
 from mmengine.logging import print_log
@@ -14,7 +13,8 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import Tensor
 
 _INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
-_TRIALS = 8  # iterations of each precision; the first of each also prepares memory and kernels
+_BLOCK = 4  # iterations in one precision; the first of each block prepares memory and kernels
+_TRIALS = 8  # iterations of each precision
 
 
 def has_bfloat16() -> bool:
@@ -31,9 +31,9 @@ def has_bfloat16() -> bool:
 class FasterPrecisionOptimWrapper(OptimWrapper):
     """Forward passes in bfloat16 or float32, whichever trains faster on this processor.
 
-    On a CPU with bfloat16 instructions the first 16 iterations alternate between the two and
-    are timed; the one of the shorter median is kept. Even there, depth-wise convolutions, for
-    example, train slower in bfloat16. Other CPUs use float32, GPUs bfloat16.
+    On a CPU with bfloat16 instructions the first 16 iterations, in blocks of either, are timed;
+    the one with the shortest iteration is kept, since other work on the machine only ever makes
+    them longer. Other CPUs use float32, GPUs bfloat16.
     """
 
     def __init__(self, *args, **kwargs):  # type: ignore[no-untyped-def]
@@ -58,7 +58,10 @@ class FasterPrecisionOptimWrapper(OptimWrapper):
         if self._chosen is None:
             self._seconds[self._turn()].append(time.perf_counter() - self._started)
             if len(self._seconds[True]) == _TRIALS:
-                single, half = (median(self._seconds[low][1:]) for low in (False, True))
+                single, half = (
+                    min(s for k, s in enumerate(self._seconds[low]) if k % _BLOCK)
+                    for low in (False, True)
+                )
                 self._chosen = half < single
                 print_log(
                     f"an iteration takes {single:.3f} s in float32 and {half:.3f} s in bfloat16: "
@@ -67,4 +70,5 @@ class FasterPrecisionOptimWrapper(OptimWrapper):
                 )
 
     def _turn(self) -> bool:
-        return len(self._seconds[True]) < len(self._seconds[False])
+        done = sum(map(len, self._seconds.values()))
+        return done // _BLOCK % 2 == 1

@@ -31,7 +31,7 @@ class ChannelNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         last = features.permute(0, 2, 3, 1)
-        normed = layer_norm(last, (last.shape[-1],), self.weight, self.bias)
+        normed = layer_norm(last, self.weight.shape, self.weight, self.bias)
         return normed.permute(0, 3, 1, 2)
 
 
