@@ -36,7 +36,13 @@ def to_frames(image: Any) -> Tensor:
         TypeError: a type, dtype or PIL mode that is not in the table.
         ValueError: a shape that is not in the table, or a PIL file of several frames.
     """
-    return pixels_to_float(_planes(image)).expand(-1, 3, -1, -1)
+    planes = _planes(image)
+    if planes.dtype not in _WHITE and not planes.is_floating_point():
+        raise TypeError(
+            f"pixels must be uint8, uint16 or float in [0, 1], got {planes.dtype}; convert them "
+            "first, for example with image.to(torch.uint8)"
+        )
+    return pixels_to_float(planes).expand(-1, 3, -1, -1)
 
 
 def from_frames(frames: Tensor, image: Any) -> Any:
@@ -108,34 +114,17 @@ def check_image(image: Tensor, *, batch: bool = True, integers: bool = False) ->
 
 
 def pixels_to_float(pixels: Tensor) -> Tensor:
-    """uint8 or uint16 pixels of any shape as float32 in [0, 1]; floats as they are.
-
-    Raises:
-        TypeError: another dtype.
-    """
+    """uint8 or uint16 pixels of any shape as float32 in [0, 1]; floats as they are."""
     if pixels.is_floating_point():
         return pixels
-    return pixels.to(torch.float32) / _white(pixels.dtype)
+    return pixels.to(torch.float32) / _WHITE[pixels.dtype]
 
 
 def float_to_pixels(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """The inverse of `pixels_to_float`, rounded to the nearest step of `dtype`.
-
-    Raises:
-        TypeError: `dtype` is neither uint8, uint16 nor float.
-    """
+    """The inverse of `pixels_to_float`, rounded to the nearest step of `dtype`."""
     if dtype.is_floating_point:
         return values.to(dtype)
-    return (values * _white(dtype)).round().to(dtype)
-
-
-def _white(dtype: torch.dtype) -> int:
-    if dtype not in _WHITE:
-        raise TypeError(
-            f"pixels must be uint8, uint16 or float in [0, 1], got {dtype}; convert them first, "
-            "for example with image.to(torch.uint8)"
-        )
-    return _WHITE[dtype]
+    return (values * _WHITE[dtype]).round().to(dtype)
 
 
 def _planes(image: Any) -> Tensor:

@@ -49,18 +49,17 @@ class _ImageTransform(v2.Transform):
 
     def _needs_transform_list(self, flat_inputs: list[Any]) -> list[bool]:
         # torchvision's rule, with NumPy arrays counted among the plain tensors
-        plain_wanted = not any(isinstance(item, _IMAGES) for item in flat_inputs)
-        wanted = []
-        for item in flat_inputs:
-            plain = _is_plain(item)
-            wanted.append(isinstance(item, _IMAGES) or (plain and plain_wanted))
-            plain_wanted = plain_wanted and not plain
-        if not any(wanted):
+        wanted = [isinstance(item, _IMAGES) for item in flat_inputs]
+        if any(wanted):
+            return wanted
+        plain = [_is_plain(item) for item in flat_inputs]
+        if not any(plain):
             types = ", ".join(type(item).__name__ for item in flat_inputs) or "nothing"
             raise TypeError(
                 f"{type(self).__name__} found no image in the sample: expected a PIL image, "
                 f"a tensor or a NumPy array, got {types}; open files with PIL.Image.open"
             )
+        wanted[plain.index(True)] = True
         return wanted
 
 

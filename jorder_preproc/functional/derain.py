@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, cast, get_args
 
@@ -116,8 +117,13 @@ def derain(
             network needs around a pixel, or options that do not fit each other.
     """
     check_image(image, integers=True)
-    check_options(deveil, dry)
-    steps = _check_order(order, deveil, deveil_model)
+    steps = check_options(deveil, dry, order)
+    if (deveil_model is None) == bool(deveil):
+        raise ValueError(
+            f"deveil={deveil!r} needs deveil_model=load_deveil_model(), got none"
+            if deveil
+            else "deveil_model is for deveil=True or 'auto', got deveil=False"
+        )
     images = image.detach() if image.ndim == 4 else image.detach()[None]
     exact = images.is_floating_point() or len(steps) == 1
     between = images.dtype if exact else torch.uint16
@@ -135,7 +141,7 @@ def derain(
             found = _derain_step(model, found, tile, dry, between)
             views = [views[0], found.background]
             continue
-        assert deveil_model is not None  # see _check_order
+        assert deveil_model is not None  # as check_options wants it for this step
         if undecided:
             undecided = False
             veiled = is_veiled(deveil_model, views).nonzero()[:, 0].tolist()
@@ -183,12 +189,33 @@ def rain_probability(model: Jorder, image: Tensor, *, tile: int | None = None) -
     return found
 
 
-def check_options(deveil: Deveil, dry: Dry) -> None:
-    """Raise ValueError unless both are known; see `derain`."""
+def check_options(deveil: Deveil, dry: Dry, order: Sequence[str] | None = None) -> tuple[Step, ...]:
+    """The steps to take; ValueError for unknown options, or an order that does not fit `deveil`.
+
+    Args:
+        deveil, dry, order: see `derain`.
+    """
     if deveil not in get_args(Deveil):
         raise ValueError(f"deveil must be False, True or 'auto', got {deveil!r}")
     if dry not in get_args(Dry):
         raise ValueError(f"dry must be one of {', '.join(get_args(Dry))}, got {dry!r}")
+    if order is None:
+        return DEVEIL_ORDER if deveil else ("derain",)
+    steps = cast("tuple[Step, ...]", tuple(order))
+    if not steps or set(steps) - set(get_args(Step)):
+        raise ValueError(
+            f"order must be steps out of {', '.join(get_args(Step))}, got {order!r}; "
+            f"for example {DEVEIL_ORDER}"
+        )
+    if ("deveil" in steps) != bool(deveil):
+        raise ValueError(
+            f"the order {steps} has no deveil step, got deveil={deveil!r}; leave one of them out"
+            if deveil
+            else f"the order {steps} needs deveil=True or 'auto', got deveil=False"
+        )
+    if deveil == "auto" and steps[0] != "derain":
+        raise ValueError(f"deveil='auto' needs an order that begins with derain, got {steps}")
+    return steps
 
 
 def region_gate(probability: Tensor) -> Tensor:
@@ -206,35 +233,6 @@ def region_gate(probability: Tensor) -> Tensor:
     return max_pool2d(probability, GATE_WINDOW, stride=1, padding=GATE_WINDOW // 2)
 
 
-def _check_order(
-    order: Sequence[str] | None, deveil: Deveil, deveil_model: DeveilNetwork | None
-) -> tuple[Step, ...]:
-    """The steps to take; ValueError where the options of `derain` do not fit each other."""
-    if (deveil_model is None) == bool(deveil):
-        raise ValueError(
-            f"deveil={deveil!r} needs deveil_model=load_deveil_model(), got none"
-            if deveil
-            else "deveil_model is for deveil=True or 'auto', got deveil=False"
-        )
-    if order is None:
-        order = DEVEIL_ORDER if deveil else ("derain",)
-    steps = tuple(order)
-    if not steps or set(steps) - set(get_args(Step)):
-        raise ValueError(
-            f"order must be steps out of {', '.join(get_args(Step))}, got {order!r}; "
-            f"for example {DEVEIL_ORDER}"
-        )
-    if ("deveil" in steps) != bool(deveil):
-        raise ValueError(
-            f"the order {steps} has no deveil step, got deveil={deveil!r}; leave one of them out"
-            if deveil
-            else f"the order {steps} needs deveil=True or 'auto', got deveil=False"
-        )
-    if deveil == "auto" and steps[0] != "derain":
-        raise ValueError(f"deveil='auto' needs an order that begins with derain, got {steps}")
-    return cast("tuple[Step, ...]", steps)
-
-
 def _select(found: Derained, which: list[int] | slice | int) -> Derained:
     parts: Any = (None if part is None else part[which] for part in found)
     return Derained(*parts)
@@ -247,7 +245,8 @@ def _derain_step(
 
     Where memory runs out, images are run one by one, then in smaller and smaller tiles.
     """
-    halo = windows.round_up(model.receptive_field + GATE_WINDOW // 2, model.multiple)
+    reach = model.receptive_field + GATE_WINDOW // 2
+    halo = math.ceil(reach / model.multiple) * model.multiple
     smallest = 2 * halo + model.multiple
     if tile is not None and tile < smallest:
         raise UserError(
@@ -258,19 +257,20 @@ def _derain_step(
     longest = max(height, width)
     pixels_at_once = windows.PIXELS_AT_ONCE if tile is None else tile**2
     images_at_once = max(1, min(pixels_at_once // (height * width), count))
-    # of images that are left as they are, this is the result
-    background = windows.convert(before.background, dtype)
-    streak_map, region_mask = (part if part is None else part.clone() for part in before[1:3])
-    rain = torch.ones(count, dtype=torch.float64)
-    after = Derained(background, streak_map, region_mask, rain)
+    after = Derained(
+        torch.empty_like(before.background, dtype=dtype),
+        None if before.streak_map is None else torch.empty_like(before.streak_map),
+        None if before.region_mask is None else torch.empty_like(before.region_mask),
+        None if model.presence is None else torch.empty(count, dtype=torch.float64),
+    )
     while True:
         try:
             for start in range(0, count, images_at_once):
                 batch = slice(start, start + images_at_once)
-                _derain_batch(model, _select(before, batch), _select(after, batch), tile, halo, dry)
-            earlier = before.rain_probability
-            rain_known = None if model.presence is None else rain
-            return after._replace(rain_probability=rain_known if earlier is None else earlier)
+                _derain_batch(model, before, after, batch, tile, halo, dry)
+            if before.rain_probability is None:
+                return after
+            return after._replace(rain_probability=before.rain_probability)
         except RuntimeError as error:
             edge = min(tile or longest, longest)
             smaller = max(edge // 2, _SMALLEST_RETRY * halo)
@@ -284,40 +284,42 @@ def _derain_step(
 
 
 def _derain_batch(
-    model: Jorder, before: Derained, after: Derained, tile: int | None, halo: int, dry: Dry
+    model: Jorder,
+    before: Derained,
+    after: Derained,
+    batch: slice,
+    tile: int | None,
+    halo: int,
+    dry: Dry,
 ) -> None:
-    """Derain images window by window, writing to `after`, a copy of `before`."""
-    images = before.background
+    """Derain the images `batch` of `before` window by window, writing to `after`."""
+    images = before.background[batch]
     cues = None if model.image_cues is None else _describe(model, images, tile)
     sums, cells = torch.zeros(()), 0
     device = next(model.parameters()).device
-    rows, columns = (
-        list(windows.spans(size, tile, halo, model.multiple, model.fold))
-        for size in images.shape[-2:]
-    )
+    cut = tile, halo, model.multiple, model.fold
+    rows, columns = windows.spans(images.shape[2], *cut), windows.spans(images.shape[3], *cut)
     for row, column in itertools.product(rows, columns):
-        rainy = windows.read_window(images, row, column)
+        rainy = pixels_to_float(images[..., row.source[:, None], column.source])
         derained, coarsest = _derain_window(model, rainy.to(device), cues)
         if model.presence is not None and coarsest is not None:
             kept = coarsest[windows.cells_of(row, column, model.fold)]
             sums = sums.to(device) + model.presence.sums(kept)
             cells += kept[0, 0].numel()
-        for at, values in enumerate(derained):
-            layer, earlier = after[at], before[at] if at else None
-            if layer is None:
+        window = (batch, ..., row.target, column.target)
+        for values, layer, earlier in zip(derained, after[:3], before[:3], strict=True):
+            if layer is None or earlier is None:
                 continue
-            window = (..., row.target, column.target)
             value = values[..., row.keep, column.keep]
-            if earlier is not None:
+            if layer is not after.background:
                 value = (value + pixels_to_float(earlier[window]).to(value)).clamp(max=1)
             layer[window] = float_to_pixels(value, layer.dtype)
     if model.presence is None or after.rain_probability is None:
         return
-    after.rain_probability.copy_(model.presence(sums, cells).double().sigmoid())
-    if dry == "derain":
-        return
-    for number, rain in enumerate(after.rain_probability.tolist()):
-        if rain >= model.dry_threshold:
+    probability = model.presence(sums, cells).double().sigmoid()
+    after.rain_probability[batch] = probability.cpu()
+    for number, rain in enumerate(probability.tolist(), batch.start):
+        if dry == "derain" or rain >= model.dry_threshold:
             continue
         for layer, earlier in zip(after[:3], before[:3], strict=True):
             if layer is not None and earlier is not None:
@@ -328,15 +330,16 @@ def _describe(model: Jorder, images: Tensor, tile: int | None) -> Tensor:
     """`ImageCues` of whole images, (N, cues), computed window by window."""
     assert model.image_cues is not None
     cell = model.image_cues.cell_px
-    halo = windows.round_up(model.image_cues.reach, cell)
+    halo = math.ceil(model.image_cues.reach / cell) * cell
     parameter = next(model.parameters())
     height, width = images.shape[-2:]
+    cut = tile, halo, model.multiple, model.fold
     rows = []
-    for row in windows.spans(height, tile, halo, model.multiple, model.fold):
+    for row in windows.spans(height, *cut):
         cells = []
-        for column in windows.spans(width, tile, halo, model.multiple, model.fold):
-            rainy = windows.read_window(images, row, column).to(parameter)
-            features = model.image_cues.features(rainy)
+        for column in windows.spans(width, *cut):
+            rainy = pixels_to_float(images[..., row.source[:, None], column.source])
+            features = model.image_cues.features(rainy.to(parameter))
             cells.append(features[windows.cells_of(row, column, cell)])
         rows.append(torch.cat(cells, 3))
     cues: Tensor = model.image_cues(torch.cat(rows, 2))

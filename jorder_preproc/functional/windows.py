@@ -5,6 +5,7 @@ Images are tensors (N, C, H, W) of float, uint8 or uint16; see `jorder_preproc.i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from types import EllipsisType
 from typing import NamedTuple
@@ -42,7 +43,7 @@ def spans(size: int, tile: int | None, halo: int, multiple: int, fold: int) -> I
     which is padded to a multiple of `fold`. At the border of the image a window sees no more
     padding than the whole image does.
     """
-    padded = round_up(max(size, _SMALLEST_SIDE), fold)
+    padded = math.ceil(max(size, _SMALLEST_SIDE) / fold) * fold
     # 0 1 2 3 2 1 0 1 ...; a single pixel is repeated
     period = max(2 * (size - 1), 1)
     position = torch.arange(padded) % period
@@ -52,16 +53,6 @@ def spans(size: int, tile: int | None, halo: int, multiple: int, fold: int) -> I
         stop = min(start + step, size)
         first, last = max(start - halo, 0), min(start + step + halo, padded)
         yield Span(reflected[first:last], slice(start - first, stop - first), slice(start, stop))
-
-
-def round_up(value: int, multiple: int) -> int:
-    """The least multiple that is not below `value`."""
-    return -(-value // multiple) * multiple
-
-
-def read_window(images: Tensor, rows: Span, columns: Span) -> Tensor:
-    """What the network sees of a window, float (N, C, h, w)."""
-    return pixels_to_float(images[..., rows.source[:, None], columns.source])
 
 
 def cells_of(rows: Span, columns: Span, cell: int) -> tuple[EllipsisType, slice, slice]:

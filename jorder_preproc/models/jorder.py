@@ -224,6 +224,7 @@ class Jorder(nn.Module):
         presence: estimates whether it rains, from the first stage; or None.
         image_cues: describes the rain in the whole image to the stages; or None.
         detects_rain: whether mask class 1 is rain.
+        fold: height and width of the input must be multiples of this, px.
         multiple: tile origins must be multiples of this to match whole-image output, px.
         receptive_field: an output pixel depends on at most this many input pixels to each side.
 
@@ -261,10 +262,20 @@ class Jorder(nn.Module):
             )
         self.variant = get_variant(name) if variant is None else variant
         self.gated = self.detects_rain if gated is None else gated
-        deepest = self.variant.channels * 2**self.variant.levels
-        self.presence = RainPresence(deepest) if self.variant.levels else None
-        self.image_cues = ImageCues(self.variant.cues) if self.variant.cues else None
-        self.stages = nn.ModuleList(JorderStage(self.variant) for _ in range(self.variant.stages))
+        v = self.variant
+        self.presence = RainPresence(v.channels * 2**v.levels) if v.levels else None
+        self.image_cues = ImageCues(v.cues) if v.cues else None
+        self.stages = nn.ModuleList(JorderStage(v) for _ in range(v.stages))
+        self.fold = v.unshuffle * 2**v.levels
+        self.multiple = v.unshuffle * v.context_multiple
+        if v.cues:
+            self.multiple = math.lcm(self.multiple, ImageCues.cell_px)
+        heads = {"rsb": 3, "srb": 3, "par": 2, "raw": 1}[v.order]
+        if v.fusion == "modulate":
+            heads = 2 + 2 * (v.fusion_kernel // 2) + 2
+        # the last term is for the fold: a pixel and its neighbours share one cell
+        cells = v.stages * (1 + v.context_reach + heads) + (v.unshuffle > 1)
+        self.receptive_field = v.unshuffle * cells
 
     @property
     def detects_rain(self) -> bool:
@@ -281,26 +292,6 @@ class Jorder(nn.Module):
                 f"{self.name} cannot be gated: none of its outputs is a rain region mask"
             )
         self._gated = gated
-
-    @property
-    def fold(self) -> int:
-        """Height and width of the input must be multiples of this, px."""
-        levels = self.variant.levels
-        return int(self.variant.unshuffle * 2**levels)
-
-    @property
-    def multiple(self) -> int:
-        multiple = self.variant.unshuffle * self.variant.context_multiple
-        return math.lcm(multiple, ImageCues.cell_px) if self.image_cues else multiple
-
-    @property
-    def receptive_field(self) -> int:
-        v = self.variant
-        heads = {"rsb": 3, "srb": 3, "par": 2, "raw": 1}[v.order]
-        if v.fusion == "modulate":
-            heads = 2 + 2 * (v.fusion_kernel // 2) + 2
-        # the last term is for the fold: a pixel and its neighbours share one cell
-        return v.unshuffle * (v.stages * (1 + v.context_reach + heads) + (v.unshuffle > 1))
 
     def forward(
         self, rainy: Tensor, active_paths: int | None = None, cues: Tensor | None = None

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from jorder_preproc.functional import windows
-from jorder_preproc.functional.windows import convert, overview, read_window, spans, strips
+from jorder_preproc.functional.windows import convert, overview, spans, strips
 
 SIZES = [((7, 10), (3, 4)), ((8, 6), (8, 6)), ((5, 300), (1, 7)), ((3, 2), (4, 6))]
 
@@ -30,16 +30,6 @@ def test_padding_reflects_like_numpy(size):
     expected = np.pad(np.arange(size), (0, len(span.source) - size), mode="reflect")
     np.testing.assert_array_equal(span.source, expected)
     assert len(span.source) % 4 == 0 and len(span.source) >= 16
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_windows_are_read_as_floats(dtype):
-    images, white = pixels(2, 3, 33, 21, dtype=dtype), np.iinfo(dtype).max
-    row, column = list(spans(33, 20, 4, 2, 2))[2], *spans(21, None, 4, 2, 2)
-    read = read_window(images, row, column)
-    assert read.dtype == torch.float32
-    expected = images.numpy()[:, :, row.source][..., column.source] / white
-    np.testing.assert_allclose(read, expected, atol=1e-6)
 
 
 def test_strips_hold_as_many_pixels_as_they_may(monkeypatch):

@@ -220,12 +220,12 @@ def test_tiles_equal_whole_image(widening, size):
 
 
 @pytest.mark.parametrize("widening", ["pool", "stride"])
-def test_tiles_off_the_cells_would_show(widening, monkeypatch):
+def test_tiles_off_the_cells_would_show(widening):
     network = small(widening=widening, paths=((1, 1), (2, 2), (3, 3)), blocks=2)
     image = torch.rand(3, 121, 10)
     whole = derain(network, image, with_streak_map=True)
     assert network.multiple == 6
-    monkeypatch.setattr(Jorder, "multiple", 1)
+    network.multiple = 1
     tiled = derain(network, image, tile=67, with_streak_map=True)
     assert (tiled.streak_map - whole.streak_map).abs().max() > 1e-3
 
