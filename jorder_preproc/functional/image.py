@@ -10,7 +10,6 @@ from jorder_preproc.functional.derain import Deveil, Dry, derain
 from jorder_preproc.images import from_frames, to_frames
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder
-from jorder_preproc.rain.identity import frame_id
 from jorder_preproc.rain.presets import RainPreset
 from jorder_preproc.rain.synthesize import synthesize_rain
 
@@ -75,6 +74,6 @@ def rain_image(
     precise = torch.promote_types(frames.dtype, torch.float32)
     rainy = torch.empty(frames.shape, dtype=precise, device="cpu")
     for number, (frame, result) in enumerate(zip(frames, rainy, strict=True)):
-        name = None if image_id is None else frame_id(image_id, number)
+        name = f"{image_id}#{number}" if number and image_id is not None else image_id
         result.copy_(synthesize_rain(frame.to("cpu", precise), preset, seed, name).rainy)
     return from_frames(rainy, image)

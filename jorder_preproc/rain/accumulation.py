@@ -28,11 +28,6 @@ class Accumulation:
     gamma: float
 
 
-def no_accumulation(shape: tuple[int, int]) -> Accumulation:
-    """No veil, for an image of that height and width: alpha 1, gamma 1."""
-    return Accumulation(torch.ones(1, *shape), torch.ones(3, 1, 1), 1.0)
-
-
 def draw_accumulation(
     shape: tuple[int, int], preset: AccumulationPreset, rng: np.random.Generator
 ) -> Accumulation:

@@ -39,11 +39,6 @@ def image_name(
     return unicodedata.normalize("NFC", inside.as_posix())
 
 
-def frame_id(image_id: str | int, number: int) -> str | int:
-    """The id of one of several frames: the image's id, `ID#1`, `ID#2` and so on."""
-    return f"{image_id}#{number}" if number else image_id
-
-
 def check_image_id(image_id: object) -> str | int:
     """Return a valid image id.
 

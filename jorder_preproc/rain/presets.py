@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Annotated, get_type_hints
 
 from jorder_preproc.errors import UserError
 
@@ -13,19 +14,23 @@ Range = tuple[float, float]
 RENDERERS = ("lines", "drops", "noise")
 
 
-def _check_range(name: str, value: Range, low: float, high: float) -> None:
-    # NaN fails every comparison, infinity the bounds
-    if len(value) != 2 or not low <= value[0] <= value[1] <= high:
-        raise ValueError(f"{name} needs {low} <= low <= high <= {high}, got {value}")
+class _Preset:
+    """A dataclass that checks its numbers and ranges against the bounds in their annotations."""
 
-
-def _check_number(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name} needs a number from {low} to {high}, got {value}")
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            value = getattr(self, name)
+            # NaN fails every comparison, infinity the bounds
+            for low, high in getattr(hint, "__metadata__", ()):
+                if hint.__origin__ is float:
+                    if not low <= value <= high:
+                        raise ValueError(f"{name} needs a number from {low} to {high}, got {value}")
+                elif len(value) != 2 or not low <= value[0] <= value[1] <= high:
+                    raise ValueError(f"{name} needs {low} <= low <= high <= {high}, got {value}")
 
 
 @dataclass(frozen=True)
-class AccumulationPreset:
+class AccumulationPreset(_Preset):
     """Ranges for the veil of distant streaks under an overcast sky (Sec. 5.2).
 
     Attributes:
@@ -36,22 +41,15 @@ class AccumulationPreset:
         light_tint: largest difference of a channel of A from that mean.
     """
 
-    transmission: Range = (0.5, 1.0)
-    depth_probability: float = 0.5
-    gamma: Range = (1.0, 1.5)
-    atmospheric_light: Range = (0.8, 1.0)
-    light_tint: float = 0.03
-
-    def __post_init__(self) -> None:
-        _check_range("transmission", self.transmission, 0.01, 1.0)
-        _check_number("depth_probability", self.depth_probability, 0.0, 1.0)
-        _check_range("gamma", self.gamma, 0.1, 10.0)
-        _check_range("atmospheric_light", self.atmospheric_light, 0.0, 1.0)
-        _check_number("light_tint", self.light_tint, 0.0, 1.0)
+    transmission: Annotated[Range, (0.01, 1.0)] = (0.5, 1.0)
+    depth_probability: Annotated[float, (0.0, 1.0)] = 0.5
+    gamma: Annotated[Range, (0.1, 10.0)] = (1.0, 1.5)
+    atmospheric_light: Annotated[Range, (0.0, 1.0)] = (0.8, 1.0)
+    light_tint: Annotated[float, (0.0, 1.0)] = 0.03
 
 
 @dataclass(frozen=True)
-class RainPreset:
+class RainPreset(_Preset):
     """Ranges for the rain on one image. Lengths are in pixels of the image given.
 
     Attributes:
@@ -74,32 +72,33 @@ class RainPreset:
         accumulation: the veil, or None.
     """
 
-    layers: tuple[int, int] = (1, 1)
+    layers: Annotated[tuple[int, int], (0, 100)] = (1, 1)
     renderers: tuple[float, float, float] = (1.0, 0.0, 0.0)
-    angle_deg: Range = (-30.0, 30.0)
-    layer_angle_deg: float = 0.0
-    angle_spread_deg: Range = (0.0, 3.0)
-    density: Range = (5e-4, 1e-3)
-    length_px: Range = (15.0, 40.0)
-    width_px: Range = (0.6, 1.4)
-    variation: Range = (0.1, 0.4)
-    taper: Range = (0.0, 1.0)
-    brightness: Range = (0.3, 0.8)
-    tint: float = 0.02
-    blur_px: Range = (0.0, 0.5)
-    blend_probability: float = 0.4
-    noise_density: Range = (0.02, 0.15)
-    rain_rate_mm_h: Range = (5.0, 100.0)
-    exposure_s: Range = (1 / 500, 1 / 60)
-    focal_px: Range = (500.0, 900.0)
-    near_m: Range = (0.5, 1.0)
-    far_m: Range = (2.0, 3.5)
-    contrast: Range = (6.0, 20.0)  # bright sky in an exposure for the ground
-    oscillation: Range = (0.0, 0.6)
+    angle_deg: Annotated[Range, (-89.0, 89.0)] = (-30.0, 30.0)
+    layer_angle_deg: Annotated[float, (0.0, 89.0)] = 0.0
+    angle_spread_deg: Annotated[Range, (0.0, 45.0)] = (0.0, 3.0)
+    density: Annotated[Range, (1e-7, 0.1)] = (5e-4, 1e-3)
+    length_px: Annotated[Range, (1.0, 1000.0)] = (15.0, 40.0)
+    width_px: Annotated[Range, (0.1, 50.0)] = (0.6, 1.4)
+    variation: Annotated[Range, (0.0, 2.0)] = (0.1, 0.4)
+    taper: Annotated[Range, (0.0, 1.0)] = (0.0, 1.0)
+    brightness: Annotated[Range, (0.0, 2.0)] = (0.3, 0.8)
+    tint: Annotated[float, (0.0, 1.0)] = 0.02
+    blur_px: Annotated[Range, (0.0, 10.0)] = (0.0, 0.5)
+    blend_probability: Annotated[float, (0.0, 1.0)] = 0.4
+    noise_density: Annotated[Range, (1e-6, 1.0)] = (0.02, 0.15)
+    rain_rate_mm_h: Annotated[Range, (0.01, 1000.0)] = (5.0, 100.0)
+    exposure_s: Annotated[Range, (1e-6, 1.0)] = (1 / 500, 1 / 60)
+    focal_px: Annotated[Range, (10.0, 100_000.0)] = (500.0, 900.0)
+    near_m: Annotated[Range, (0.1, 100.0)] = (0.5, 1.0)
+    far_m: Annotated[Range, (0.1, 100.0)] = (2.0, 3.5)
+    # bright sky in an exposure for the ground
+    contrast: Annotated[Range, (0.01, 1000.0)] = (6.0, 20.0)
+    oscillation: Annotated[Range, (0.0, 1.0)] = (0.0, 0.6)
     accumulation: AccumulationPreset | None = None
 
     def __post_init__(self) -> None:
-        _check_range("layers", self.layers, 0, 100)
+        super().__post_init__()
         if not all(isinstance(count, int) for count in self.layers):
             raise ValueError(f"layers needs two whole numbers, got {self.layers}")
         weights = self.renderers
@@ -108,30 +107,10 @@ class RainPreset:
                 f"renderers needs three weights >= 0 for {', '.join(RENDERERS)}, "
                 f"not all 0, got {weights}"
             )
-        _check_range("angle_deg", self.angle_deg, -89.0, 89.0)
-        _check_number("layer_angle_deg", self.layer_angle_deg, 0.0, 89.0)
-        _check_range("angle_spread_deg", self.angle_spread_deg, 0.0, 45.0)
-        _check_range("density", self.density, 1e-7, 0.1)
-        _check_range("length_px", self.length_px, 1.0, 1000.0)
-        _check_range("width_px", self.width_px, 0.1, 50.0)
-        _check_range("variation", self.variation, 0.0, 2.0)
-        _check_range("taper", self.taper, 0.0, 1.0)
-        _check_range("brightness", self.brightness, 0.0, 2.0)
-        _check_number("tint", self.tint, 0.0, 1.0)
-        _check_range("blur_px", self.blur_px, 0.0, 10.0)
-        _check_number("blend_probability", self.blend_probability, 0.0, 1.0)
-        _check_range("noise_density", self.noise_density, 1e-6, 1.0)
-        _check_range("rain_rate_mm_h", self.rain_rate_mm_h, 0.01, 1000.0)
-        _check_range("exposure_s", self.exposure_s, 1e-6, 1.0)
-        _check_range("focal_px", self.focal_px, 10.0, 100_000.0)
-        _check_range("near_m", self.near_m, 0.1, 100.0)
-        _check_range("far_m", self.far_m, 0.1, 100.0)
         if self.near_m[1] >= self.far_m[0]:
             raise ValueError(
                 f"far_m must begin beyond near_m, got near_m {self.near_m} and far_m {self.far_m}"
             )
-        _check_range("contrast", self.contrast, 0.01, 1000.0)
-        _check_range("oscillation", self.oscillation, 0.0, 1.0)
         if not isinstance(self.accumulation, AccumulationPreset | None):
             raise ValueError(
                 f"accumulation needs an AccumulationPreset or None, got {self.accumulation!r}"

@@ -6,6 +6,7 @@ and brightness. All randomness comes from the generator given.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ _BLOCK_ROWS = 1 << 14  # rows of streaks rasterised at a time; bounds memory
 
 @dataclass(frozen=True)
 class StreakGeometry:
-    """Streaks to draw, one entry per streak.
+    """Streaks to draw: arrays with one entry per streak, or numbers that all of them share.
 
     Attributes:
         x, y: centres, px.
@@ -39,14 +40,14 @@ class StreakGeometry:
 
     x: Values
     y: Values
-    angle_deg: Values
-    length_px: Values
-    width_px: Values
-    intensity: Values
-    taper: Values
-    ripple: Values
-    ripple_period_px: Values
-    ripple_phase: Values
+    angle_deg: Values | float
+    length_px: Values | float
+    width_px: Values | float
+    intensity: Values | float
+    taper: Values | float
+    ripple: Values | float = 0.0
+    ripple_period_px: Values | float = 1.0
+    ripple_phase: Values | float = 0.0
 
 
 def rasterize(shape: tuple[int, int], streaks: StreakGeometry) -> Layer:
@@ -62,6 +63,7 @@ def rasterize(shape: tuple[int, int], streaks: StreakGeometry) -> Layer:
     Returns:
         float32 (H, W), >= 0, not capped where streaks overlap.
     """
+    streaks = StreakGeometry(*np.broadcast_arrays(*vars(streaks).values()))
     steep = np.abs(streaks.angle_deg) <= 45
     canvas = _rasterize_steep(shape, streaks, steep)
     if not steep.all():
@@ -191,10 +193,7 @@ def render_lines(
         length_px=vary(p.length_px, 1, np.inf),
         width_px=vary(p.width_px, 0.1, np.inf),
         intensity=vary(1.0, 0, 2),
-        taper=np.full(count, p.taper),
-        ripple=np.zeros(count),
-        ripple_period_px=np.ones(count),
-        ripple_phase=np.zeros(count),
+        taper=p.taper,
     )
     return rasterize(shape, streaks)
 
@@ -293,8 +292,8 @@ def render_drops(
         length_px=length_m * px_per_m,
         width_px=diameter_m * px_per_m,
         intensity=p.contrast * diameter_m / length_m,
-        taper=np.full(count, _DROP_TAPER),
-        ripple=np.full(count, p.oscillation),
+        taper=_DROP_TAPER,
+        ripple=p.oscillation,
         ripple_period_px=np.maximum(period_m * px_per_m, 2.0),
         ripple_phase=rng.random(count) * 2 * np.pi,
     )
@@ -356,22 +355,9 @@ def render_noise(
     grains = np.maximum(noise - (1 - p.density), 0) / p.density
 
     size = 2 * margin + 1
-    ones, zeros = np.ones(1), np.zeros(1)
-    kernel = rasterize(
-        (size, size),
-        StreakGeometry(
-            x=ones * margin,
-            y=ones * margin,
-            angle_deg=ones * p.angle_deg,
-            length_px=ones * p.length_px,
-            width_px=ones * p.width_px,
-            intensity=ones,
-            taper=ones * 0.5,
-            ripple=zeros,
-            ripple_period_px=ones,
-            ripple_phase=zeros,
-        ),
-    )
+    centre = np.array([float(margin)])
+    streak = StreakGeometry(centre, centre, p.angle_deg, p.length_px, p.width_px, 1.0, taper=0.5)
+    kernel = rasterize((size, size), streak)
     padded = (_fast_size(height), _fast_size(width))
     # in float64, see `rain.grid`
     spectrum = np.fft.rfft2(grains.astype(np.float64), padded)
@@ -388,11 +374,6 @@ def _fast_size(size: int) -> int:
 
     As `scipy.fft.next_fast_len(size, real=True)`; the package does not need SciPy otherwise.
     """
-    while True:
-        rest = size
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return size
-        size += 1
+    powers = range(size.bit_length() + 1)
+    products = (2**i * 3**j * 5**k for i, j, k in itertools.product(powers, repeat=3))
+    return min(product for product in products if product >= size)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jorder_preproc.images import check_image
 from jorder_preproc.rain import streaks
-from jorder_preproc.rain.accumulation import Accumulation, draw_accumulation, no_accumulation
+from jorder_preproc.rain.accumulation import Accumulation, draw_accumulation
 from jorder_preproc.rain.compose import compose
 from jorder_preproc.rain.grid import to_grid
 from jorder_preproc.rain.identity import pixel_digest, rain_generator
@@ -138,15 +138,6 @@ def draw_layer(
     )
 
 
-def draw_layers(
-    shape: tuple[int, int], preset: RainPreset, rng: np.random.Generator
-) -> list[StreakLayer]:
-    """Draw all streak layers of one image around a common mean direction."""
-    count = int(rng.integers(preset.layers[0], preset.layers[1] + 1))
-    mean = rng.uniform(*preset.angle_deg)
-    return [draw_layer(shape, preset, rng, mean) for _ in range(count)]
-
-
 def streak_maps(background: Tensor, layers: Sequence[StreakLayer]) -> list[Tensor]:
     """S of each layer on that background, float (3, H, W), >= 0.
 
@@ -180,7 +171,8 @@ def add_rain(
         layers: streak layers of the same height and width; may be empty.
         accumulation: the veil, or None.
     """
-    accumulation = accumulation or no_accumulation((background.shape[1], background.shape[2]))
+    if accumulation is None:
+        accumulation = Accumulation(torch.ones(1, *background.shape[1:]), torch.ones(3, 1, 1), 1.0)
     darkened = background
     if accumulation.gamma != 1:
         darkened = to_grid(background.double() ** accumulation.gamma).to(background.dtype)
@@ -240,7 +232,9 @@ def synthesize_rain(
     preset = get_preset(preset)
     rng = rain_generator(seed, pixel_digest(background) if image_id is None else image_id)
     shape = (background.shape[1], background.shape[2])
-    layers = draw_layers(shape, preset, rng)
+    count = int(rng.integers(preset.layers[0], preset.layers[1] + 1))
+    mean_angle_deg = rng.uniform(*preset.angle_deg)
+    layers = [draw_layer(shape, preset, rng, mean_angle_deg) for _ in range(count)]
     accumulation = None
     if preset.accumulation is not None:
         accumulation = draw_accumulation(shape, preset.accumulation, rng)

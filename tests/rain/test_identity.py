@@ -10,7 +10,7 @@ from PIL import Image
 
 from jorder_preproc import SynthesizeRain, synthesize_rain
 from jorder_preproc.rain import image_name, synthesize
-from jorder_preproc.rain.identity import frame_id, rain_generator
+from jorder_preproc.rain.identity import rain_generator
 
 
 @pytest.fixture
@@ -100,10 +100,6 @@ def test_name_below_a_root_given_from_elsewhere(monkeypatch, tmp_path):
 def test_names_that_are_no_text():
     name = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")  # as Python reads file names
     assert rain_generator(0, name).random() != rain_generator(0, "cafe.jpg").random()
-
-
-def test_frames_have_ids_of_their_own():
-    assert [frame_id("a.mp4", k) for k in range(3)] == ["a.mp4", "a.mp4#1", "a.mp4#2"]
 
 
 @pytest.mark.parametrize("image_id", [Path("a/b.jpg"), 1.5, ["a", "b"], b"a"])
