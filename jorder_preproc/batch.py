@@ -76,20 +76,18 @@ def _expand(given: str, out: Path) -> list[tuple[Path, Path]]:
     if path.is_file():
         return [(path, path.parent)]
     if path.is_dir():
+        base, where = path, f"in the folder {given}"
         images = list_images(path, recursive=True)
-        found = [(file, path) for file in images if not _is_result(file, path, out)]
-        if not found:
-            raise UserError(
-                f"no images in the folder {given}; looked for {', '.join(sorted(SUFFIXES))}"
-            )
-        return found
-    if not glob.has_magic(given):
+    elif glob.has_magic(given):
+        base = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+        where = f"match {given}"
+        matches = (Path(match) for match in sorted(glob.glob(given, recursive=True)))
+        images = [match for match in matches if is_image(match)]
+    else:
         raise UserError(f"no file or folder {given}; check the path")
-    base = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
-    matches = (Path(match) for match in sorted(glob.glob(given, recursive=True)))
-    found = [(file, base) for file in matches if is_image(file) and not _is_result(file, base, out)]
+    found = [(file, base) for file in images if not _is_result(file, base, out)]
     if not found:
-        raise UserError(f"no images match {given}; looked for {', '.join(sorted(SUFFIXES))}")
+        raise UserError(f"no images {where}; looked for {', '.join(sorted(SUFFIXES))}")
     return found
 
 

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from jorder_preproc import functional
 from jorder_preproc.atomic import atomic_path
@@ -141,7 +142,7 @@ def derain(
             text = f"{job.source}: {probability:.2f} rain" + (", left alone" if left else "")
             stdout.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    _run("Deraining", _plan(inputs, out, extras), work, overwrite)
+    _run("Deraining", inputs, out, extras, work, overwrite)
 
 
 @app.command()
@@ -191,15 +192,16 @@ def rain(
                 temporary.write_text(json.dumps(drawn | sample.parameters, indent=2) + "\n")
         write_image(job.target, replace(image, pixels=encode(sample.rainy)))
 
-    _run("Raining", _plan(inputs, out, extras), work, overwrite)
+    _run("Raining", inputs, out, extras, work, overwrite)
 
 
 @app.command()
 def models() -> None:
     """List the models: parameters, cost, and whether weights are shipped."""
-    table = Table("model", "stages", "parameters", "kMAC/pixel", "weights")
-    for column in table.columns[1:4]:
-        column.justify = "right"
+    right = partial(Column, justify="right")
+    table = Table(
+        "model", right("stages"), right("parameters"), right("kMAC/pixel"), Column("weights")
+    )
     shipped = shipped_models()
     for name in list_models():
         variant = get_variant(name)
@@ -211,9 +213,9 @@ def models() -> None:
             "shipped" if name in shipped else "-",
         )
     stdout.print(table)
-    table = Table("for --deveil", "parameters", "MMAC/image, at most", "weights")
-    for column in table.columns[1:3]:
-        column.justify = "right"
+    table = Table(
+        "for --deveil", right("parameters"), right("MMAC/image, at most"), Column("weights")
+    )
     for name in list_deveil_models():
         row = get_deveil_variant(name)
         # the network sees an overview of limited size
@@ -315,18 +317,21 @@ def _wanted(**kinds: bool) -> dict[str, str]:
     return {kind: _ENDINGS[kind] for kind, wanted in kinds.items() if wanted}
 
 
-def _plan(inputs: Sequence[str], out: Path, extras: Mapping[str, str]) -> list[Job]:
-    jobs = plan_jobs(inputs, out, extras)
-    check_output(out)
-    return jobs
-
-
-def _run(title: str, jobs: Sequence[Job], work: Callable[[Job], None], overwrite: bool) -> None:
-    """Run every job, report those that fail, and print a summary.
+def _run(
+    title: str,
+    inputs: Sequence[str],
+    out: Path,
+    extras: Mapping[str, str],
+    work: Callable[[Job], None],
+    overwrite: bool,
+) -> None:
+    """Run `work` on every image, report those that fail, and print a summary.
 
     Raises:
         typer.Exit: with status 1 if any failed.
     """
+    jobs = plan_jobs(inputs, out, extras)
+    check_output(out)
     pending = [job for job in jobs if overwrite or not job.done]
     failed = 0
     start = time.perf_counter()

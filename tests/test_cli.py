@@ -18,7 +18,7 @@ from jorder_preproc.batch import plan_jobs
 from jorder_preproc.cli import app
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import (
-    build_deveil_model,
+    DeveilNetwork,
     build_model,
     list_deveil_models,
     list_models,
@@ -414,7 +414,7 @@ def test_models_lists_every_network(jorder):
     assert "406,784" in result.stdout
     assert "405.1" in result.stdout
     for name in list_deveil_models():
-        network = build_deveil_model(name)
+        network = DeveilNetwork(name)
         size = network.overview_shape((5000, 5000))
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             network(torch.zeros(1, 3, *size))

@@ -18,8 +18,8 @@ from jorder_preproc.functional.derain import derain
 from jorder_preproc.functional.deveil import deveil
 from jorder_preproc.metrics import psnr
 from jorder_preproc.models import (
+    DeveilNetwork,
     Jorder,
-    build_deveil_model,
     build_model,
     load_deveil_model,
     load_model,
@@ -149,7 +149,7 @@ class DeveilTraining(BaseModel):
 
     def __init__(self, name: str, weights: str | None = None):
         super().__init__()
-        network = build_deveil_model(name) if weights is None else load_deveil_model(weights)
+        network = DeveilNetwork(name) if weights is None else load_deveil_model(weights)
         self.network = network.requires_grad_(True)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

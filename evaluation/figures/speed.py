@@ -29,7 +29,6 @@ from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import (
     DeveilNetwork,
     Jorder,
-    build_deveil_model,
     build_model,
     list_models,
 )
@@ -96,7 +95,7 @@ def build_row(name: str, device: str) -> Callable[[Tensor], Tensor]:
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     deveil: DeveilNetwork | None = None
     if name.endswith(DEVEIL):
-        deveil = build_deveil_model(DEVEIL_WEIGHTS).eval().requires_grad_(False).to(device)
+        deveil = DeveilNetwork(DEVEIL_WEIGHTS).eval().requires_grad_(False).to(device)
     # copying the result to the CPU waits for CUDA
     return lambda image: (
         derain(network, image, deveil=deveil is not None, deveil_model=deveil).background

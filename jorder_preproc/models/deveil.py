@@ -150,12 +150,3 @@ def haze_cues(overview: Tensor, cell: int) -> Tensor:
 def _log_distance(values: Tensor) -> Tensor:
     """log(1 - O), bounded from below."""
     return (1 + _FLOOR - values).clamp(min=_FLOOR).log()
-
-
-def build_deveil_model(name: str) -> DeveilNetwork:
-    """An untrained deveil network.
-
-    Raises:
-        ValueError: unknown name.
-    """
-    return DeveilNetwork(name)

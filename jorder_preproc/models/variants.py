@@ -261,7 +261,7 @@ def get_variant(name: str) -> NamedVariant:
 
 
 def list_deveil_models() -> list[str]:
-    """Names that `build_deveil_model` and `load_deveil_model` take."""
+    """Names that `DeveilNetwork` and `load_deveil_model` take."""
     return list(DEVEIL_VARIANTS)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import MissingFileError, UserError
 from jorder_preproc.models.deveil import DeveilNetwork
-from jorder_preproc.models.jorder import Jorder, LabelConvention
+from jorder_preproc.models.jorder import Jorder
 from jorder_preproc.models.variants import get_variant, list_deveil_models, list_models
 
 FORMAT_VERSION = "1"
@@ -28,8 +27,6 @@ SHIPPED_WEIGHTS = Path(__file__).parents[1] / "weights"
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save: zip since 1.6, a bare pickle before
 _RELEASES = ("jorder_e_practical", "jorder_e")
 _RELEASE_SCALE = 255.0
-
-AnyNetwork = TypeVar("AnyNetwork", Jorder, DeveilNetwork)
 
 
 def load_model(
@@ -60,7 +57,29 @@ def load_model(
         )
     path = find_weights(name if weights is None else weights)
     metadata, tensors = _read(path)
-    network = _fill(_empty_network(name, metadata, path), tensors, path)
+    variant = metadata["variant"]
+    if variant in list_deveil_models():
+        raise UserError(
+            f"{path} holds weights of the deveil network {variant}, not of {name}; "
+            "they go beside those of a derainer: load_deveil_model(weights)"
+        )
+    if variant != name:
+        raise UserError(
+            f"{path} holds weights of {variant}, not of {name}; "
+            f"ask for the model {variant!r} or pass another file"
+        )
+    try:
+        with torch.device("meta"):  # no storage: it takes that of the tensors
+            network = Jorder(
+                name,
+                metadata["label_convention"],  # type: ignore[arg-type]
+                float(metadata["input_scale"]),
+                False if metadata.get("gated") == "no" else None,
+                float(metadata.get("dry_threshold", 0)),
+            )
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path} has wrong metadata: {error}; export it again") from error
+    _fill(network, tensors, path)
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -79,7 +98,16 @@ def load_deveil_model(
     """
     path = find_weights(weights)
     metadata, tensors = _read(path)
-    return _fill(_empty_deveil_network(metadata, path), tensors, path).to(device)
+    name = metadata["variant"]
+    if name not in list_deveil_models():
+        raise UserError(
+            f"{path} holds weights of {name}, which is no deveil network; expected weights of "
+            f"{' or '.join(list_deveil_models())}"
+        )
+    with torch.device("meta"):
+        network = DeveilNetwork(name)
+    _fill(network, tensors, path)
+    return network.to(device)
 
 
 def save_weights(
@@ -177,10 +205,11 @@ def _shipped_file(name: str) -> Path:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a safetensors file."""
+    """Metadata and tensors of a file that `save_weights` wrote."""
     try:
         with safe_open(path, "pt") as file:
-            return file.metadata() or {}, {
+            metadata = file.metadata() or {}
+            tensors = {
                 key: file.get_tensor(key).to(torch.float32, copy=True)
                 for key in file.keys()  # noqa: SIM118
             }
@@ -196,19 +225,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise UserError(
             f"{path} is damaged or not a safetensors file ({error}); download or export it again"
         ) from error
-
-
-def _fill(network: AnyNetwork, tensors: Mapping[str, Tensor], path: Path) -> AnyNetwork:
-    """Put weights into a network, for inference."""
-    differences = _differences(network, tensors)
-    if differences:
-        raise UserError(f"{path} does not fit {network.name}: {differences}; export it again")
-    network.load_state_dict(tensors, assign=True)
-    return network.requires_grad_(False).eval()
-
-
-def _check_metadata(metadata: Mapping[str, str], expected: Iterable[str], path: Path) -> None:
-    missing = {"format_version", "variant", *expected} - metadata.keys()
+    missing = {"format_version", "variant"} - metadata.keys()
     if missing:
         raise UserError(
             f"{path} was not written by jorder-preproc (no {', '.join(sorted(missing))} in its "
@@ -219,43 +236,16 @@ def _check_metadata(metadata: Mapping[str, str], expected: Iterable[str], path: 
             f"{path} has format version {metadata['format_version']}, this jorder-preproc reads "
             f"{FORMAT_VERSION}; upgrade it"
         )
+    return metadata, tensors
 
 
-def _empty_deveil_network(metadata: Mapping[str, str], path: Path) -> DeveilNetwork:
-    """The network the metadata describes, without storage for its weights."""
-    _check_metadata(metadata, (), path)
-    name = metadata["variant"]
-    if name not in list_deveil_models():
-        raise UserError(
-            f"{path} holds weights of {name}, which is no deveil network; expected weights of "
-            f"{' or '.join(list_deveil_models())}"
-        )
-    with torch.device("meta"):
-        return DeveilNetwork(name)
-
-
-def _empty_network(name: str, metadata: Mapping[str, str], path: Path) -> Jorder:
-    """The network the metadata describes, without storage for its weights."""
-    if metadata.get("variant") in list_deveil_models():
-        raise UserError(
-            f"{path} holds weights of the deveil network {metadata['variant']}, not of {name}; "
-            "they go beside those of a derainer: load_deveil_model(weights)"
-        )
-    _check_metadata(metadata, ("label_convention", "input_scale"), path)
-    if metadata["variant"] != name:
-        raise UserError(
-            f"{path} holds weights of {metadata['variant']}, not of {name}; "
-            f"ask for the model {metadata['variant']!r} or pass another file"
-        )
-    label_convention: LabelConvention = metadata["label_convention"]  # type: ignore[assignment]
-    try:
-        with torch.device("meta"):
-            gated = False if metadata.get("gated") == "no" else None
-            scale = float(metadata["input_scale"])
-            threshold = float(metadata.get("dry_threshold", 0))
-            return Jorder(name, label_convention, scale, gated, threshold)
-    except ValueError as error:
-        raise UserError(f"{path} has wrong metadata: {error}; export it again") from error
+def _fill(network: Jorder | DeveilNetwork, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put weights into a network, for inference."""
+    differences = _differences(network, tensors)
+    if differences:
+        raise UserError(f"{path} does not fit {network.name}: {differences}; export it again")
+    network.load_state_dict(tensors, assign=True)
+    network.requires_grad_(False).eval()
 
 
 def _differences(network: nn.Module, tensors: Mapping[str, Tensor]) -> str:

@@ -22,7 +22,7 @@ from jorder_preproc.functional.deveil import (
     veil_thickness,
 )
 from jorder_preproc.images import pixels_to_float
-from jorder_preproc.models import build_deveil_model, list_deveil_models
+from jorder_preproc.models import list_deveil_models
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.rain import compose
 from tests.networks import random_deveil_network
@@ -116,7 +116,7 @@ def test_the_background_stays_in_range():
 @pytest.mark.parametrize("name", list_deveil_models())
 def test_an_untrained_network_changes_nothing(name):
     image = picture(2, 3, 23, 38)
-    result = deveil(build_deveil_model(name), image)
+    result = deveil(DeveilNetwork(name), image)
     torch.testing.assert_close(result.background, image, rtol=0, atol=1e-4)
     assert torch.equal(result.transmission, torch.ones(2, 3, 23, 38))
 
@@ -369,9 +369,7 @@ def test_streaks_seen_through_the_veil_are_divided_by_its_transmission():
 )
 def test_light_refused(light, message):
     with pytest.raises(ValueError, match=message):
-        deveil(
-            build_deveil_model("jorder_deveil_lite"), picture(2, 3, 8, 8), atmospheric_light=light
-        )
+        deveil(DeveilNetwork("jorder_deveil_lite"), picture(2, 3, 8, 8), atmospheric_light=light)
 
 
 @pytest.mark.parametrize(
@@ -386,4 +384,4 @@ def test_light_refused(light, message):
 )
 def test_deveil_refuses(image, error, message):
     with pytest.raises(error, match=message):
-        deveil(build_deveil_model("jorder_deveil_lite"), image)
+        deveil(DeveilNetwork("jorder_deveil_lite"), image)

@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from jorder_preproc.models import (
-    build_deveil_model,
+    DeveilNetwork,
     build_model,
     list_deveil_models,
     load_deveil_model,
@@ -22,9 +22,9 @@ LITE = "jorder_deveil_lite"
 
 @pytest.mark.parametrize("name", list_deveil_models())
 def test_table_gives_the_parameters_and_macs_of_the_network(name):
-    network = build_deveil_model(name)
+    network = DeveilNetwork(name)
     macs = []
-    cell = build_deveil_model(name).variant.cell_px
+    cell = DeveilNetwork(name).variant.cell_px
     for side in (2 * cell, 4 * cell):
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             network(torch.zeros(1, 3, side, side))
@@ -43,7 +43,7 @@ def test_table_gives_the_parameters_and_macs_of_the_network(name):
 def test_unknown_model_names_the_known_ones():
     message = "unknown deveil model 'jorder_x'; choose from jorder_deveil_lite"
     with pytest.raises(ValueError, match=message):
-        build_deveil_model("jorder_x")
+        DeveilNetwork("jorder_x")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_unknown_model_names_the_known_ones():
 def test_overview_is_small_and_has_the_proportions_of_the_image(name, shape):
     variant = get_deveil_variant(name)
     longest = min(max(shape), variant.overview_px)
-    overview = build_deveil_model(name).overview_shape(shape)
+    overview = DeveilNetwork(name).overview_shape(shape)
     for side, size in zip(overview, shape, strict=True):
         assert side % variant.cell_px == 0 and 0 < side <= variant.overview_px
         exact = size * longest / max(shape)
@@ -134,7 +134,7 @@ def test_every_place_sees_the_whole_image():
 def test_forward_refuses_other_shapes(shape):
     cell = get_deveil_variant(LITE).cell_px
     with pytest.raises(ValueError, match=rf"\(N, 3, H, W\) with multiples of {cell}, got .*deveil"):
-        build_deveil_model(LITE)(torch.zeros(shape))
+        DeveilNetwork(LITE)(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("name", list_deveil_models())
@@ -174,7 +174,7 @@ def test_weights_of_a_derainer_are_no_deveil_weights(tmp_path):
 
 def test_deveil_weights_are_no_weights_of_a_derainer(tmp_path):
     path = tmp_path / "veil.safetensors"
-    save_weights(build_deveil_model(LITE), path)
+    save_weights(DeveilNetwork(LITE), path)
     message = (
         r"veil.safetensors holds weights of the deveil network jorder_deveil_lite, not of "
         r"jorder_e_lite; they go beside those of a derainer: load_deveil_model\(weights\)"
@@ -185,7 +185,7 @@ def test_deveil_weights_are_no_weights_of_a_derainer(tmp_path):
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
     path = tmp_path / "veil.safetensors"
-    save_weights(build_deveil_model(LITE), path)
+    save_weights(DeveilNetwork(LITE), path)
     tensors = load_file(path)
     del tensors["encoder.weight"]
     save_file(tensors, path, {"format_version": "1", "variant": LITE})

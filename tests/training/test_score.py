@@ -17,7 +17,7 @@ import training.score
 from jorder_preproc.functional import Derained
 from jorder_preproc.images import float_to_pixels
 from jorder_preproc.metrics import luminance
-from jorder_preproc.models import build_deveil_model, build_model, save_weights
+from jorder_preproc.models import DeveilNetwork, build_model, save_weights
 from jorder_preproc.rain import compose, synthesize_rain
 from tests.networks import network_that_sees
 from training.__main__ import main
@@ -235,7 +235,7 @@ def test_rows_of_each_kind_of_network(photos, monkeypatch):
     assert asked == [(rain, True) for rain in STICK]
     assert set(LIBRARIES) <= set(STICK)
     asked.clear()
-    score(build_deveil_model("jorder_deveil_lite"), str(photos))
+    score(DeveilNetwork("jorder_deveil_lite"), str(photos))
     assert asked == [("dry", False), ("accumulation", False)]
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data
 
 from jorder_preproc.functional.deveil import deveil, estimate_light
-from jorder_preproc.models import build_deveil_model, load_deveil_model
+from jorder_preproc.models import DeveilNetwork, load_deveil_model
 from tests.networks import random_deveil_network
 from training.__main__ import main
 from training.data import DrawSampler
@@ -192,7 +192,7 @@ def test_loss_by_hand():
     rainy = torch.stack([torch.full((3, 8, 8), 0.5), torch.full((3, 8, 8), 0.9)])
     target = torch.stack([torch.full((3, 8, 8), 0.3), torch.full((3, 8, 8), 0.9)])
     labels = {"background": target, "atmospheric_light": torch.ones(2, 3, 1, 1)}
-    loss = accumulation_loss(build_deveil_model("jorder_deveil_lite"), rainy, labels)
+    loss = accumulation_loss(DeveilNetwork("jorder_deveil_lite"), rainy, labels)
     expected = (np.log(0.2**2 + 1e-4) + np.log(1e-4)) / 2
     assert loss.item() == pytest.approx(expected, rel=1e-3)
 
