@@ -24,6 +24,7 @@ import training.score
 import training.veils
 from jorder_preproc.errors import UserError
 from training.bank import STREAKS
+from training.command_line import command
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -117,22 +118,19 @@ def set_iterations(config: Config, iterations: int) -> None:
         config.train_dataloader.dataset.stages = [(round(s * factor), *rest) for s, *rest in stages]
 
 
+@command
+def train(arguments: list[str]) -> None:
+    """Train a network."""
+    Runner.from_cfg(build_config(parse_args(arguments))).train()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Train, score or calibrate; returns the exit code."""
-    if arguments is None:
-        arguments = sys.argv[1:]
-    if arguments[:1] == ["score"]:
-        return training.score.main(arguments[1:])
-    if arguments[:1] == ["calibrate"]:
-        return training.calibrate.main(arguments[1:])
-    try:
-        config = build_config(parse_args(arguments))
-        runner = Runner.from_cfg(config)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    runner.train()
-    return 0
+    arguments = sys.argv[1:] if arguments is None else arguments
+    others = {"score": training.score.main, "calibrate": training.calibrate.main}
+    if arguments and arguments[0] in others:
+        return others[arguments[0]](arguments[1:])
+    return train(arguments)
 
 
 if __name__ == "__main__":

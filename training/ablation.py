@@ -36,6 +36,7 @@ from jorder_preproc.models.variants import Variant
 from jorder_preproc.rain import PRESETS
 from training.__main__ import set_iterations
 from training.baselines import BASELINES
+from training.command_line import command
 from training.curves import write_curves
 from training.markdown import markdown_table
 from training.score import score
@@ -51,7 +52,9 @@ _CHECKPOINT_EVERY = 250
 _SCORES = 12  # of a curve
 _LOSS = {"distance": "l2", "streak_weight": 0.01, "mask_weight": 0.001, "gated": False}
 _RAW_LOSS = {"streak_weight": 0.0, "mask_weight": 0.0}  # it predicts no S and R
+_COARSE_TO_FINE_L1 = {"coarse_to_fine": True, "distance": "l1"}
 _ONE_PATH = ((1, 1),)
+_RESIDUAL = {"stages": 2, "residual_stages": True}
 
 
 @dataclass(frozen=True)
@@ -85,18 +88,10 @@ NETWORKS: dict[str, Network] = {
     "JPS": Network({"widening": "pool"}),
     "JST": Network({"widening": "stride"}),
     "JORDER-R": Network({"stages": 2}),
-    "RTL": Network({"stages": 2, "residual_stages": True}),
-    "CF-MSL": Network({"stages": 2, "residual_stages": True}, {"coarse_to_fine": True}),
-    "L1": Network(
-        {"stages": 2, "residual_stages": True}, {"coarse_to_fine": True, "distance": "l1"}
-    ),
-    **{
-        f"K{blocks}": Network(
-            {"stages": 2, "residual_stages": True, "blocks": blocks},
-            {"coarse_to_fine": True, "distance": "l1"},
-        )
-        for blocks in RECURRENCES
-    },
+    "RTL": Network(_RESIDUAL),
+    "CF-MSL": Network(_RESIDUAL, {"coarse_to_fine": True}),
+    "L1": Network(_RESIDUAL, _COARSE_TO_FINE_L1),
+    **{f"K{k}": Network({**_RESIDUAL, "blocks": k}, _COARSE_TO_FINE_L1) for k in RECURRENCES},
     **{name: Network(baseline=True) for name in BASELINES},
 }
 
@@ -107,13 +102,17 @@ class Row:
 
     Attributes:
         name: the paper's.
-        network: key of `NETWORKS`.
-        paper: PSNR (dB) and SSIM that the paper gives, by data set.
+        psnr, ssim: that the paper gives, in dB and [0, 1]: on the first of the table's data sets.
+        network: key of `NETWORKS`; the name if it is left out.
     """
 
     name: str
-    network: str
-    paper: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    psnr: tuple[float, ...] = ()
+    ssim: tuple[float, ...] = ()
+    network: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "network", self.network or self.name)
 
 
 @dataclass(frozen=True)
@@ -122,12 +121,14 @@ class Table:
 
     Attributes:
         title: what it compares.
+        sets: the paper's data sets.
         rows: in the paper's order.
         notes: how the paper was read, and where it misprints.
         where: place in the paper, if that is not the table of this number.
     """
 
     title: str
+    sets: Sequence[str]
     rows: Sequence[Row]
     notes: Sequence[str] = ()
     where: str | None = None
@@ -135,52 +136,19 @@ class Table:
 
 # data sets of the paper, in the order of its tables
 _FOUR = ("Rain12", "Rain100L", "Rain100H", "Rain800")
-_WITHOUT_12 = _FOUR[1:]
 _20L_100 = ("Rain20L", "Rain100L", "Rain100H")
-_20L = _20L_100[:1]
-_100H = _20L_100[2:]
-
-
-def _paper(
-    psnr: Sequence[float], ssim: Sequence[float], sets: Sequence[str] = _FOUR
-) -> dict[str, tuple[float, float]]:
-    return {name: (db, share) for name, db, share in zip(sets, psnr, ssim, strict=True)}
-
 
 TABLES: dict[int, Table] = {
     1: Table(
         "Methods that the paper trains",
+        _FOUR,
         [
-            Row(
-                "SRCNN",
-                "SRCNN",
-                _paper((34.41, 32.63, 18.29, 25.10), (0.9421, 0.9392, 0.6124, 0.8232)),
-            ),
-            Row(
-                "DetailNet",
-                "DetailNet",
-                _paper((35.31, 33.50, 20.12, 25.22), (0.9485, 0.9444, 0.6351, 0.8228)),
-            ),
-            Row(
-                "JORDER-",
-                "RSB",
-                _paper((35.86, 35.41, 20.79, 25.61), (0.9534, 0.9632, 0.5978, 0.8378)),
-            ),
-            Row(
-                "JORDER",
-                "RSBD",
-                _paper((36.02, 36.11, 22.15, 26.03), (0.9612, 0.9741, 0.6736, 0.8501)),
-            ),
-            Row(
-                "JORDER-R",
-                "JORDER-R",
-                _paper((36.21, 36.62, 23.45, 26.73), (0.9644, 0.9820, 0.7490, 0.8683)),
-            ),
-            Row(
-                "JORDER-E",
-                "L1",
-                _paper((36.14, 37.10, 24.54, 27.08), (0.9593, 0.9795, 0.8024, 0.8716)),
-            ),
+            Row("SRCNN", (34.41, 32.63, 18.29, 25.10), (0.9421, 0.9392, 0.6124, 0.8232)),
+            Row("DetailNet", (35.31, 33.50, 20.12, 25.22), (0.9485, 0.9444, 0.6351, 0.8228)),
+            Row("JORDER-", (35.86, 35.41, 20.79, 25.61), (0.9534, 0.9632, 0.5978, 0.8378), "RSB"),
+            Row("JORDER", (36.02, 36.11, 22.15, 26.03), (0.9612, 0.9741, 0.6736, 0.8501), "RSBD"),
+            Row("JORDER-R", (36.21, 36.62, 23.45, 26.73), (0.9644, 0.9820, 0.7490, 0.8683)),
+            Row("JORDER-E", (36.14, 37.10, 24.54, 27.08), (0.9593, 0.9795, 0.8024, 0.8716), "L1"),
         ],
         [
             "SRCNN and DetailNet have the sizes of their papers, whatever C and K.",
@@ -190,12 +158,13 @@ TABLES: dict[int, Table] = {
     ),
     6: Table(
         "Order of prediction",
+        _20L_100[:1],
         [
-            Row("RSB", "RSB", _paper((34.66,), (0.9622,), _20L)),
-            Row("PAR", "PAR", _paper((34.63,), (0.9624,), _20L)),
-            Row("SRB", "SRB", _paper((34.28,), (0.9593,), _20L)),
-            Row("RAW", "RAW", _paper((33.94,), (0.9576,), _20L)),
-            Row("RAW, as deep as RSB", "RAW-deep"),
+            Row("RSB", (34.66,), (0.9622,)),
+            Row("PAR", (34.63,), (0.9624,)),
+            Row("SRB", (34.28,), (0.9593,)),
+            Row("RAW", (33.94,), (0.9576,)),
+            Row("RAW, as deep as RSB", network="RAW-deep"),
         ],
         [
             "RAW has four layers: the first, two of one block, the last. The row below it is "
@@ -204,11 +173,12 @@ TABLES: dict[int, Table] = {
     ),
     7: Table(
         "Contextualized dilated convolution and order of prediction",
+        _20L_100,
         [
-            Row("PAR", "PAR", _paper((34.63,), (0.9624,), _20L)),
-            Row("PARD", "PARD", _paper((35.06,), (0.9655,), _20L)),
-            Row("RSB", "RSB", _paper((34.66, 35.41, 20.79), (0.9622, 0.9632, 0.5978), _20L_100)),
-            Row("RSBD", "RSBD", _paper((35.16, 36.11, 22.15), (0.966, 0.9711, 0.6736), _20L_100)),
+            Row("PAR", (34.63,), (0.9624,)),
+            Row("PARD", (35.06,), (0.9655,)),
+            Row("RSB", (34.66, 35.41, 20.79), (0.9622, 0.9632, 0.5978)),
+            Row("RSBD", (35.16, 36.11, 22.15), (0.966, 0.9711, 0.6736)),
         ],
         [
             "On Rain100L and Rain100H the paper calls RSB and RSBD, of 10 layers, JORDER- and "
@@ -218,44 +188,22 @@ TABLES: dict[int, Table] = {
     ),
     8: Table(
         "Contextualized dilated convolution (CDC): none, parallel, sequential",
+        _FOUR[1:],
         [
-            Row(
-                "w/o CDC",
-                "RSB",
-                _paper((35.41, 20.79, 25.61), (0.9632, 0.5978, 0.8378), _WITHOUT_12),
-            ),
-            Row(
-                "CDC (parallel)",
-                "RSBD",
-                _paper((36.11, 22.15, 26.03), (0.9741, 0.6736, 0.8501), _WITHOUT_12),
-            ),
-            Row(
-                "CDC (sequential)",
-                "sequential",
-                _paper((36.37, 22.45, 26.23), (0.9767, 0.6972, 0.8575), _WITHOUT_12),
-            ),
+            Row("w/o CDC", (35.41, 20.79, 25.61), (0.9632, 0.5978, 0.8378), "RSB"),
+            Row("CDC (parallel)", (36.11, 22.15, 26.03), (0.9741, 0.6736, 0.8501), "RSBD"),
+            Row("CDC (sequential)", (36.37, 22.45, 26.23), (0.9767, 0.6972, 0.8575), "sequential"),
         ],
         ["The sequential network chains the paths of every block: as many convolutions."],
     ),
     9: Table(
         "What widens the context: dilation, pooling (JPS) or strides (JST)",
+        _FOUR,
         [
-            Row(
-                "JORDER-",
-                "RSB",
-                _paper((35.86, 35.41, 20.79, 25.61), (0.9534, 0.9632, 0.5978, 0.8378)),
-            ),
-            Row(
-                "JPS", "JPS", _paper((35.62, 35.11, 20.53, 25.42), (0.9511, 0.9584, 0.5682, 0.8212))
-            ),
-            Row(
-                "JST", "JST", _paper((35.93, 35.82, 21.67, 25.77), (0.9589, 0.9764, 0.6713, 0.8519))
-            ),
-            Row(
-                "JORDER",
-                "RSBD",
-                _paper((36.02, 36.11, 22.15, 26.03), (0.9644, 0.9820, 0.7490, 0.8683)),
-            ),
+            Row("JORDER-", (35.86, 35.41, 20.79, 25.61), (0.9534, 0.9632, 0.5978, 0.8378), "RSB"),
+            Row("JPS", (35.62, 35.11, 20.53, 25.42), (0.9511, 0.9584, 0.5682, 0.8212)),
+            Row("JST", (35.93, 35.82, 21.67, 25.77), (0.9589, 0.9764, 0.6713, 0.8519)),
+            Row("JORDER", (36.02, 36.11, 22.15, 26.03), (0.9644, 0.9820, 0.7490, 0.8683), "RSBD"),
         ],
         [
             "The SSIM printed for JORDER is that of JORDER-R; Table 8 has 0.9741, 0.6736 and "
@@ -266,16 +214,18 @@ TABLES: dict[int, Table] = {
     ),
     13: Table(
         "Improvements on JORDER-R, each with those above it",
+        _20L_100[2:],
         [
-            Row("JORDER-R", "JORDER-R", _paper((23.45,), (0.7490,), _100H)),
-            Row("RTL", "RTL", _paper((24.39,), (0.7992,), _100H)),
-            Row("CF-MSL", "CF-MSL", _paper((24.43,), (0.7987,), _100H)),
-            Row("L1", "L1", _paper((24.54,), (0.8024,), _100H)),
+            Row("JORDER-R", (23.45,), (0.7490,)),
+            Row("RTL", (24.39,), (0.7992,)),
+            Row("CF-MSL", (24.43,), (0.7987,)),
+            Row("L1", (24.54,), (0.8024,)),
         ],
     ),
     21: Table(
         "Number K of contextualized dilated convolutions",
-        [Row(f"K = {blocks}", f"K{blocks}") for blocks in RECURRENCES],
+        (),
+        [Row(f"K = {blocks}", network=f"K{blocks}") for blocks in RECURRENCES],
         [
             "The networks are L1 of Table 13 with other numbers of blocks; the setting K is not "
             "used.",
@@ -399,9 +349,8 @@ def read_results(out: Path, network: str) -> dict[int, Result]:
 
 def build_table(number: int, out: Path) -> dict[str, Any]:
     """A table for JSON: means over seeds of the finished rows, beside the paper's values."""
-    rows = []
-    measured = None
-    for row in TABLES[number].rows:
+    table, rows, measured = TABLES[number], [], None
+    for row in table.rows:
         results = read_results(out, row.network)
         if not results:
             continue
@@ -418,14 +367,15 @@ def build_table(number: int, out: Path) -> dict[str, Any]:
             line[f"{name}_deviation"] = statistics.stdev(values) if len(values) > 1 else None
         line["seconds_per_iteration"] = measured.seconds_per_iteration
         line["paper"] = {
-            data: {"psnr": psnr, "ssim": ssim} for data, (psnr, ssim) in row.paper.items()
+            data: {"psnr": psnr, "ssim": ssim}
+            for data, psnr, ssim in zip(table.sets, row.psnr, row.ssim, strict=False)
         }
         rows.append(line)
     return {
         "table": number,
-        "where": TABLES[number].where or f"Table {number}",
-        "title": TABLES[number].title,
-        "notes": list(TABLES[number].notes),
+        "where": table.where or f"Table {number}",
+        "title": table.title,
+        "notes": list(table.notes),
         "images": measured and measured.images,
         "input": measured and {"psnr": measured.input_psnr, "ssim": measured.input_ssim},
         "rows": rows,
@@ -599,7 +549,7 @@ def _positive(text: str) -> int:
     return value
 
 
-def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse_args(arguments: list[str]) -> argparse.Namespace:
     """Arguments of the command line."""
     summary, _, rest = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
@@ -632,27 +582,21 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Make a table; returns the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+@command
+def main(arguments: list[str]) -> None:
+    """Make a table."""
     args = parse_args(arguments)
-    try:
-        if args.curves:
-            print(write_curves(args.out))
-            return 0
-        for name in ("photos", "val_photos"):
-            value = getattr(args, name)
-            if value != BUILT_IN and not Path(value).is_dir():
-                raise UserError(f"--{name.replace('_', '-')}: no folder {value}")
-        names = Settings.__dataclass_fields__
-        settings = Settings(**{name: getattr(args, name) for name in names})
-        command = shlex.join(["python", "-m", "training.ablation", *arguments])
-        path = run_table(args.table, settings, args.seeds, args.out, args.rows, command)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if args.curves:
+        print(write_curves(args.out))
+        return
+    for name in ("photos", "val_photos"):
+        value = getattr(args, name)
+        if value != BUILT_IN and not Path(value).is_dir():
+            raise UserError(f"--{name.replace('_', '-')}: no folder {value}")
+    settings = Settings(**{name: getattr(args, name) for name in Settings.__dataclass_fields__})
+    line = shlex.join(["python", "-m", "training.ablation", *arguments])
+    path = run_table(args.table, settings, args.seeds, args.out, args.rows, line)
     print(path.read_text(encoding="utf-8"))
-    return 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from PIL import Image
 
 from jorder_preproc.errors import UserError
 from jorder_preproc.image_files import list_images
-from jorder_preproc.rain.presets import PRESETS, RainPreset, Range, get_preset
+from jorder_preproc.rain.presets import PRESETS, RENDERERS, RainPreset, Range, get_preset
 from jorder_preproc.rain.synthesize import StreakLayer, draw_layer
 
 STREAKS = "streaks"
@@ -22,13 +22,6 @@ STREAKS = "streaks"
 
 _HALVED_BELOW = 0.6  # scales below this use layers of half the resolution, against aliasing
 _BRIGHTEST = 2.0  # light that is stored as 255; about 1 on a streak
-
-# the preset `wide` with a single renderer
-_RENDERERS = {
-    "lines": (1.0, 0.0, 0.0),
-    "drops": (0.0, 1.0, 0.0),
-    "noise": (0.0, 0.0, 1.0),
-}
 
 
 @dataclass(frozen=True)
@@ -108,11 +101,11 @@ class LayerBank:
                     raise UserError(f"the mixture has `{STREAKS}`, which needs their folder")
                 self._sources.append(_Source(_READ, _OF_READ, read_layers(streaks), 1.0))
                 continue
-            preset = (
-                replace(PRESETS["wide"], renderers=_RENDERERS[name])
-                if name in _RENDERERS
-                else get_preset(name)
-            )
+            if name in RENDERERS:
+                alone = tuple(float(renderer == name) for renderer in RENDERERS)
+                preset = replace(PRESETS["wide"], renderers=alone)  # type: ignore[arg-type]
+            else:
+                preset = get_preset(name)
             layers = []
             for _ in range(layers_per_preset):
                 light = draw_layer((layer_px, layer_px), preset, rng).light.numpy()

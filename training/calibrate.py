@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,11 +23,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jorder_preproc.errors import UserError
 from jorder_preproc.functional import rain_probability
 from jorder_preproc.images import pixels_to_float
 from jorder_preproc.models import Jorder, load_model, save_weights
 from jorder_preproc.rain.identity import image_name, rain_generator
+from training.command_line import command
 from training.data import list_photos, read_photo
 from training.markdown import markdown_table
 from training.stick import DRY, SMALL, draw_pair
@@ -85,10 +84,8 @@ def measure(
     Raises:
         UserError: no photographs, a limit below 1, or the network does not predict it.
     """
-    if limit is not None and limit < 1:
-        raise UserError(f"the number of photographs must be at least 1, got {limit}")
     found: dict[tuple[str, str], list[float]] = {}
-    for path in list_photos(photos)[:limit]:
+    for path in list_photos(photos, limit):
         pixels, name = read_photo(path), image_name(path, photos)
         windows = _draw_windows(pixels, rain_generator(seed, f"{name}, windows"))
         for rain in (DRY, *RAINS):
@@ -167,8 +164,9 @@ def _draw_windows(pixels: np.ndarray, generator: np.random.Generator) -> list[tu
     return windows
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the threshold and print the table; returns the exit code."""
+@command
+def main(arguments: list[str]) -> None:
+    """Write the threshold and print the table."""
     parser = argparse.ArgumentParser(
         prog="python -m training calibrate",
         description=__doc__,
@@ -181,12 +179,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=CALIBRATION_SEED, help="of the rain")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")
     args = parser.parse_args(arguments)
-    try:
-        network = load_model(args.model, args.weights)
-        probabilities = measure(network, args.photos, args.seed, args.photos_limit)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    network = load_model(args.model, args.weights)
+    probabilities = measure(network, args.photos, args.seed, args.photos_limit)
     network.dry_threshold = choose_threshold(probabilities)
     save_weights(network, args.weights)
     rows = describe(probabilities, network.dry_threshold)
@@ -201,4 +195,3 @@ def main(arguments: list[str] | None = None) -> int:
             "rows": [asdict(row) for row in rows],
         }
         args.json.write_text(json.dumps(record, indent=1) + "\n")
-    return 0

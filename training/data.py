@@ -22,19 +22,21 @@ DRAWS_PER_SEED = 2**32
 """Draw numbers reserved for each seed; see `DrawSampler`."""
 
 
-def list_photos(folders: str | Path | Sequence[str]) -> list[Path]:
-    """Paths of the images under a folder, sorted, or under each of several.
+def list_photos(folders: str | Path | Sequence[str], limit: int | None = None) -> list[Path]:
+    """Paths of the images under a folder, sorted, or under each of several; the first `limit`.
 
     Raises:
-        UserError: a folder without images.
+        UserError: a folder without images, or a limit below 1.
     """
+    if limit is not None and limit < 1:
+        raise UserError(f"the number of photographs must be at least 1, got {limit}")
     photos: list[Path] = []
     for folder in [folders] if isinstance(folders, str | Path) else folders:
         found = list_images(Path(folder), recursive=True)
         if not found:
             raise UserError(f"no images ({', '.join(sorted(SUFFIXES))}) under {folder}")
         photos += found
-    return photos
+    return photos[:limit]
 
 
 def read_photo(path: Path) -> np.ndarray:
@@ -109,6 +111,3 @@ class RainyPhotos(Dataset):
 
     def __len__(self) -> int:
         return len(self.items)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.items)

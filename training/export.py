@@ -14,12 +14,8 @@ import torch
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import list_deveil_models, save_weights
-from jorder_preproc.models.variants import (
-    DeveilVariant,
-    NamedVariant,
-    get_deveil_variant,
-    get_variant,
-)
+from jorder_preproc.models.variants import DeveilVariant, get_deveil_variant, get_variant
+from training.command_line import command
 from training.hooks import RECORD, WEIGHTS
 from training.score import (
     VALIDATION_SEED,
@@ -96,7 +92,9 @@ def export(
             _CARD.format(
                 model=name,
                 parameters=variant.parameters,
-                cost=_describe_cost(variant),
+                cost=f"{variant.macs_per_cell / 1000:.1f} kMAC per cell of the overview"
+                if isinstance(variant, DeveilVariant)
+                else f"{variant.macs_per_pixel / 1000:.1f} kMAC per pixel",
                 size=temporary.stat().st_size,
                 sha256=hashlib.sha256(temporary.read_bytes()).hexdigest(),
                 data=data,
@@ -115,14 +113,9 @@ def export(
     return scores
 
 
-def _describe_cost(variant: NamedVariant | DeveilVariant) -> str:
-    if isinstance(variant, DeveilVariant):
-        return f"{variant.macs_per_cell / 1000:.1f} kMAC per cell of the overview"
-    return f"{variant.macs_per_pixel / 1000:.1f} kMAC per pixel"
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Export; returns the exit code."""
+@command
+def main(arguments: list[str]) -> None:
+    """Export."""
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
     parser.add_argument("work_dir", type=Path)
     parser.add_argument("out", type=Path)
@@ -133,21 +126,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add_arguments(parser)
     args = parser.parse_args(arguments)
-    try:
-        scores = export(
-            args.work_dir,
-            args.out,
-            args.val_photos,
-            args.data,
-            args.earlier,
-            args.rains,
-            args.pairs,
-        )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(to_markdown(scores))
-    return 0
+    where = args.work_dir, args.out, args.val_photos
+    print(to_markdown(export(*where, args.data, args.earlier, args.rains, args.pairs)))
 
 
 if __name__ == "__main__":

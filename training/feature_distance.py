@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torchvision.models import squeezenet1_1
+from torchvision.transforms.v2.functional import normalize as normalize_image
 
 _LAYERS = (1, 4, 7, 9, 12)  # of SqueezeNet's `features`
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -34,8 +35,6 @@ class FeatureDistance(nn.Module):
         for layer in self.features.modules():
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False  # it would overwrite features that are compared
-        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> FeatureDistance:
         """Stay in evaluation mode; this network is not trained."""
@@ -53,8 +52,7 @@ class FeatureDistance(nn.Module):
         return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).sum()
 
     def _layers(self, image: Tensor) -> list[Tensor]:
-        mean, std = self.get_buffer("mean"), self.get_buffer("std")
-        features = (image - mean) / std
+        features = normalize_image(image, _MEAN, _STD)
         seen = []
         for index, layer in enumerate(self.features):
             features = layer(features)

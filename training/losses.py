@@ -16,19 +16,6 @@ from jorder_preproc.models import DeveilNetwork, StageOutput
 _FLOOR = 1e-4
 """Squared error, 40 dB, added to each so that nearly perfect images do not dominate."""
 
-_DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1_loss, "l2": mse_loss}
-
-
-def get_distance(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """Mean absolute (`l1`) or mean squared (`l2`) difference (Table 13).
-
-    Raises:
-        UserError: another name.
-    """
-    if name not in _DISTANCES:
-        raise UserError(f"distance must be one of {', '.join(_DISTANCES)}, got {name!r}")
-    return _DISTANCES[name]
-
 
 def joint_loss(
     stages: Sequence[StageOutput],
@@ -51,7 +38,7 @@ def joint_loss(
         stages: predictions of each stage.
         labels: rainy, background, streak_map (N, 3, H, W) in [0, 1]; region long
             (N, H, W), 1 on rain.
-        distance: see `get_distance`; the mean is taken over all values.
+        distance: `l1` or `l2`, the mean absolute or squared difference (Table 13).
         streak_weight: lambda of S.
         mask_weight: lambda of R.
         gated: apply the gate of `derain`.
@@ -62,7 +49,10 @@ def joint_loss(
         Weighted terms `loss_background`, `loss_streaks`, `loss_mask` and, where asked for,
         `loss_features`; their sum is the loss.
     """
-    measure = get_distance(distance)
+    distances = {"l1": l1_loss, "l2": mse_loss}
+    if distance not in distances:
+        raise UserError(f"distance must be one of {', '.join(distances)}, got {distance!r}")
+    measure = distances[distance]
     rainy = labels["rainy"]
     backgrounds = []
     for stage in stages:

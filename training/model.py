@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -89,12 +90,15 @@ class DerainTraining(BaseModel):
             )
         self.network = network.requires_grad_(True)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.distance = distance
-        self.streak_weight = streak_weight
-        self.mask_weight = mask_weight
+        self.loss = partial(
+            joint_loss,
+            distance=distance,
+            streak_weight=streak_weight,
+            mask_weight=mask_weight,
+            feature_weight=feature_weight,
+        )
         self.second_pass = second_pass
         self.presence_weight = presence_weight
-        self.feature_weight = feature_weight
         self.feature_from = feature_from
         self.feature_distance = FeatureDistance(feature_weights) if feature_weights else None
         parallel = network.variant.context == "parallel"
@@ -116,15 +120,8 @@ class DerainTraining(BaseModel):
             features = self.feature_distance if iteration >= self.feature_from else None
             for active_paths in self.subnetworks:
                 stages = self.network(rainy, active_paths)
-                losses = joint_loss(
-                    stages,
-                    batch,
-                    self.distance,
-                    self.streak_weight,
-                    self.mask_weight,
-                    self.network.gated,
-                    features,
-                    self.feature_weight,
+                losses = self.loss(
+                    stages, batch, gated=self.network.gated, feature_distance=features
                 )
                 for name, value in losses.items():
                     total[name] = total[name] + value if name in total else value

@@ -11,18 +11,15 @@ import argparse
 import hashlib
 import json
 import math
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from jorder_preproc.errors import UserError
 from jorder_preproc.functional import derain, deveil
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.metrics import psnr, ssim
@@ -36,6 +33,7 @@ from jorder_preproc.models import (
 from jorder_preproc.models.weights import find_weights
 from training.baselines import restore
 from training.calibrate import auc
+from training.command_line import command
 from training.markdown import markdown_table
 from training.stick import (
     DRY,
@@ -109,10 +107,8 @@ def score(
         seed: of the rain.
 
     Raises:
-        UserError: a limit below 1; see `draw_pairs` and `read_pairs`.
+        UserError: see `draw_pairs` and `read_pairs`.
     """
-    if limit is not None and limit < 1:
-        raise UserError(f"the number of photographs must be at least 1, got {limit}")
     derains = not isinstance(network, DeveilNetwork)
     measured = [
         (rain, _measure(network, draw_pairs(rain, photos, seed, limit, veil_stays=derains)))
@@ -203,18 +199,6 @@ def to_markdown(scores: Iterable[Score]) -> str:
     return markdown_table(columns, rows)
 
 
-def _describe(model: str, weights: str | None) -> dict[str, Any]:
-    """The weights' path and SHA-256, and the iteration if the run's record is beside them."""
-    path = find_weights(weights or model)
-    record = path.with_suffix(".json")
-    return {
-        "model": model,
-        "weights": str(path),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "iteration": json.loads(record.read_text())["iterations"] if record.is_file() else None,
-    }
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that `score` and `training.export` share."""
     parser.add_argument(
@@ -229,8 +213,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the table; returns the exit code."""
+@command
+def main(arguments: list[str]) -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m training score", description=__doc__)
     parser.add_argument("photos", help="folder of clean photographs")
     parser.add_argument("--model", default="jorder_e_lite", help="a derainer or deveil network")
@@ -244,23 +229,23 @@ def main(arguments: list[str] | None = None) -> int:
         "--json", type=Path, help="file to append a line of JSON to for each checkpoint"
     )
     args = parser.parse_args(arguments)
-    try:
-        for weights in args.weights:
-            network, started = load_network(args.model, weights), time.monotonic()
-            scores = score(
-                network, args.photos, args.rains, args.pairs, args.photos_limit, args.seed
-            )
-            print(f"{weights or args.model}\n\n{to_markdown(scores)}\n", flush=True)
-            if args.json is not None:
-                record = _describe(args.model, weights) | {
-                    "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                    "seconds": round(time.monotonic() - started, 1),
-                    "seed": args.seed,
-                    "rows": [asdict(row) for row in scores],
-                }
-                with args.json.open("a") as file:
-                    file.write(json.dumps(record) + "\n")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    for weights in args.weights:
+        network, started = load_network(args.model, weights), time.monotonic()
+        scores = score(network, args.photos, args.rains, args.pairs, args.photos_limit, args.seed)
+        print(f"{weights or args.model}\n\n{to_markdown(scores)}\n", flush=True)
+        if args.json is not None:
+            path = find_weights(weights or args.model)
+            run = path.with_suffix(".json")  # what `KeepBestWeights` writes beside them
+            iteration = json.loads(run.read_text())["iterations"] if run.is_file() else None
+            record = {
+                "model": args.model,
+                "weights": str(path),
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "iteration": iteration,
+                "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "seconds": round(time.monotonic() - started, 1),
+                "seed": args.seed,
+                "rows": [asdict(row) for row in scores],
+            }
+            with args.json.open("a") as file:
+                file.write(json.dumps(record) + "\n")

@@ -66,11 +66,12 @@ def draw_pairs(
             alone; otherwise it is the clean photograph.
 
     Raises:
-        UserError: unknown rain, no photographs, or the library that draws it is missing.
+        UserError: unknown rain, no photographs, a limit below 1, or the library that draws it is
+            missing.
     """
     return tuple(
         draw_pair(rain, read_photo(path), seed, image_name(path, photos), veil_stays)
-        for path in list_photos(photos)[:limit]
+        for path in list_photos(photos, limit)
     )
 
 
@@ -112,7 +113,7 @@ def read_pairs(folder: str, limit: int | None = None) -> tuple[Pair, ...]:
         UserError: no images, an image without its partner, or partners of different sizes.
     """
     pairs = []
-    for path in list_photos(Path(folder, "rain"))[:limit]:
+    for path in list_photos(Path(folder, "rain"), limit):
         partner = Path(folder, "norain", path.name)
         if not partner.is_file():
             raise UserError(f"{path} has no clean partner; expected {partner}")
@@ -182,8 +183,8 @@ def _imgaug() -> PutRain:
     return lambda pixels, seed: Rain(seed=seed)(image=pixels)
 
 
-def _missing(library: str, error: ImportError) -> ValueError:
-    return ValueError(
+def _missing(library: str, error: ImportError) -> UserError:
+    return UserError(
         f"rain of {library} needs that library ({error}); pip install --editable '.[stick]', "
         "or name the rains to score on without it: --rains"
     )

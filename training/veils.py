@@ -15,7 +15,6 @@ from jorder_preproc.functional.deveil import estimate_light
 from jorder_preproc.rain import add_rain
 from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset, Range
-from jorder_preproc.rain.synthesize import StreakLayer
 from training.bank import LayerBank
 from training.data import DRAWS_PER_SEED, list_photos, read_photo
 
@@ -106,8 +105,9 @@ class VeiledPhotos(Dataset):
         layers = []
         if photographed and rng.random() < self.streaks:
             left = rng.uniform(0, 0.5)
+            rows, columns = (slice(side) for side in self.shape)
             drawn = self.bank.draw(max(self.shape), rng)
-            layers = [fade(layer, left, self.shape) for layer in drawn]
+            layers = [replace(s, light=s.light[rows, columns] * left) for s in drawn]
         rainy = add_rain(background, layers, veil).rainy
         if veil is not None and rng.random() < self.light_known:
             light = veil.atmospheric_light
@@ -187,8 +187,3 @@ def move_black_point(image: Tensor, share: float) -> Tensor:
     dark = image.amin(0).flatten()
     black = share * float(dark.kthvalue(1 + len(dark) // 1000).values)
     return ((image - black) / (1 - black)).clamp(min=0) if black < 1 else image
-
-
-def fade(layer: StreakLayer, left: float, shape: tuple[int, int]) -> StreakLayer:
-    """The layer cropped to `shape`, with the share `left` of its light."""
-    return replace(layer, light=layer.light[: shape[0], : shape[1]] * left)

@@ -81,11 +81,11 @@ def interrupt_after(losses, monkeypatch):
     whole = training.model.joint_loss
     seen = []
 
-    def count(stages, labels, *rest):
+    def count(stages, labels, **options):
         if len(seen) == losses:
             raise KeyboardInterrupt
         seen.append(labels["rainy"].clone())
-        return whole(stages, labels, *rest)
+        return whole(stages, labels, **options)
 
     monkeypatch.setattr(training.model, "joint_loss", count)
     return seen
