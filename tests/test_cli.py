@@ -64,7 +64,7 @@ def jorder(weights, tmp_path, monkeypatch):
     return run
 
 
-def picture(path, height=20, width=30, seed=0):
+def make_image(path, height=20, width=30, seed=0):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
@@ -106,7 +106,7 @@ def summary_of(result):
 
 
 def test_derain_gives_what_the_function_gives(jorder, weights):
-    pixels = picture("a.png")
+    pixels = make_image("a.png")
     result = jorder("derain", "a.png", "-o", "out", "--save-mask", "--save-streaks")
     assert result.exit_code == 0, result.output
     expected = derain_all(load_model("jorder_e_lite", weights), to_tensor(pixels))
@@ -120,7 +120,7 @@ def test_derain_gives_what_the_function_gives(jorder, weights):
 
 @pytest.mark.parametrize("deveil", ["on", "auto"])
 def test_deveil_gives_what_the_function_gives(jorder, network, deveil_weights, deveil):
-    bright = picture("bright.png")
+    bright = make_image("bright.png")
     dark = bright // 8  # shows no veil to the random network
     Image.fromarray(dark).save("dark.png")
     save_weights(network, "dim.safetensors")  # keeps dark images dark
@@ -145,7 +145,7 @@ def test_deveil_gives_what_the_function_gives(jorder, network, deveil_weights, d
 
 
 def test_tiles_give_the_whole(jorder):
-    picture("a.png", 40, 420)
+    make_image("a.png", 40, 420)
     assert jorder("derain", "a.png", "-o", "whole").exit_code == 0
     assert jorder("derain", "a.png", "-o", "tiles", "--tile", 200).exit_code == 0
     difference = pixels_of("whole/a.png").astype(int) - pixels_of("tiles/a.png")
@@ -154,8 +154,8 @@ def test_tiles_give_the_whole(jorder):
 
 def test_folder_keeps_names_and_subfolders(jorder):
     for path in ("photos/a.png", "photos/sub/b.jpg", "photos/.hidden.png"):
-        picture(path)
-    Path("photos/notes.txt").write_text("no picture")
+        make_image(path)
+    Path("photos/notes.txt").write_text("not an image")
     result = jorder("derain", "photos", "-o", "photos/out")
     assert result.exit_code == 0
     assert files_in("photos/out") == ["a.png", "sub/b.jpg"]
@@ -165,25 +165,25 @@ def test_folder_keeps_names_and_subfolders(jorder):
 
 def test_glob(jorder):
     for path in ("photos/a.png", "photos/sub/b.png", "photos/sub/c.jpg"):
-        picture(path)
+        make_image(path)
     assert jorder("derain", "photos/**/*.png", "-o", "out").exit_code == 0
     assert files_in("out") == ["a.png", "sub/b.png"]
 
 
 def test_output_above_the_input(jorder):
-    picture("photos/sub/a.png")
+    make_image("photos/sub/a.png")
     assert jorder("derain", "photos/sub", "-o", "photos").exit_code == 0
     assert files_in("photos") == ["a.png", "sub/a.png"]
 
 
 def test_name_that_looks_like_a_glob(jorder):
-    picture("a[1].png")
+    make_image("a[1].png")
     assert jorder("derain", "a[1].png", "-o", "out").exit_code == 0
     assert files_in("out") == ["a[1].png"]
 
 
 def test_done_is_skipped_unless_overwritten(jorder):
-    picture("a.png")
+    make_image("a.png")
     assert summary_of(jorder("derain", "a.png", "-o", "out")) == [1, 1, 0, 0]
     Path("out/a.png").write_bytes(b"mine")
     assert summary_of(jorder("derain", "a.png", "-o", "out")) == [1, 0, 1, 0]
@@ -195,15 +195,15 @@ def test_done_is_skipped_unless_overwritten(jorder):
 
 
 def test_same_file_twice_is_one_image(jorder):
-    picture("photos/a.png")
+    make_image("photos/a.png")
     assert summary_of(jorder("derain", "photos", "photos/a.png", "-o", "out")) == [1, 1, 0, 0]
 
 
 def test_bad_files_are_counted_and_the_others_done(jorder):
-    picture("in/good.png")
-    picture("in/truncated.jpg", 64, 64)
+    make_image("in/good.png")
+    make_image("in/truncated.jpg", 64, 64)
     Path("in/truncated.jpg").write_bytes(Path("in/truncated.jpg").read_bytes()[:-1000])
-    Path("in/text.png").write_text("not a picture")
+    Path("in/text.png").write_text("not an image")
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     frames[0].save("in/moving.gif", save_all=True, append_images=frames[1:])
     result = jorder("derain", "in", "-o", "out")
@@ -217,8 +217,8 @@ def test_bad_files_are_counted_and_the_others_done(jorder):
 
 
 def test_only_what_a_user_can_mend_is_told_without_a_traceback(jorder, monkeypatch):
-    picture("a.png")
-    Path("text.png").write_text("not a picture")
+    make_image("a.png")
+    Path("text.png").write_text("not an image")
     result = jorder("derain", "a.png", "text.png", "-o", "out")
     assert "text.png: not an image" in result.stderr and "Traceback" not in result.stderr
     result = jorder("derain", "text.png", "-o", "out", "--debug")
@@ -233,7 +233,7 @@ def test_only_what_a_user_can_mend_is_told_without_a_traceback(jorder, monkeypat
         write(path, written)
 
     monkeypatch.setattr(cli, "write_image", fail)
-    picture("broken.png")
+    make_image("broken.png")
     result = jorder("derain", "a.png", "broken.png", "-o", "other")
     assert result.exit_code == 1 and summary_of(result) == [2, 1, 0, 1]
     assert "Traceback" in result.stderr and "ValueError: no such thing" in result.stderr
@@ -246,7 +246,7 @@ def test_only_what_a_user_can_mend_is_told_without_a_traceback(jorder, monkeypat
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (3, 5000), (5000, 3)])
 def test_odd_sizes(jorder, height, width):
-    pixels = picture("a.png", height, width)
+    pixels = make_image("a.png", height, width)
     result = jorder("derain", "a.png", "-o", "out", "--save-mask")
     assert result.exit_code == 0, result.output
     assert pixels_of("out/a.png").shape == pixels.shape
@@ -276,7 +276,7 @@ def test_cmyk_and_opacity(jorder):
 
 
 def test_sideways_photograph_is_derained_upright(jorder):
-    upright = picture("upright.png")
+    upright = make_image("upright.png")
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned clockwise
     Image.fromarray(np.rot90(upright)).save("sideways.png", exif=exif)
@@ -314,10 +314,10 @@ def test_sideways_photograph_is_derained_upright(jorder):
     ],
 )
 def test_derain_refuses(jorder, arguments, message):
-    picture("one/a.png")
-    picture("two/a.png", seed=1)
-    picture("pair/a.png")
-    picture("pair/a.jpg")
+    make_image("one/a.png")
+    make_image("two/a.png", seed=1)
+    make_image("pair/a.png")
+    make_image("pair/a.jpg")
     Path("empty").mkdir()
     Path("file").write_text("a file, not a folder")
     torch.save({"a": torch.zeros(1)}, "evil.pt")
@@ -331,7 +331,7 @@ def test_derain_refuses(jorder, arguments, message):
 
 
 def test_no_write_permission(jorder, monkeypatch):
-    picture("a.png")
+    make_image("a.png")
 
     monkeypatch.setattr("os.access", lambda _, mode: not mode & os.W_OK)  # root may write
     result = jorder("derain", "a.png", "-o", "out")
@@ -340,8 +340,8 @@ def test_no_write_permission(jorder, monkeypatch):
 
 
 def test_subfolder_that_cannot_be_made(jorder):
-    picture("in/sub/a.png")
-    picture("in/b.png")
+    make_image("in/sub/a.png")
+    make_image("in/b.png")
     Path("out").mkdir()
     Path("out/sub").write_text("in the way")
     result = jorder("derain", "in", "-o", "out")
@@ -351,7 +351,7 @@ def test_subfolder_that_cannot_be_made(jorder):
 
 
 def test_interrupt_leaves_nothing_half_written(jorder, monkeypatch):
-    picture("a.png")
+    make_image("a.png")
 
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
@@ -363,7 +363,7 @@ def test_interrupt_leaves_nothing_half_written(jorder, monkeypatch):
 
 @pytest.mark.parametrize("preset", ["light", "storm"])
 def test_rain_gives_what_the_function_gives(jorder, preset):
-    pixels = picture("a.png")
+    pixels = make_image("a.png")
     options = ("--save-mask", "--save-streaks", "--save-parameters")
     result = jorder("rain", "a.png", "-o", "out", "--preset", preset, "--seed", 3, *options)
     assert result.exit_code == 0, result.output
@@ -378,9 +378,9 @@ def test_rain_gives_what_the_function_gives(jorder, preset):
 
 
 def test_rain_depends_on_the_seed_and_on_the_name_below_the_folder(jorder):
-    pixels = picture("photos/sub/a.png")
-    picture("photos/b.png")
-    picture("moved/photos/sub/a.png")
+    pixels = make_image("photos/sub/a.png")
+    make_image("photos/b.png")
+    make_image("moved/photos/sub/a.png")
     jorder("rain", "photos", "-o", "out")
     jorder("rain", "photos/*/a.png", "-o", "glob")
     jorder("rain", "moved/photos", "-o", "moved_out")
@@ -396,7 +396,7 @@ def test_rain_depends_on_the_seed_and_on_the_name_below_the_folder(jorder):
 
 
 def test_rain_refuses(jorder, monkeypatch):
-    picture("a.png")
+    make_image("a.png")
     result = jorder("rain", "a.png", "-o", "out", "--preset", "frogs")
     assert result.exit_code == 2
     assert "unknown preset 'frogs'; choose from light" in error_of(result)
@@ -456,7 +456,7 @@ def test_convert_refuses_what_is_no_release(jorder):
 
 
 def test_plan_takes_the_base_of_a_glob_from_its_first_wildcard(tmp_path):
-    picture(tmp_path / "photos/x/deep/a.png")
+    make_image(tmp_path / "photos/x/deep/a.png")
     (job,) = plan_jobs([f"{tmp_path}/photos/*/deep/*.png"], tmp_path / "out", {"mask": "_m.png"})
     assert job.target == tmp_path / "out/x/deep/a.png"
     assert job.extras == {"mask": tmp_path / "out/x/deep/a_m.png"}
@@ -476,8 +476,8 @@ def run_module(code, folder, *arguments):
 
 
 def test_entry_point_in_a_process_of_its_own(tmp_path, weights):
-    picture(tmp_path / "a.png")
-    (tmp_path / "b.png").write_text("not a picture")
+    make_image(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("not an image")
     arguments = ("derain", "a.png", "b.png", "-o", "out", "--weights", weights)
     done = run_module("from jorder_preproc.cli import app; app()", tmp_path, *arguments)
     assert done.returncode == 1
@@ -486,7 +486,7 @@ def test_entry_point_in_a_process_of_its_own(tmp_path, weights):
     assert files_in(tmp_path / "out") == ["a.png"]
 
 
-LARGE_PICTURE = """
+LARGE_IMAGE = """
 import sys
 from pathlib import Path
 from jorder_preproc import cli
@@ -509,7 +509,7 @@ def test_memory_per_pixel_of_a_large_image(tmp_path):
     peaks = {}
     for side in (1000, 4000):
         Image.linear_gradient("L").resize((side, side)).convert("RGB").save(tmp_path / "a.jpg")
-        done = run_module(LARGE_PICTURE, tmp_path, "derain", "a.jpg", "-o", f"out{side}")
+        done = run_module(LARGE_IMAGE, tmp_path, "derain", "a.jpg", "-o", f"out{side}")
         assert done.returncode == 0, done.stderr
         peaks[side] = 1024 * int(done.stdout.split()[-1])
     assert (peaks[4000] - peaks[1000]) / (4000**2 - 1000**2) < 13

@@ -56,11 +56,11 @@ def test_orientation_is_applied_once(tmp_path, suffix, orientation):
     with Image.open(path) as image:
         displayed = np.asarray(ImageOps.exif_transpose(image))
 
-    picture = read_image(path)
-    np.testing.assert_array_equal(picture.pixels, displayed)
+    image_file = read_image(path)
+    np.testing.assert_array_equal(image_file.pixels, displayed)
     np.testing.assert_allclose(read_rgb(path).permute(1, 2, 0), displayed / 255, atol=1e-7)
     assert read_size(path) == displayed.shape[1::-1]
-    write_image(again, picture)
+    write_image(again, image_file)
     with Image.open(again) as image:
         assert image.getexif().get(ORIENTATION, 1) == 1
         assert image.getexif()[MAKE] == "camera"
@@ -77,8 +77,8 @@ def test_metadata_is_kept(tmp_path, suffix):
     exif.get_ifd(EXIF_IFD)[EXPOSURE_TIME] = 0.5
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(noise(4, 6, 3)).save(path, exif=exif, icc_profile=profile, dpi=(300, 300))
-    picture = read_image(path)
-    write_image(path, picture)
+    image_file = read_image(path)
+    write_image(path, image_file)
     with Image.open(path) as image:
         assert image.info["icc_profile"] == profile
         assert image.getexif().get_ifd(EXIF_IFD)[EXPOSURE_TIME] == 0.5
@@ -100,9 +100,9 @@ def test_metadata_is_kept(tmp_path, suffix):
 def test_modes_come_back_with_the_same_pixels(tmp_path, mode, suffix, written):
     path, again = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
     Image.fromarray(noise(6, 5, 4)).convert(mode).save(path)
-    picture = read_image(path)
-    assert picture.pixels.shape == (6, 5, 3)
-    write_image(again, picture)
+    image_file = read_image(path)
+    assert image_file.pixels.shape == (6, 5, 3)
+    write_image(again, image_file)
     with Image.open(path) as before, Image.open(again) as after:
         assert after.mode == written
         np.testing.assert_array_equal(
@@ -114,19 +114,19 @@ def test_palette_becomes_colour(tmp_path):
     path = tmp_path / "a.png"
     image = Image.fromarray(noise(6, 5, 3)).quantize(8)
     image.save(path)
-    picture = read_image(path)
-    np.testing.assert_array_equal(picture.pixels, np.asarray(image.convert("RGB")))
-    assert picture.alpha is None
+    image_file = read_image(path)
+    np.testing.assert_array_equal(image_file.pixels, np.asarray(image.convert("RGB")))
+    assert image_file.alpha is None
 
 
 def test_transparent_palette_keeps_its_opacity(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(noise(6, 5, 3)).quantize(8).save(path, transparency=2)
-    picture = read_image(path)
-    write_image(path, picture)
-    assert set(np.unique(picture.alpha)) == {0, 255}
+    image_file = read_image(path)
+    write_image(path, image_file)
+    assert set(np.unique(image_file.alpha)) == {0, 255}
     with Image.open(path) as image:
-        np.testing.assert_array_equal(np.asarray(image.getchannel("A")), picture.alpha)
+        np.testing.assert_array_equal(np.asarray(image.getchannel("A")), image_file.alpha)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -134,19 +134,19 @@ def test_sixteen_bit_png(tmp_path, channels):
     path, again = tmp_path / "in.png", tmp_path / "out.png"
     samples = noise(7, 5, channels, dtype=np.uint16)
     path.write_bytes(png16(samples))
-    picture = read_image(path)
+    image_file = read_image(path)
     grey = channels < 3
-    assert picture.grey == grey
+    assert image_file.grey == grey
     expected = np.repeat(samples[..., :1], 3, 2) if grey else samples[..., :3]
-    np.testing.assert_array_equal(picture.pixels, expected)
+    np.testing.assert_array_equal(image_file.pixels, expected)
     if channels in (2, 4):
-        np.testing.assert_array_equal(picture.alpha, samples[..., -1])
+        np.testing.assert_array_equal(image_file.alpha, samples[..., -1])
     else:
-        assert picture.alpha is None
+        assert image_file.alpha is None
 
-    write_image(again, picture)
+    write_image(again, image_file)
     repeated = read_image(again)
-    np.testing.assert_array_equal(repeated.pixels, picture.pixels)
+    np.testing.assert_array_equal(repeated.pixels, image_file.pixels)
     if channels == 1:  # the only kind that Pillow reads with all its bits
         np.testing.assert_array_equal(np.asarray(Image.open(again)), samples[..., 0])
 
@@ -158,9 +158,9 @@ def test_sixteen_bit_png_keeps_its_metadata(tmp_path):
     path, again = tmp_path / "in.png", tmp_path / "out.png"
     samples = noise(4, 6, dtype=np.uint16)
     Image.fromarray(samples).save(path, exif=exif, icc_profile=profile, dpi=(300, 300))
-    picture = read_image(path)
-    np.testing.assert_array_equal(picture.pixels[..., 0], np.rot90(samples, -1))
-    write_image(again, picture)
+    image_file = read_image(path)
+    np.testing.assert_array_equal(image_file.pixels[..., 0], np.rot90(samples, -1))
+    write_image(again, image_file)
     with Image.open(again) as image:
         assert image.info["icc_profile"] == profile
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
@@ -171,8 +171,8 @@ def test_sixteen_bit_grey_tiff(tmp_path):
     samples = noise(4, 6, dtype=np.uint16)
     path = tmp_path / "a.tif"
     Image.fromarray(samples).save(path)
-    picture = read_image(path)
-    write_image(path, picture)
+    image_file = read_image(path)
+    write_image(path, image_file)
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(image), samples)
 
@@ -189,9 +189,9 @@ def test_write_png(tmp_path, dtype, shape):
 def test_grey_is_the_rounded_mean(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(noise(4, 6)).save(path)
-    picture = read_image(path)
+    image_file = read_image(path)
     pixels = noise(4, 6, 3)
-    write_image(path, replace(picture, pixels=pixels))
+    write_image(path, replace(image_file, pixels=pixels))
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(image), np.rint(pixels.mean(2)))
 
@@ -200,9 +200,9 @@ def test_cmyk_becomes_rgb(tmp_path):
     path = tmp_path / "a.jpg"
     ink = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     ink.save(path, quality=100)
-    picture = read_image(path)
-    assert abs(picture.pixels.astype(int) - (255, 0, 0)).max() <= 2
-    write_image(path, picture)
+    image_file = read_image(path)
+    assert abs(image_file.pixels.astype(int) - (255, 0, 0)).max() <= 2
+    write_image(path, image_file)
     with Image.open(path) as image:
         assert image.mode == "RGB"
 
@@ -238,8 +238,8 @@ def test_images_of_a_folder(tmp_path):
 def test_wrong_suffix_is_no_obstacle(tmp_path):
     path = tmp_path / "really_png.jpg"
     Image.fromarray(noise(4, 6, 3)).save(path, "PNG")
-    picture = read_image(path)
-    write_image(path, picture)
+    image_file = read_image(path)
+    write_image(path, image_file)
     with Image.open(path) as image:
         assert image.format == "PNG"
 
@@ -248,9 +248,9 @@ def test_camera_previews_are_not_an_animation(tmp_path):
     path = tmp_path / "a.jpg"
     large, preview = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (8, 8), "blue")
     large.save(path, "MPO", save_all=True, append_images=[preview])
-    picture = read_image(path)
-    assert picture.format == "JPEG"
-    assert picture.pixels.shape == (16, 16, 3)
+    image_file = read_image(path)
+    assert image_file.format == "JPEG"
+    assert image_file.pixels.shape == (16, 16, 3)
 
 
 def save_animation(path):
@@ -314,7 +314,7 @@ def test_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.new("RGB", (4, 4)).save(path)
     before = path.read_bytes()
-    picture = read_image(path)
+    image_file = read_image(path)
 
     def fail_half_way(image, file, *arguments, **options):
         file.write_bytes(b"half")
@@ -322,6 +322,6 @@ def test_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Image.Image, "save", fail_half_way)
     with pytest.raises(OSError, match="disk full"):
-        write_image(path, picture)
+        write_image(path, image_file)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -20,8 +20,8 @@ def photo():
 
 def luminance_psnr(image, reference):
     a, b = (
-        torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
-        for picture in (image, reference)
+        torch.from_numpy(np.array(each)).permute(2, 0, 1).float() / 255
+        for each in (image, reference)
     )
     return float(psnr(a, b))
 
@@ -93,7 +93,7 @@ def test_a_veil_with_depth_comes_off_better_than_by_any_gain_and_offset():
 def test_a_clear_view_is_left_alone(photo):
     restored = JorderDerain(deveil=True)(photo)
     assert luminance_psnr(restored, photo) > 35
-    means = [np.array(picture, float).mean((0, 1)) for picture in (restored, photo)]
+    means = [np.array(image, float).mean((0, 1)) for image in (restored, photo)]
     ratio = means[0] / means[1]
     np.testing.assert_allclose(ratio / ratio.mean(), 1, atol=0.01)  # no cast
 

@@ -498,15 +498,15 @@ def test_named_rain():
 
 @pytest.mark.parametrize("image_id", ["val/a.jpg", 7, torch.tensor([7]), torch.tensor(7)])
 def test_rain_named_in_the_sample_of_a_compose(image_id):
-    picture = Image.fromarray(photo(40, 50))
+    image = Image.fromarray(photo(40, 50))
     name = image_id if isinstance(image_id, str) else 7
-    expected = expected_rain(np.array(picture), image_id=name)
+    expected = expected_rain(np.array(image), image_id=name)
     transform = v2.Compose([SynthesizeRain(), v2.RandomHorizontalFlip(p=0)])
-    flat = transform({"image": picture, "image_id": image_id, "label": 3})
+    flat = transform({"image": image, "image_id": image_id, "label": 3})
     np.testing.assert_array_equal(np.array(flat["image"]), expected)
     assert flat["image_id"] is image_id and flat["label"] == 3
     # as the data sets of detection have it
-    rainy, target = transform(picture, {"boxes": [], "image_id": image_id})
+    rainy, target = transform(image, {"boxes": [], "image_id": image_id})
     np.testing.assert_array_equal(np.array(rainy), expected)
     assert target["image_id"] is image_id
 
@@ -529,8 +529,8 @@ def test_named_rain_in_a_loader_of_files(tmp_path):
         Image.fromarray(pixels(24, 30, 3, seed=number)).save(tmp_path / folder / "1.png")
 
     def load(path: str) -> Image.Image:
-        picture = Image.open(path).convert("RGB")
-        return rain_image(picture, "heavy", seed=0, image_id=image_name(path, tmp_path))
+        image = Image.open(path).convert("RGB")
+        return rain_image(image, "heavy", seed=0, image_id=image_name(path, tmp_path))
 
     for image, target in ImageFolder(tmp_path, loader=load):
         name = f"{('cat', 'dog')[target]}/1.png"
@@ -598,9 +598,9 @@ def test_extreme_sizes(network, size):
 
 
 def animated_gif(frames: int) -> Image.Image:
-    pictures = [Image.fromarray(pixels(8, 8, 3, seed=k)) for k in range(frames)]
+    images = [Image.fromarray(pixels(8, 8, 3, seed=k)) for k in range(frames)]
     file = io.BytesIO()
-    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:])
+    images[0].save(file, "GIF", save_all=True, append_images=images[1:])
     return Image.open(file)
 
 

@@ -20,7 +20,7 @@ from jorder_preproc.rain.synthesize import VISIBLE
 from tests.networks import random_deveil_network, random_network
 
 
-def picture(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+def random_image(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
@@ -64,7 +64,7 @@ def run_padded(network: Jorder, image: torch.Tensor) -> list:
 
 
 def test_region_gate_matches_pixel_loop():
-    probability = (picture(1, 1, 19, 22) ** 40 * 0.3).double()
+    probability = (random_image(1, 1, 19, 22) ** 40 * 0.3).double()
     expected = slow_gate(probability[0, 0].numpy())
     actual = region_gate(probability)[0, 0].numpy()
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
@@ -72,7 +72,7 @@ def test_region_gate_matches_pixel_loop():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (5, 7), (16, 18), (17, 33)])
 def test_derain_with_paper_labels_matches_loop(network, size):
-    image = picture(3, *size)
+    image = random_image(3, *size)
     background, streak_map, logits, padded, height, width = run_padded(network, image)
     rain = np.exp(logits[1]) / (np.exp(logits[0]) + np.exp(logits[1]))
     gate = slow_gate(rain)
@@ -88,7 +88,7 @@ def test_derain_with_paper_labels_matches_loop(network, size):
 
 def test_derain_with_release_labels_is_not_gated():
     network = random_network("jorder_e_practical", "release")
-    image = picture(3, 17, 21)
+    image = random_image(3, 17, 21)
     background, streak_map, _, _, height, width = run_padded(network, image)
     actual = derain_all(network, image)
     kept = (slice(None), slice(height), slice(width))
@@ -102,7 +102,7 @@ def test_derain_with_release_labels_is_not_gated():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_image_without_rain_comes_back_bit_identical(harmless_network, dtype):
-    image = picture(2, 3, 19, 23, dtype=dtype)
+    image = random_image(2, 3, 19, 23, dtype=dtype)
     result = derain_all(harmless_network, image)
     assert result.background.dtype == result.streak_map.dtype == result.region_mask.dtype == dtype
     assert torch.equal(result.background, image)
@@ -113,14 +113,14 @@ def test_image_without_rain_comes_back_bit_identical(harmless_network, dtype):
     ("dtype", "tolerance"), [(torch.float16, 1e-3), (torch.bfloat16, 1e-2), (torch.float64, 1e-6)]
 )
 def test_other_dtypes_give_the_float32_result(network, dtype, tolerance):
-    image = picture(3, 20, 22, dtype=dtype)
+    image = random_image(3, 20, 22, dtype=dtype)
     expected = derain(network, image.float()).background
     actual = derain(network, image).background
     torch.testing.assert_close(actual.float(), expected, rtol=0, atol=tolerance)
 
 
 def test_half_precision_network_runs_in_its_own_precision():
-    image = picture(3, 20, 22)
+    image = random_image(3, 20, 22)
     expected = derain(random_network("jorder_e_lite"), image).background
     actual = derain(random_network("jorder_e_lite").bfloat16(), image).background
     assert actual.dtype == torch.float32
@@ -128,7 +128,7 @@ def test_half_precision_network_runs_in_its_own_precision():
 
 
 def test_batch_gives_what_single_images_give(network, monkeypatch):
-    images = picture(5, 3, 18, 21)
+    images = random_image(5, 3, 18, 21)
     single = [derain_all(network, image) for image in images]
     monkeypatch.setattr(windows, "PIXELS_AT_ONCE", 2 * 18 * 21)
     for result in (derain_all(network, images), derain_all(network, images, tile=200)):
@@ -140,7 +140,7 @@ def test_batch_gives_what_single_images_give(network, monkeypatch):
 def test_large_batches_run_a_few_images_at_a_time(network, monkeypatch):
     seen = record_windows(network, monkeypatch)
     monkeypatch.setattr(windows, "PIXELS_AT_ONCE", 2 * 18 * 20)
-    derain(network, picture(5, 3, 18, 20))
+    derain(network, random_image(5, 3, 18, 20))
     assert [shape[0] for shape in seen] == [2, 2, 1]
 
 
@@ -151,7 +151,7 @@ def test_empty_batch(network):
 
 def test_long_thin_image_equals_its_middle(network):
     # far from the ends, a cut-out sees the same surroundings
-    image = picture(3, 3, 5000)
+    image = random_image(3, 3, 5000)
     whole = derain(network, image).background
     start, reach = 2000, 100
     cut = derain(network, image[:, :, start - reach : start + 50 + reach]).background
@@ -161,12 +161,12 @@ def test_long_thin_image_equals_its_middle(network):
 
 def test_result_can_be_trained_on(network):
     layer = nn.Conv2d(3, 1, 3)
-    layer(derain(network, picture(1, 3, 16, 16)).background).sum().backward()
+    layer(derain(network, random_image(1, 3, 16, 16)).background).sum().backward()
     assert layer.weight.grad is not None and layer.weight.grad.abs().sum() > 0
 
 
 def test_image_that_requires_gradients_is_detached(network):
-    image = picture(3, 16, 16)
+    image = random_image(3, 16, 16)
     result = derain(network, image.clone().requires_grad_())
     assert not result.background.requires_grad
     torch.testing.assert_close(result.background, derain(network, image).background)
@@ -187,7 +187,7 @@ def test_image_that_requires_gradients_is_detached(network):
     ],
 )
 def test_tiles_equal_whole_image(name, tile, size):
-    network, image = random_network(name), picture(3, *size)
+    network, image = random_network(name), random_image(3, *size)
     whole, tiled = derain_all(network, image), derain_all(network, image, tile=tile)
     torch.testing.assert_close(tiled.background, whole.background, rtol=0, atol=1e-4)
     torch.testing.assert_close(tiled.streak_map, whole.streak_map, rtol=0, atol=1e-4)
@@ -196,7 +196,7 @@ def test_tiles_equal_whole_image(name, tile, size):
 
 
 def test_tiles_without_overlap_would_show():
-    network, image = random_network("jorder_e_lite"), picture(3, 90, 16)
+    network, image = random_network("jorder_e_lite"), random_image(3, 90, 16)
     whole = derain(network, image).background
     network.receptive_field = 4
     tiled = derain(network, image, tile=40).background
@@ -209,7 +209,7 @@ def test_tile_too_small(network):
         "got 169; use a larger tile, or None for the whole image"
     )
     with pytest.raises(ValueError, match=message):
-        derain(network, picture(3, 8, 8), tile=169)
+        derain(network, random_image(3, 8, 8), tile=169)
     with pytest.raises(ValueError, match=message):
         derain(network, torch.zeros(3, 8, 8, dtype=torch.uint8), tile=169)
 
@@ -247,7 +247,7 @@ OUT_OF_MEMORY = [
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "linux", "windows"])
 def test_out_of_memory_falls_back_to_tiles(network, error):
     small = SmallMachine(limit=340 * 16, error=error)
-    image = picture(2, 3, 390, 10)
+    image = random_image(2, 3, 390, 10)
     expected = derain(network, image)
     actual = derain(small, image)
     assert small.failures == 2  # both images, one image
@@ -257,14 +257,14 @@ def test_out_of_memory_falls_back_to_tiles(network, error):
 def test_out_of_memory_even_in_the_smallest_tile():
     small = SmallMachine(limit=0, error=OUT_OF_MEMORY[0])
     with pytest.raises(torch.OutOfMemoryError, match="out of memory"):
-        derain(small, picture(3, 400, 10))
+        derain(small, random_image(3, 400, 10))
     assert small.failures == 2  # whole, 336 px
 
 
 def test_other_errors_of_the_network_are_passed_on():
     broken = SmallMachine(limit=0, error=RuntimeError("cuDNN failed"))
     with pytest.raises(RuntimeError, match="cuDNN failed"):
-        derain(broken, picture(3, 400, 10))
+        derain(broken, random_image(3, 400, 10))
     assert broken.failures == 1
 
 
@@ -402,7 +402,7 @@ def assert_same(actual: Derained, expected: Derained, tolerance: float = 1e-5) -
 @pytest.mark.parametrize("order", [*ORDERS, *LONGER_ORDERS], ids="-".join)
 def test_steps_are_taken_in_their_order(network, deveiler, order):
     options = veil_options(deveiler, order)
-    images = picture(2, 3, 30, 41)
+    images = random_image(2, 3, 30, 41)
     expected = steps_by_hand(network, deveiler, images, order)
     assert_same(derain_all(network, images, **options), expected, 1e-4)
     single = derain_all(network, images[1], **options | dict(order=list(order)))
@@ -413,7 +413,7 @@ def test_steps_are_taken_in_their_order(network, deveiler, order):
 
 
 def test_the_order_of_the_paper_is_the_default(network, deveiler):
-    image = picture(3, 20, 26)
+    image = random_image(3, 20, 26)
     assert ORDERS[-1] == DEVEIL_ORDER
     always = dict(deveil=True, deveil_model=deveiler)
     expected = derain_all(network, image, order=ORDERS[-1], **always)
@@ -423,7 +423,7 @@ def test_the_order_of_the_paper_is_the_default(network, deveiler):
 
 def clear_and_veiled(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
     """To the random deveil network dark images are clear, and bright ones are not."""
-    return picture(*shape) * 0.12, picture(*shape, seed=1)
+    return random_image(*shape) * 0.12, random_image(*shape, seed=1)
 
 
 def test_auto_leaves_clear_images_as_they_are(network, deveiler):
@@ -439,7 +439,7 @@ def test_auto_leaves_clear_images_as_they_are(network, deveiler):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_auto_decides_for_each_image_of_a_batch(network, deveiler, dtype):
-    clear, veiled = (pictures.to(dtype) for pictures in clear_and_veiled(2, 3, 24, 30))
+    clear, veiled = (images.to(dtype) for images in clear_and_veiled(2, 3, 24, 30))
     batch = torch.stack([veiled[0], clear[0], clear[1], veiled[1]])
     always, auto = (dict(deveil=choice, deveil_model=deveiler) for choice in (True, "auto"))
     single = [derain_all(network, image, **auto)[:3] for image in batch]
@@ -466,21 +466,21 @@ def test_empty_batch_behind_a_veil(network, deveiler):
 def test_result_of_several_steps_can_be_trained_on(network, deveiler):
     layer = nn.Conv2d(3, 1, 3)
     options = dict(deveil="auto", deveil_model=deveiler)
-    background = derain(network, picture(1, 3, 16, 16), **options).background
+    background = derain(network, random_image(1, 3, 16, 16), **options).background
     layer(background).sum().backward()
     assert layer.weight.grad is not None and layer.weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("order", ORDERS[2:], ids="-".join)
 def test_the_image_given_is_not_changed(network, deveiler, order):
-    for image in (picture(3, 20, 26), pixels(3, 20, 26)):
+    for image in (random_image(3, 20, 26), pixels(3, 20, 26)):
         before = image.clone()
         derain_all(network, image, **veil_options(deveiler, order))
         assert torch.equal(image, before)
 
 
 def test_tiles_with_deveil_equal_the_whole_image(network, deveiler):
-    image = picture(3, 231, 25)
+    image = random_image(3, 231, 25)
     options = dict(deveil=True, deveil_model=deveiler)
     whole = derain_all(network, image, **options)
     assert_same(derain_all(network, image, tile=200, **options), whole, 1e-4)
@@ -515,7 +515,7 @@ def test_integer_images_with_auto(network, deveiler):
 
 
 def test_only_what_is_asked_for_is_returned(network, deveiler):
-    for image in (pixels(3, 20, 22), picture(3, 20, 22)):
+    for image in (pixels(3, 20, 22), random_image(3, 20, 22)):
         for options in ({}, dict(deveil=True, deveil_model=deveiler)):
             plain, every = derain(network, image, **options), derain_all(network, image, **options)
             assert plain.streak_map is None and plain.region_mask is None
@@ -529,7 +529,7 @@ def test_only_what_is_asked_for_is_returned(network, deveiler):
 
 def test_streaks_of_a_step_that_ran_out_of_memory_count_once(network, deveiler):
     small = SmallMachine(limit=340 * 16, error=OUT_OF_MEMORY[0])
-    image = picture(3, 390, 10)
+    image = random_image(3, 390, 10)
     options = dict(deveil=True, deveil_model=deveiler)
     expected = derain_all(network, image, **options)
     actual = derain_all(small, image, **options)
@@ -565,7 +565,7 @@ def test_orders_refused(network, deveiler, options, message):
     if "deveil_model" in options:
         options = options | {"deveil_model": deveiler}
     with pytest.raises(ValueError, match=message):
-        derain(network, picture(3, 8, 8), **options)
+        derain(network, random_image(3, 8, 8), **options)
 
 
 # integer images

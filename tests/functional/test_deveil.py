@@ -28,7 +28,7 @@ from jorder_preproc.rain import compose
 from tests.networks import random_deveil_network
 
 
-def picture(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+def random_image(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
@@ -87,7 +87,7 @@ def test_positions_are_the_middles_of_pixels():
 
 @pytest.mark.parametrize("transmission", [0.5, 0.8, 1.0])
 def test_the_true_veil_gives_back_the_background(transmission):
-    background = picture(3, 30, 41)
+    background = random_image(3, 30, 41)
     light = torch.tensor([0.9, 0.95, 0.85]).view(3, 1, 1)
     nothing = torch.zeros(1, 30, 41)
     rainy = compose(background, nothing, nothing, transmission, light)
@@ -115,7 +115,7 @@ def test_the_background_stays_in_range():
 
 @pytest.mark.parametrize("name", list_deveil_models())
 def test_an_untrained_network_changes_nothing(name):
-    image = picture(2, 3, 23, 38)
+    image = random_image(2, 3, 23, 38)
     result = deveil(DeveilNetwork(name), image)
     torch.testing.assert_close(result.background, image, rtol=0, atol=1e-4)
     assert torch.equal(result.transmission, torch.ones(2, 3, 23, 38))
@@ -124,7 +124,7 @@ def test_an_untrained_network_changes_nothing(name):
 def test_deveil_is_the_network_on_the_overview():
     """Step by step, with the network's own answer and the slow loop."""
     network = random_deveil_network()
-    image = picture(3, 24, 700)
+    image = random_image(3, 24, 700)
     light = torch.tensor([0.9, 1.0, 0.95]).view(3, 1, 1)
     size = network.overview_shape((24, 700))
     assert max(size) < 700
@@ -141,7 +141,7 @@ def test_deveil_is_the_network_on_the_overview():
 
 
 def test_batch_gives_what_single_images_give():
-    network, images = random_deveil_network(), picture(3, 3, 18, 21)
+    network, images = random_deveil_network(), random_image(3, 3, 18, 21)
     single = [deveil(network, image) for image in images]
     for index, part in enumerate(deveil(network, images)):
         expected = torch.stack([one[index] for one in single])
@@ -150,7 +150,7 @@ def test_batch_gives_what_single_images_give():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (3, 2)])
 def test_odd_sizes(size):
-    result = deveil(random_deveil_network(), picture(3, *size))
+    result = deveil(random_deveil_network(), random_image(3, *size))
     assert [tuple(part.shape) for part in result] == [(3, *size), (3, *size), (3, 1, 1)]
     assert all(part.isfinite().all() for part in result)
 
@@ -164,7 +164,7 @@ def test_empty_batch():
     ("dtype", "tolerance"), [(torch.float16, 2e-3), (torch.bfloat16, 1e-2), (torch.float64, 1e-5)]
 )
 def test_other_dtypes_give_the_float32_result(dtype, tolerance):
-    network, image = random_deveil_network(), picture(3, 20, 22, dtype=dtype)
+    network, image = random_deveil_network(), random_image(3, 20, 22, dtype=dtype)
     expected = deveil(network, image.float())
     actual = deveil(network, image)
     for ours, theirs in zip(actual, expected, strict=True):
@@ -173,7 +173,7 @@ def test_other_dtypes_give_the_float32_result(dtype, tolerance):
 
 
 def test_half_precision_network_runs_in_its_own_precision():
-    image = picture(3, 20, 22)
+    image = random_image(3, 20, 22)
     expected = deveil(random_deveil_network(), image).background
     actual = deveil(random_deveil_network().bfloat16(), image).background
     assert actual.dtype == torch.float32
@@ -182,7 +182,7 @@ def test_half_precision_network_runs_in_its_own_precision():
 
 def test_result_can_be_trained_on():
     layer = torch.nn.Conv2d(3, 1, 3)
-    result = deveil(random_deveil_network(), picture(1, 3, 16, 16).requires_grad_())
+    result = deveil(random_deveil_network(), random_image(1, 3, 16, 16).requires_grad_())
     assert not result.background.requires_grad
     layer(result.background).sum().backward()
     assert layer.weight.grad is not None and layer.weight.grad.abs().sum() > 0
@@ -193,7 +193,7 @@ def test_result_can_be_trained_on():
 
 def veiled_scene(light, height=90, width=120, seed=0):
     """A scene of many colours whose upper quarter is nothing but veil: (1, 3, H, W), in [0, 1]."""
-    image = picture(1, 3, height, width, seed=seed)
+    image = random_image(1, 3, height, width, seed=seed)
     top = height // 4
     # the patches of a street, not noise: 6 x 6 px, in every dark channel
     image = image[..., ::6, ::6].repeat_interleave(6, 2).repeat_interleave(6, 3)
@@ -257,7 +257,7 @@ def test_light_is_close_to_grey():
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (1, 128), (64, 64)])
 def test_light_of_any_image_is_in_range(size):
-    light = estimate_light(picture(5, 3, *size) ** 3)
+    light = estimate_light(random_image(5, 3, *size) ** 3)
     brightest = light.amax(1)
     assert (brightest >= LIGHT_RANGE[0]).all() and (brightest <= LIGHT_RANGE[1]).all()
     assert (light.amin(1) >= 0.95 * brightest - 1e-6).all()
@@ -277,7 +277,7 @@ def test_light_is_estimated_where_none_is_given():
 
 
 def test_given_light_is_used():
-    image = picture(2, 3, 12, 14)
+    image = random_image(2, 3, 12, 14)
     lights = torch.tensor([[0.5, 0.6, 0.7], [1.0, 0.9, 0.8]]).view(2, 3, 1, 1)
     result = deveil(KnownVeil(0.5), image, atmospheric_light=lights)
     assert torch.equal(result.atmospheric_light, lights)
@@ -294,7 +294,7 @@ def test_given_light_is_used():
 
 
 def test_thickness_is_the_mean_of_what_alpha_lacks():
-    overview = picture(2, 3, 4, 3)
+    overview = random_image(2, 3, 4, 3)
     coefficients = torch.zeros(2, 2, 1, 1, 3)
     # places at the middles of cells: alpha above 1 takes nothing off what others lack
     coefficients[1, 0, 0, 0] = torch.tensor([0.6, 0.9, 1.5]).log()
@@ -304,7 +304,7 @@ def test_thickness_is_the_mean_of_what_alpha_lacks():
 
 @pytest.mark.parametrize(("thickness", "veiled"), [(0.0, False), (0.5, True)])
 def test_a_thin_veil_is_none(thickness, veiled):
-    images = picture(3, 3, 20, 30)
+    images = random_image(3, 3, 20, 30)
     assert is_veiled(KnownVeil(1 - thickness), [images]).tolist() == [veiled] * 3
     for offset, expected in ((-0.01, False), (0.01, True)):
         network = KnownVeil(1 - THIN_VEIL - offset)
@@ -312,7 +312,7 @@ def test_a_thin_veil_is_none(thickness, veiled):
 
 
 def test_a_veil_seen_in_two_views_is_their_mean():
-    views = [picture(2, 3, 32, 48, seed=seed) for seed in (0, 1)]
+    views = [random_image(2, 3, 32, 48, seed=seed) for seed in (0, 1)]
     network = random_deveil_network()
     first, second = (estimate_veil(network, view) for view in views)
     both = estimate_from_views(network, views)
@@ -325,7 +325,7 @@ def test_a_veil_seen_in_two_views_is_their_mean():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8, torch.uint16])
 def test_images_are_deveiled_some_rows_at_a_time(monkeypatch, dtype):
-    network, images = random_deveil_network(), windows.convert(picture(2, 3, 37, 30), dtype)
+    network, images = random_deveil_network(), windows.convert(random_image(2, 3, 37, 30), dtype)
     values = pixels_to_float(images).double()
     expected = deveil(network, values).background
     seen, strips = [], windows.strips
@@ -347,10 +347,10 @@ def test_images_are_deveiled_some_rows_at_a_time(monkeypatch, dtype):
 
 
 def test_streaks_seen_through_the_veil_are_divided_by_its_transmission():
-    network, streaks = KnownVeil(0.5), picture(1, 3, 20, 30)
+    network, streaks = KnownVeil(0.5), random_image(1, 3, 20, 30)
     expected = (2 * streaks).clamp(max=1)
     with torch.no_grad():
-        remove_in_strips(network, [picture(1, 3, 20, 30, seed=1)], torch.float32, streaks)
+        remove_in_strips(network, [random_image(1, 3, 20, 30, seed=1)], torch.float32, streaks)
     torch.testing.assert_close(streaks, expected, rtol=0, atol=1e-4)
 
 
@@ -369,7 +369,9 @@ def test_streaks_seen_through_the_veil_are_divided_by_its_transmission():
 )
 def test_light_refused(light, message):
     with pytest.raises(ValueError, match=message):
-        deveil(DeveilNetwork("jorder_deveil_lite"), picture(2, 3, 8, 8), atmospheric_light=light)
+        deveil(
+            DeveilNetwork("jorder_deveil_lite"), random_image(2, 3, 8, 8), atmospheric_light=light
+        )
 
 
 @pytest.mark.parametrize(

@@ -111,11 +111,11 @@ def test_derain_says_how_probable_rain_is(network):
 def as_given(value):
     """The same image in many types."""
     eight_bits = (grey(value).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    picture = Image.fromarray(eight_bits)
+    image = Image.fromarray(eight_bits)
     return [
-        picture,
-        picture.convert("RGBA"),
-        picture.convert("L"),
+        image,
+        image.convert("RGBA"),
+        image.convert("L"),
         eight_bits,
         eight_bits.astype(np.uint16) * 257,
         eight_bits / 255,

@@ -51,7 +51,7 @@ def shipped(monkeypatch, weights, deveil_weights, tmp_path):
     monkeypatch.setattr(jorder_preproc.models.weights, "SHIPPED_WEIGHTS", tmp_path)
 
 
-def pictures(cfg: Config) -> int:
+def image_count(cfg: Config) -> int:
     return len(VOC_SIZES if cfg.default_scope == "mmdet" else ADE_SIZES)
 
 
@@ -83,7 +83,7 @@ def test_all_ways_run_and_agree(host, weights, shipped, count, tmp_path):
     plain = run_test(host)
     assert count() == 0
     by_transform = run_test(use_transform(host, weights))
-    assert count() == pictures(host)
+    assert count() == image_count(host)
     assert not same_predictions(by_transform.outputs, plain.outputs)
     others = [
         use_hook(host, weights=weights),
@@ -92,11 +92,11 @@ def test_all_ways_run_and_agree(host, weights, shipped, count, tmp_path):
     ]
     for cfg in others:
         kept = run_test(cfg)
-        assert count() == pictures(host)
+        assert count() == image_count(host)
         assert_same_predictions(kept.outputs, by_transform.outputs)
 
     by_preprocessor = run_test(use_preprocessor(host, weights))
-    assert count() == pictures(host)
+    assert count() == image_count(host)
     assert not same_predictions(by_preprocessor.outputs, plain.outputs)
     assert not same_predictions(by_preprocessor.outputs, by_transform.outputs)
     others = [
@@ -105,7 +105,7 @@ def test_all_ways_run_and_agree(host, weights, shipped, count, tmp_path):
     ]
     for cfg in others:
         kept = run_test(cfg)
-        assert count() == pictures(host)
+        assert count() == image_count(host)
         assert_same_predictions(kept.outputs, by_preprocessor.outputs)
     # what the pipeline loaded was left alone
     for one, other in zip(kept.inputs, plain.inputs, strict=True):
@@ -126,13 +126,13 @@ def test_all_ways_deveil(det, weights, deveil_weights, shipped, count, tmp_path,
     ]
     for cfg in others:
         kept = run_test(cfg)
-        assert count() == pictures(det)
+        assert count() == image_count(det)
         assert_same_predictions(kept.outputs, by_transform.outputs)
     by_preprocessor = run_test(use_preprocessor(det, **arguments))
-    assert count() == pictures(det)
+    assert count() == image_count(det)
     assert not same_predictions(by_preprocessor.outputs, by_transform.outputs)
     kept = run_test(use_hook(det, where="batch", **arguments))
-    assert count() == pictures(det)
+    assert count() == image_count(det)
     assert_same_predictions(kept.outputs, by_preprocessor.outputs)
 
 
@@ -189,7 +189,7 @@ def test_every_image_once_with_workers(det, weights, count, workers, persistent)
     assert count() == 0
     for _ in range(2):
         runner.test()
-        assert count() == pictures(det)
+        assert count() == image_count(det)
     for actual, wanted in zip(kept.inputs, 2 * expected.inputs, strict=True):
         # one thread or several may round differently
         assert (actual.int() - wanted.int()).abs().max() <= 1
@@ -248,9 +248,9 @@ def test_wrapped_data_sets(det, weights, count, kinds):
     by_hook, by_hook_count = items(use_hook(det, weights=weights))
     each = 4 if "MultiImageMixDataset" in kinds else 1
     assert (none, by_config_count, by_hook_count) == (0, each * len(plain), each * len(plain))
-    for index, picture in enumerate(by_hook):
-        assert torch.equal(picture, by_config[index])
-        assert not torch.equal(picture, plain[index])
+    for index, image in enumerate(by_hook):
+        assert torch.equal(image, by_config[index])
+        assert not torch.equal(image, plain[index])
 
 
 @pytest.mark.parametrize("where", ["pipeline", "batch"])
@@ -285,15 +285,15 @@ def test_training_workers_that_started_before_the_hook(seg, weights, persistent)
     ]
     seg.train_cfg.max_iters = 1
     seg.val_cfg = seg.val_dataloader = seg.val_evaluator = None
-    pictures = []
+    images = []
     for arguments in (dict(train=True), dict()):
         runner, kept = build_runner(use_hook(seg, weights=weights, **arguments))
         loop = runner.build_train_loop(runner._train_loop)
         loop.dataloader_iterator._iterator = iter(loop.dataloader)
         runner._train_loop = loop
         runner.train()
-        pictures.append(kept.train_inputs[0].float())
-    assert (pictures[0] - pictures[1]).abs().mean() > 5
+        images.append(kept.train_inputs[0].float())
+    assert (images[0] - images[1]).abs().mean() > 5
 
 
 def test_test_time_augmentation(seg, weights, count):
@@ -302,10 +302,10 @@ def test_test_time_augmentation(seg, weights, count):
     seg.model = ConfigDict(**seg.tta_model, module=seg.model)
     seg.test_dataloader.dataset.pipeline = seg.tta_pipeline
     kept = run_test(use_hook(seg, weights=weights))
-    assert count() == pictures(seg)
-    assert len(kept.inputs) == 2 * pictures(seg)  # flipped and not
+    assert count() == image_count(seg)
+    assert len(kept.inputs) == 2 * image_count(seg)  # flipped and not
     run_test(use_hook(seg, weights=weights, where="batch"))
-    assert count() == 2 * pictures(seg)
+    assert count() == 2 * image_count(seg)
 
 
 @pytest.mark.parametrize("own_step", [False, True])
@@ -334,7 +334,7 @@ def test_a_model_is_left_alone_after_an_iteration_that_raises(
     assert count() == 0
     # the next run derains again, each image once
     runner.test()
-    assert count() == pictures(det)
+    assert count() == image_count(det)
 
 
 @pytest.mark.parametrize("where", ["pipeline", "batch"])
@@ -343,7 +343,7 @@ def test_never_twice(det, weights, count, already, where):
     cfg = already(det, weights=weights)
     cfg.custom_hooks = [dict(type=HOOK, weights=weights, where=where)]
     run_test(cfg)
-    assert count() == pictures(det)
+    assert count() == image_count(det)
 
 
 def test_rain_comes_before_deraining(det, weights):

@@ -35,8 +35,8 @@ def change(transform, image):
 
 
 def test_derain_equals_the_torchvision_transform(bgr, weights):
-    picture = Image.fromarray(bgr[..., ::-1].copy())
-    expected = np.array(jorder_preproc.JorderDerain("jorder_e_lite", weights)(picture))
+    image = Image.fromarray(bgr[..., ::-1].copy())
+    expected = np.array(jorder_preproc.JorderDerain("jorder_e_lite", weights)(image))
     actual = change(JorderDerain("jorder_e_lite", weights), bgr)
     np.testing.assert_array_equal(actual[..., ::-1], expected)
     assert (actual != bgr).mean() > 0.5
@@ -91,9 +91,9 @@ def test_deveil_equals_the_torchvision_transform(bgr, weights, deveil_weights, d
 
 @pytest.mark.parametrize("preset", ["light", "storm"])
 def test_rain_equals_the_torchvision_transform(bgr, preset):
-    picture = Image.fromarray(bgr[..., ::-1].copy())
+    image = Image.fromarray(bgr[..., ::-1].copy())
     # `change` calls the file a.jpg
-    expected = np.array(jorder_preproc.SynthesizeRain(preset, seed=3)(picture, image_id="a.jpg"))
+    expected = np.array(jorder_preproc.SynthesizeRain(preset, seed=3)(image, image_id="a.jpg"))
     actual = change(SynthesizeRain(preset, seed=3), bgr)
     np.testing.assert_array_equal(actual[..., ::-1], expected)
     floats = change(SynthesizeRain(preset, seed=3), bgr.astype(np.float32))
@@ -185,7 +185,7 @@ def test_errors_of_images(bgr, weights):
         transform({"img": np.zeros((4, 4, 4), np.uint8)})
 
 
-class OnePicture(Dataset):
+class OneImage(Dataset):
     def __init__(self, transform):
         self.transform = transform
 
@@ -199,7 +199,7 @@ class OnePicture(Dataset):
 def test_cuda_in_a_forked_worker(monkeypatch):
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
     loader = DataLoader(
-        OnePicture(JorderDerain(device="cuda:0")), num_workers=1, multiprocessing_context="fork"
+        OneImage(JorderDerain(device="cuda:0")), num_workers=1, multiprocessing_context="fork"
     )
     message = r"cuda:0 in forked DataLoader worker 0.*DerainHook\(where='batch'\)"
     with pytest.raises(RuntimeError, match=message):

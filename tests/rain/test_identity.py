@@ -49,14 +49,14 @@ def test_named_rain_does_not_depend_on_the_decoder(drawn):
     changed = pillow.copy()
     changed[20, 30] ^= 1
     rain = SynthesizeRain("storm", seed=3)
-    for picture in (pillow, opencv, changed):
-        rain(picture, image_id="a/b.jpg")
+    for image in (pillow, opencv, changed):
+        rain(image, image_id="a/b.jpg")
     first, *others = drawn
     assert first and all(same(first, other) for other in others)
     # without a name, all three are images of their own
     drawn.clear()
-    for picture in (pillow, opencv, changed):
-        rain(picture)
+    for image in (pillow, opencv, changed):
+        rain(image)
     assert not any(same(drawn[k], drawn[k - 1]) for k in range(3))
 
 

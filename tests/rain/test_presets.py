@@ -68,9 +68,9 @@ def test_every_field_has_a_check():
 @pytest.fixture(scope="module")
 def photos():
     """Three photographs at the size of those the presets are pinned on."""
-    pictures = [data.astronaut(), data.coffee(), data.chelsea()]
-    small = [transform.resize(picture, (320, 480), anti_aliasing=True) for picture in pictures]
-    return [torch.from_numpy(picture).permute(2, 0, 1).float() for picture in small]
+    images = [data.astronaut(), data.coffee(), data.chelsea()]
+    small = [transform.resize(image, (320, 480), anti_aliasing=True) for image in images]
+    return [torch.from_numpy(image).permute(2, 0, 1).float() for image in small]
 
 
 def damage(photos, preset, seeds=5):
