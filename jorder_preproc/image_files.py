@@ -219,8 +219,10 @@ def _decode(image: Image.Image, path: Path) -> ImageFile:
     image.load()  # TIFF turns itself upright here
     exif = image.getexif()
     orientation = exif.get(_ORIENTATION, 1)
-    if image.format == "TIFF":
-        exif = _descriptions(exif)
+    if image.format == "TIFF":  # without the tags of the layout of the file
+        described = {tag: exif[tag] for tag in _TIFF_DESCRIPTIONS & exif.keys()}
+        exif = Image.Exif()
+        exif.update(described)
     metadata = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
     if len(exif):
         if _ORIENTATION in exif:
@@ -242,14 +244,6 @@ def _decode(image: Image.Image, path: Path) -> ImageFile:
         format=format,
         metadata=metadata,
     )
-
-
-def _descriptions(exif: Image.Exif) -> Image.Exif:
-    """The tags of a TIFF that describe the image rather than the layout of the file."""
-    kept = Image.Exif()
-    for tag in _TIFF_DESCRIPTIONS & exif.keys():
-        kept[tag] = exif[tag]
-    return kept
 
 
 def _read_planes(image: Image.Image, grey: bool) -> tuple[Pixels, Pixels | None]:

@@ -1,4 +1,7 @@
-"""PSNR and SSIM on luminance, as MATLAB's rgb2ycbcr defines it (Sec. 6)."""
+"""PSNR and SSIM on luminance, as MATLAB's rgb2ycbcr defines it (Sec. 6).
+
+Images are float RGB (..., 3, H, W), in [0, 1]; another shape raises ValueError.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,7 @@ MAX_PSNR_DB = 100.0
 
 
 def luminance(image: Tensor) -> Tensor:
-    """BT.601 luma of studio range, 16-235.
-
-    Args:
-        image: float RGB (..., 3, H, W), in [0, 1].
-
-    Returns:
-        float64 (..., H, W), not rounded.
-
-    Raises:
-        ValueError: no three channels.
-    """
+    """BT.601 luma of studio range, 16-235: float64 (..., H, W), not rounded."""
     if image.ndim < 3 or image.shape[-3] != 3:
         raise ValueError(f"image must be (..., 3, H, W), got {tuple(image.shape)}")
     red, green, blue = image.double().unbind(-3)
@@ -35,14 +28,11 @@ def luminance(image: Tensor) -> Tensor:
 def psnr(image: Tensor, reference: Tensor) -> Tensor:
     """Peak signal-to-noise ratio on luminance, in dB, peak 255.
 
-    Args:
-        image, reference: float RGB (..., 3, H, W), in [0, 1].
-
     Returns:
         float64 (...): one value per image, at most `MAX_PSNR_DB`.
 
     Raises:
-        ValueError: shapes differ, or no three channels.
+        ValueError: shapes differ.
     """
     _check_same_shape(image, reference)
     error = (luminance(image) - luminance(reference)).square().mean((-2, -1))
@@ -54,14 +44,11 @@ def ssim(image: Tensor, reference: Tensor) -> Tensor:
 
     Windows that extend beyond the image are not counted.
 
-    Args:
-        image, reference: float RGB (..., 3, H, W), in [0, 1]; H, W >= 11.
-
     Returns:
         float64 (...): one value per image.
 
     Raises:
-        ValueError: shapes differ, no three channels, or smaller than the window.
+        ValueError: shapes differ, or are smaller than the window.
     """
     _check_same_shape(image, reference)
     if min(image.shape[-2:]) < 11:

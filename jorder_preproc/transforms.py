@@ -105,7 +105,8 @@ class JorderDerain(_ImageTransform):
         dry: Dry = "leave",
     ):
         super().__init__()
-        network = None
+        # in a dict, where nn.Module does not see them: they are no submodules
+        self._networks: dict[str, Any] = {}
         if isinstance(model, str):
             get_variant(model)
             if weights is not None:
@@ -117,7 +118,7 @@ class JorderDerain(_ImageTransform):
                     "weights and device are for named networks, model is a ready one; "
                     "load it with them: load_model(name, weights, device)"
                 )
-            network = model
+            self._networks["derain"] = model
         else:
             raise TypeError(f"model must be a name or a Jorder network, got {type(model).__name__}")
         self.weights = None if weights is None else str(weights)
@@ -131,9 +132,6 @@ class JorderDerain(_ImageTransform):
         self.deveil = deveil
         self.deveil_weights = None if deveil_weights is None else str(deveil_weights)
         self.dry = dry
-        # not through nn.Module, which would make them submodules
-        self.__dict__["_network"] = network
-        self.__dict__["_deveil_network"] = None
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Derain one image, or frames; see `derain_image`."""
@@ -148,15 +146,10 @@ class JorderDerain(_ImageTransform):
         )
 
     def rain_probability(self, image: Any) -> float:
-        """How probable it is that it rains in an image, in [0, 1].
-
-        Args:
-            image: one image; see `jorder_preproc.images`.
+        """`jorder_preproc.rain_probability` of one image of any type, in [0, 1].
 
         Raises:
-            TypeError: not an image, or an unknown dtype or PIL mode.
-            ValueError: several frames, wrong shape, floats outside [0, 1] or NaN; or the
-                network cannot tell, see `jorder_preproc.rain_probability`.
+            TypeError, ValueError: see `derain_image`; several frames; or the network cannot tell.
         """
         frames = to_frames(image)
         if len(frames) != 1:
@@ -165,7 +158,8 @@ class JorderDerain(_ImageTransform):
 
     def _load(self) -> tuple[Jorder, DeveilNetwork | None]:
         """The networks, read at the first call in each process."""
-        network = self.__dict__["_network"]
+        networks = self._networks
+        network = networks.get("derain")
         where = self.device or "cpu" if network is None else next(network.parameters()).device
         worker = get_worker_info()
         if worker and torch.device(where).type == "cuda" and torch.cuda._is_in_bad_fork():
@@ -176,18 +170,14 @@ class JorderDerain(_ImageTransform):
                 "jorder_preproc.derain, or jorder_preproc.DerainHook(where='batch') in MMEngine"
             )
         if network is None:
-            network = self.__dict__["_network"] = load_model(self.model, self.weights, where)
-        deveil_network = self.__dict__["_deveil_network"]
-        if self.deveil and deveil_network is None:
-            deveil_network = load_deveil_model(self.deveil_weights or DEVEIL_WEIGHTS, where)
-            self.__dict__["_deveil_network"] = deveil_network
-        return network, deveil_network
+            networks["derain"] = load_model(self.model, self.weights, where)
+        if self.deveil and "deveil" not in networks:
+            networks["deveil"] = load_deveil_model(self.deveil_weights or DEVEIL_WEIGHTS, where)
+        return networks["derain"], networks.get("deveil")
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__) | {"_deveil_network": None}
-        if "model" in state:
-            state["_network"] = None
-        return state
+        named = "model" in self.__dict__
+        return self.__dict__ | {"_networks": {} if named else {"derain": self._networks["derain"]}}
 
 
 class SynthesizeRain(_ImageTransform):

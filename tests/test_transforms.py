@@ -265,12 +265,12 @@ def test_sample_without_image(transform, sample):
 
 def test_named_network_is_read_at_the_first_image(network, weights):
     transform = JorderDerain("jorder_e_lite", weights)
-    assert transform.__dict__["_network"] is None
+    assert "derain" not in transform._networks
     result = transform(Image.fromarray(photo()))
     np.testing.assert_array_equal(np.array(result), expected_background(network, photo()))
-    loaded = transform.__dict__["_network"]
+    loaded = transform._networks["derain"]
     transform(Image.fromarray(photo()))
-    assert transform.__dict__["_network"] is loaded
+    assert transform._networks["derain"] is loaded
 
 
 def test_named_network_is_not_pickled(weights):
@@ -382,12 +382,12 @@ def test_shipped_deveil_weights_are_the_default(network, deveil_weights, tmp_pat
 
 def test_deveil_network_is_read_at_the_first_image_and_not_pickled(network, deveil_weights):
     transform = JorderDerain(network, deveil=True, deveil_weights=deveil_weights)
-    assert transform.__dict__["_deveil_network"] is None
+    assert "deveil" not in transform._networks
     before = len(pickle.dumps(transform))
     expected = transform(photo())
-    loaded = transform.__dict__["_deveil_network"]
+    loaded = transform._networks["deveil"]
     transform(photo())
-    assert transform.__dict__["_deveil_network"] is loaded
+    assert transform._networks["deveil"] is loaded
     assert len(pickle.dumps(transform)) == before
     again = pickle.loads(pickle.dumps(transform))
     assert (again.deveil, again.deveil_weights) == (True, str(deveil_weights))
@@ -397,7 +397,7 @@ def test_deveil_network_is_read_at_the_first_image_and_not_pickled(network, deve
 def test_no_deveil_network_is_read_where_none_is_asked_for(network):
     transform = JorderDerain(network)
     transform(photo())
-    assert transform.__dict__["_deveil_network"] is None
+    assert "deveil" not in transform._networks
 
 
 def test_deveil_network_is_no_submodule(network, deveil_weights):

@@ -74,8 +74,7 @@ def deveil(
         B, alpha and A in the dtype and on the device of the image.
 
     Raises:
-        TypeError: image is not a tensor, or not float.
-        ValueError: wrong shape, or values outside [0, 1], or NaN.
+        TypeError, ValueError: see `check_image` and `check_light`.
     """
     check_image(image)
     frames = (image if image.ndim == 4 else image[None]).detach()
@@ -188,12 +187,7 @@ def veil_thickness(overview: Tensor, veil: Veil) -> Tensor:
 
 
 def is_veiled(network: DeveilNetwork, views: Sequence[Tensor]) -> Tensor:
-    """Whether the veil of each image is thicker than `THIN_VEIL`: bool (N,).
-
-    Args:
-        network: see `deveil`.
-        views: see `estimate_from_views`; the last one is judged.
-    """
+    """Whether the veil in the last of the views is thicker than `THIN_VEIL`: bool (N,)."""
     veil = estimate_from_views(network, views)
     return veil_thickness(_overview(network, views[-1]), veil) > THIN_VEIL
 
@@ -207,8 +201,7 @@ def remove_in_strips(
     """B of the last of the views, as `deveil` returns it, computed some rows at a time.
 
     Args:
-        network: see `deveil`.
-        views: of the same images; see `estimate_from_views`.
+        network, views: see `estimate_from_views`.
         dtype: of the result: float, uint8 or uint16.
         streak_map: streaks seen through the veil, alpha S; S takes its place.
     """
@@ -236,7 +229,7 @@ def estimate_from_views(network: DeveilNetwork, views: Sequence[Tensor]) -> Veil
     it, and so does what their removal smoothed; the errors of the two partly cancel.
 
     Args:
-        network: see `deveil`.
+        network: what `load_deveil_model` returns.
         views: each (N, 3, H, W), float, uint8 or uint16.
     """
     veils = [estimate_veil(network, _overview(network, view)) for view in views]

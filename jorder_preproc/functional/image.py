@@ -35,8 +35,7 @@ def derain_image(
         B, in the type of `image`.
 
     Raises:
-        TypeError: not an image, or an unknown dtype or PIL mode.
-        ValueError: wrong shape, floats outside [0, 1], NaN, or options that `derain` refuses.
+        TypeError, ValueError: see `jorder_preproc.images.to_frames` and `derain`.
     """
     frames = to_frames(image)
     derained = derain(model, frames, tile=tile, deveil=deveil, deveil_model=deveil_model, dry=dry)
@@ -57,8 +56,7 @@ def rain_image(
 
     Args:
         image: a clean image, or frames; see `jorder_preproc.images`.
-        preset: see `synthesize_rain`.
-        seed: >= 0.
+        preset, seed: see `synthesize_rain`.
         image_id: see `synthesize_rain`. The first of several frames has this id, those behind
             it `ID#1`, `ID#2` and so on; without an id each has the digest of its own pixels.
 
@@ -66,9 +64,7 @@ def rain_image(
         O, in the type of `image`.
 
     Raises:
-        TypeError: not an image, an unknown dtype or PIL mode, or an image id that is neither
-            text nor a whole number.
-        ValueError: wrong shape, floats outside [0, 1], NaN, unknown preset, negative seed.
+        TypeError, ValueError: see `jorder_preproc.images.to_frames` and `synthesize_rain`.
     """
     frames = to_frames(image)
     precise = torch.promote_types(frames.dtype, torch.float32)

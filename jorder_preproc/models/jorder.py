@@ -78,23 +78,17 @@ class _ConcatHeads(nn.Module):
     def forward(
         self, features: Tensor, previous: _StageState | None
     ) -> tuple[Tensor, Tensor, Tensor]:
+        def refine(name: str, *seen: Tensor) -> Tensor:
+            estimate: Tensor = getattr(self, name)(torch.cat([features, *seen], 1))
+            return estimate if previous is None else estimate + getattr(previous, name)
+
         if self.order == "srb":
-            streaks = self._streaks(features, previous)
-            mask = self._mask(torch.cat([features, streaks], 1), previous)
+            streaks = refine("streaks")
+            mask = refine("mask", streaks)
         else:
-            mask = self._mask(features, previous)
-            seen = torch.cat([features, mask], 1) if self.order == "rsb" else features
-            streaks = self._streaks(seen, previous)
-        residual = self.residual(torch.cat([features, mask, streaks], 1))
-        return mask, streaks, residual
-
-    def _mask(self, seen: Tensor, previous: _StageState | None) -> Tensor:
-        mask: Tensor = self.mask(seen)
-        return mask if previous is None else mask + previous.mask
-
-    def _streaks(self, seen: Tensor, previous: _StageState | None) -> Tensor:
-        streaks: Tensor = self.streaks(seen)
-        return streaks if previous is None else streaks + previous.streaks
+            mask = refine("mask")
+            streaks = refine("streaks", mask) if self.order == "rsb" else refine("streaks")
+        return mask, streaks, self.residual(torch.cat([features, mask, streaks], 1))
 
 
 class _BackgroundHead(nn.Module):
@@ -137,12 +131,6 @@ class _ModulateHeads(nn.Module):
         return mask, streaks, self.residual(fused)
 
 
-def _build_heads(variant: Variant) -> nn.Module:
-    if variant.fusion == "modulate":
-        return _ModulateHeads(variant)
-    return _BackgroundHead(variant) if variant.order == "raw" else _ConcatHeads(variant)
-
-
 class JorderStage(nn.Module):
     """One recurrence of joint rain detection and removal (blue box of Fig. 2).
 
@@ -162,7 +150,8 @@ class JorderStage(nn.Module):
             if variant.context == "encoder_decoder"
             else ContextNetwork(variant)
         )
-        self.heads = _build_heads(variant)
+        heads = _BackgroundHead if variant.order == "raw" else _ConcatHeads
+        self.heads = (_ModulateHeads if variant.fusion == "modulate" else heads)(variant)
         # an untrained stage returns its input
         residual = self.heads.get_submodule("residual")
         *_, last = (m for m in residual.modules() if isinstance(m, nn.Conv2d))
@@ -341,9 +330,5 @@ class Jorder(nn.Module):
 
 
 def build_model(name: str) -> Jorder:
-    """An untrained network.
-
-    Raises:
-        ValueError: unknown name.
-    """
+    """An untrained network; ValueError for an unknown name."""
     return Jorder(name)

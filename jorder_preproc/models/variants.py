@@ -250,11 +250,7 @@ def list_models() -> list[str]:
 
 
 def get_variant(name: str) -> NamedVariant:
-    """Row `name` of the table.
-
-    Raises:
-        ValueError: no such variant.
-    """
+    """Row `name` of the table; ValueError if there is none."""
     if name not in VARIANTS:
         raise UserError(f"unknown model {name!r}; choose from {', '.join(VARIANTS)}")
     return VARIANTS[name]
@@ -266,11 +262,7 @@ def list_deveil_models() -> list[str]:
 
 
 def get_deveil_variant(name: str) -> DeveilVariant:
-    """Row `name` of the table of deveil networks.
-
-    Raises:
-        ValueError: no such variant.
-    """
+    """Row `name` of the table of deveil networks; ValueError if there is none."""
     if name not in DEVEIL_VARIANTS:
         raise UserError(f"unknown deveil model {name!r}; choose from {', '.join(DEVEIL_VARIANTS)}")
     return DEVEIL_VARIANTS[name]

@@ -88,13 +88,7 @@ def load_deveil_model(
 ) -> DeveilNetwork:
     """A trained deveil network for inference: evaluation mode, no gradients.
 
-    Args:
-        weights: a safetensors file written by `save_weights`, or the name of shipped weights.
-        device: of the network.
-
-    Raises:
-        ValueError: the file is not safetensors, is damaged, or not of a deveil network.
-        FileNotFoundError: no such file.
+    Arguments and errors are those of `load_model`.
     """
     path = find_weights(weights)
     metadata, tensors = _read(path)

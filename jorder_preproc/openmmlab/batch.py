@@ -7,16 +7,15 @@ from typing import Any
 import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from jorder_preproc.openmmlab.images import change_tensor
 from jorder_preproc.transforms import JorderDerain
 
 
 class DerainInputs:
-    """Forward pre-hook of a data preprocessor: derains `data['inputs']`.
+    """Derain the inputs of a data preprocessor.
 
-    The inputs are as packed by pipelines: BGR, 0 to 255, before normalisation and padding.
+    They are as packed by pipelines: BGR, 0 to 255, before normalisation and padding.
     Images of equal size run together.
 
     Args:
@@ -33,16 +32,6 @@ class DerainInputs:
         self.train = train
         self._arguments = {**derain, "device": None}
         self._derainer = JorderDerain(**self._arguments)
-
-    def __call__(
-        self, host: BaseDataPreprocessor, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Change the arguments of `host.forward(data, training=False)`."""
-        given = dict(zip(("data", "training"), args, strict=False)) | kwargs
-        if given.get("training", False) and not self.train:
-            return args, kwargs
-        inputs = self.derain(host, given["data"]["inputs"])
-        return (), given | {"data": {**given["data"], "inputs": inputs}}
 
     def derain(self, host: BaseDataPreprocessor, inputs: Any) -> Any:
         """Derain a batch on the device of `host`.
@@ -74,11 +63,26 @@ class DerainInputs:
         return results
 
 
-def derain_inputs(host: BaseDataPreprocessor, change: DerainInputs) -> RemovableHandle:
-    """Derain the inputs of `host` until the handle is removed."""
-    return host.register_forward_pre_hook(change, with_kwargs=True)
+class DerainingPreprocessor(BaseDataPreprocessor):
+    """Mixin that makes a data preprocessor derain batches first, on the model's device.
 
+    The resulting class replaces the type of the host's data preprocessor in a config:
+    `model = dict(data_preprocessor=dict(type='jorder_preproc.DerainDetDataPreprocessor'))`.
 
-def derains_inputs(host: BaseDataPreprocessor) -> bool:
-    """Whether `host` derains its inputs already."""
-    return any(isinstance(hook, DerainInputs) for hook in host._forward_pre_hooks.values())
+    Args:
+        derain: arguments of `DerainInputs`.
+        **host: arguments of the host's class.
+
+    Raises:
+        TypeError, ValueError, FileNotFoundError: see `DerainInputs`.
+    """
+
+    def __init__(self, derain: dict[str, Any] | None = None, **host: Any):
+        super().__init__(**host)
+        self._derainer = DerainInputs(**(derain or {}))
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> Any:
+        """The host's `forward` of the derained batch."""
+        if self._derainer.train or not training:
+            data = {**data, "inputs": self._derainer.derain(self, data["inputs"])}
+        return super().forward(data, training)

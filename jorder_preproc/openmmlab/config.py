@@ -59,8 +59,9 @@ def patch_config(
             step[name] = str(value) if isinstance(value, Path) else value
     if derains_inputs(cfg):
         return cfg
+    stages = ["test", "val", "train"] if train else ["test", "val"]
     seen = []
-    for stage in ("test", "val", "train") if train else ("test", "val"):
+    for stage in stages:
         loader = cfg.get(f"{stage}_dataloader")
         if loader:
             outcomes = [
@@ -68,7 +69,7 @@ def patch_config(
             ]
             check_loaders(outcomes, f"{stage}_dataloader")
             seen += outcomes
-    for name in ("test", "val", "tta", "train") if train else ("test", "val", "tta"):
+    for name in [*stages, "tta"]:
         pipeline = cfg.get(f"{name}_pipeline")
         if pipeline:
             seen.append(insert_derain(pipeline, ConfigDict(step)))

@@ -9,7 +9,7 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from jorder_preproc.openmmlab.batch import DerainInputs, derains_inputs
+from jorder_preproc.openmmlab.batch import DerainingPreprocessor, DerainInputs
 from jorder_preproc.openmmlab.pipelines import (
     Outcome,
     check_loaders,
@@ -78,7 +78,7 @@ class DerainHook(Hook):
         self._by_batch.pop(mode, None)
         if mode not in self._stages or self._inputs is not None:
             return
-        if derains_inputs(_data_preprocessor(runner.model)):
+        if _derains(runner.model):
             return
         loop = getattr(runner, f"{mode}_loop")
         pipelines = _pipelines(loop.dataloader.dataset)
@@ -122,9 +122,7 @@ class DerainHook(Hook):
         derained = any(
             "JorderDerain" in type_names(step) for steps in _pipelines(dataset) for step in steps
         )
-        return (
-            self is first and not derained and not derains_inputs(_data_preprocessor(runner.model))
-        )
+        return self is first and not derained and not _derains(runner.model)
 
 
 def _data_preprocessor(model: Any) -> Any:
@@ -132,6 +130,11 @@ def _data_preprocessor(model: Any) -> Any:
     while hasattr(model, "module"):
         model = model.module
     return model.data_preprocessor
+
+
+def _derains(model: Any) -> bool:
+    """Whether the config lets the data preprocessor derain."""
+    return isinstance(_data_preprocessor(model), DerainingPreprocessor)
 
 
 def _pipelines(dataset: Any) -> Iterator[list[Any]]:

@@ -11,17 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def change_array(
-    image: NDArray[Any], change: Callable[[NDArray[Any]], NDArray[Any]]
-) -> NDArray[Any]:
-    """Apply a function of RGB images to a pipeline's image.
+def change_array(image: NDArray[Any], change: Callable[[Tensor], Tensor]) -> NDArray[Any]:
+    """`change_tensor` for a pipeline's image.
 
     Args:
         image: uint8 or float in 0 to 255, BGR (H, W, 3), or grey (H, W) or (H, W, 1).
-        change: from and to arrays as in `jorder_preproc.images`.
-
-    Returns:
-        A new array; pixels that `change` does not change are bit-identical.
+        change: see `change_tensor`.
 
     Raises:
         TypeError: not one array, or not numbers.
@@ -32,17 +27,10 @@ def change_array(
             f"results['img'] must be one NumPy array, got {type(image).__name__}; "
             "put the transform right behind the image loader"
         )
-    colour = image.ndim == 3 and image.shape[2] == 3
-    given = np.ascontiguousarray(image[..., ::-1] if colour else image)
-    if given.dtype.kind == "f":
-        _check_range(given)
-        scaled = given / given.dtype.type(255)
-        changed = change(scaled)
-        # 255 (x / 255) may differ from x by rounding
-        result = np.where(changed == scaled, given, changed * given.dtype.type(255))
-    else:
-        result = change(given)
-    return np.ascontiguousarray(result[..., ::-1] if colour else result)
+    # a copy: arrays may be read-only, tensors cannot
+    planes = torch.tensor(np.atleast_3d(image)).permute(2, 0, 1)
+    changed = change_tensor(planes[None], change)[0].permute(1, 2, 0)
+    return np.ascontiguousarray(changed.reshape(image.shape).numpy())
 
 
 def change_tensor(images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
@@ -71,7 +59,7 @@ def change_tensor(images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
     return result.flip(1) if colour else result
 
 
-def _check_range(pixels: Any) -> None:
+def _check_range(pixels: Tensor) -> None:
     low, high = (float(pixels.min()), float(pixels.max())) if len(pixels) else (0.0, 0.0)
     if not (low >= 0 and high <= 255):  # also catches NaN
         raise ValueError(

@@ -41,13 +41,9 @@ class SynthesizeRain(transforms.SynthesizeRain):
     inferencer, have the digest of their pixels as id.
 
     Args:
-        preset: see `synthesize_rain`.
-        seed: >= 0; every seed gives every image other rain.
+        preset, seed: see `jorder_preproc.SynthesizeRain`.
         data_root: of the data set. Without it, files of one name in different folders get the
             same rain.
-
-    Raises:
-        ValueError: unknown preset, or a negative seed.
     """
 
     def __init__(

@@ -17,7 +17,6 @@ from mmengine.config import Config, ConfigDict
 
 import jorder_preproc.models.weights
 from jorder_preproc.openmmlab import DerainHook, config_path, patch_config
-from jorder_preproc.openmmlab.batch import derains_inputs
 from tests.openmmlab.stack import (
     ADE_SIZES,
     DERAIN,
@@ -269,7 +268,7 @@ def test_validation_during_training(host, weights, count, where):
         runner, kept = build_runner(use_hook(host, weights=weights, where=where, **arguments))
         runner.train()
         assert count() == expected, arguments
-        assert not derains_inputs(runner.model.data_preprocessor)
+        assert not runner.model.data_preprocessor._forward_pre_hooks
     assert len(kept.train_inputs) == trained and len(kept.inputs) == validated
 
 
@@ -327,7 +326,7 @@ def test_a_model_is_left_alone_after_an_iteration_that_raises(
         patched.setattr(target, "forward", fail)
         with pytest.raises(RuntimeError, match="out of memory"):
             runner.test()
-    assert not derains_inputs(model.data_preprocessor)
+    assert not model.data_preprocessor._forward_pre_hooks
     assert vars(model) == before
     count()
     model.test_step(next(iter(runner.test_dataloader)))
