@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -115,7 +115,6 @@ def derain(
     """
     network = _load_network(model, weights, device, tile)
     deveil_network = _load_deveil_network(deveil, deveil_weights, network)
-    extras = _wanted(mask=save_mask, streaks=save_streaks)
 
     def work(job: Job) -> None:
         image = read_image(job.source)
@@ -139,10 +138,9 @@ def derain(
         write_image(job.target, image)
         if probability is not None:
             left = dry is Dry.leave and probability < network.dry_threshold
-            text = f"{job.source}: {probability:.2f} rain" + (", left alone" if left else "")
-            stdout.print(text, markup=False, highlight=False, soft_wrap=True)
+            _print(f"{job.source}: {probability:.2f} rain" + (", left alone" if left else ""))
 
-    _run("Deraining", inputs, out, extras, work, overwrite)
+    _run("Deraining", inputs, out, work, overwrite, mask=save_mask, streaks=save_streaks)
 
 
 @app.command()
@@ -166,7 +164,6 @@ def rain(
     as data root. JPEG loses detail: use PNG where the labels must fit exactly.
     """
     get_preset(preset)
-    extras = _wanted(mask=save_mask, streaks=save_streaks, parameters=save_parameters)
 
     def work(job: Job) -> None:
         image = read_image(job.source)
@@ -192,16 +189,15 @@ def rain(
                 temporary.write_text(json.dumps(drawn | sample.parameters, indent=2) + "\n")
         write_image(job.target, replace(image, pixels=encode(sample.rainy)))
 
-    _run("Raining", inputs, out, extras, work, overwrite)
+    extras = {"mask": save_mask, "streaks": save_streaks, "parameters": save_parameters}
+    _run("Raining", inputs, out, work, overwrite, **extras)
 
 
 @app.command()
 def models() -> None:
     """List the models: parameters, cost, and whether weights are shipped."""
     right = partial(Column, justify="right")
-    table = Table(
-        "model", right("stages"), right("parameters"), right("kMAC/pixel"), Column("weights")
-    )
+    table = Table("model", right("stages"), right("parameters"), right("kMAC/pixel"), "weights")
     shipped = shipped_models()
     for name in list_models():
         variant = get_variant(name)
@@ -213,9 +209,7 @@ def models() -> None:
             "shipped" if name in shipped else "-",
         )
     stdout.print(table)
-    table = Table(
-        "for --deveil", right("parameters"), right("MMAC/image, at most"), Column("weights")
-    )
+    table = Table("for --deveil", right("parameters"), right("MMAC/image, at most"), "weights")
     for name in list_deveil_models():
         row = get_deveil_variant(name)
         # the network sees an overview of limited size
@@ -240,11 +234,7 @@ def convert(
         network = convert_release(source, out)
     except OSError as error:
         raise UserError(str(error)) from error
-    stdout.print(
-        f"Wrote {network.name}: use it with --model {network.name} --weights {out}",
-        markup=False,
-        soft_wrap=True,
-    )
+    _print(f"Wrote {network.name}: use it with --model {network.name} --weights {out}")
 
 
 @app.command()
@@ -260,13 +250,17 @@ def info() -> None:
     rows["CPU threads"] = str(torch.get_num_threads())
     rows["weights"] = str(SHIPPED_WEIGHTS)
     for key, value in rows.items():
-        stdout.print(f"{key}: {value}", markup=False, highlight=False, soft_wrap=True)
+        _print(f"{key}: {value}")
     _print_digests(shipped_models())
+
+
+def _print(line: str) -> None:
+    stdout.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_digests(names: Sequence[str]) -> None:
     for name in names:
-        stdout.print(f"sha256 {shipped_sha256(name)}  {name}", highlight=False, soft_wrap=True)
+        _print(f"sha256 {shipped_sha256(name)}  {name}")
 
 
 def _devices() -> list[str]:
@@ -312,25 +306,23 @@ def _load_deveil_network(
     return load_deveil_model(weights or DEVEIL_WEIGHTS, next(derainer.parameters()).device)
 
 
-def _wanted(**kinds: bool) -> dict[str, str]:
-    """Endings of the further files that are wanted, by kind; see `plan_jobs`."""
-    return {kind: _ENDINGS[kind] for kind, wanted in kinds.items() if wanted}
-
-
 def _run(
     title: str,
     inputs: Sequence[str],
     out: Path,
-    extras: Mapping[str, str],
     work: Callable[[Job], None],
     overwrite: bool,
+    **extras: bool,
 ) -> None:
     """Run `work` on every image, report those that fail, and print a summary.
+
+    `extras` are the kinds of `_ENDINGS`, and whether `work` writes them.
 
     Raises:
         typer.Exit: with status 1 if any failed.
     """
-    jobs = plan_jobs(inputs, out, extras)
+    endings = {kind: _ENDINGS[kind] for kind, wanted in extras.items() if wanted}
+    jobs = plan_jobs(inputs, out, endings)
     check_output(out)
     pending = [job for job in jobs if overwrite or not job.done]
     failed = 0

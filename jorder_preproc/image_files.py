@@ -122,8 +122,7 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Width and height, px, of what `read_image` gives.
 
     Raises:
-        ImageFileError: damaged, or not an image.
-        OSError: the file cannot be opened.
+        ImageFileError, OSError: see there.
     """
     with Path(path).open("rb") as file:
         try:

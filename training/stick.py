@@ -8,11 +8,12 @@ from the seed and the image's name: albumentations by `set_random_seed`, imgaug 
 from __future__ import annotations
 
 import functools
+import importlib
 import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -143,12 +144,8 @@ def _by_preset(pixels: np.ndarray, preset: str, seed: int, name: str, veil_stays
 def _albumentations(rain_type: str) -> PutRain:
     # at import it would look for a newer version online
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    try:
-        from albumentations import RandomRain
-    except ImportError as error:
-        raise _missing("albumentations", error) from error
     # brightness_coefficient=1: darkening is not rain, and derainers do not undo it
-    transform = RandomRain(
+    transform = _import("albumentations", "RandomRain")(
         rain_type=rain_type, blur_value=_BLUR_PX[rain_type], brightness_coefficient=1.0, p=1.0
     )
 
@@ -160,11 +157,7 @@ def _albumentations(rain_type: str) -> PutRain:
 
 
 def _kornia() -> PutRain:
-    try:
-        from kornia.augmentation import RandomRain
-    except ImportError as error:
-        raise _missing("kornia", error) from error
-    transform = RandomRain(p=1.0)
+    transform = _import("kornia.augmentation", "RandomRain")(p=1.0)
 
     def put_rain(pixels: np.ndarray, seed: int) -> np.ndarray:
         with torch.random.fork_rng(devices=[]):
@@ -176,18 +169,18 @@ def _kornia() -> PutRain:
 
 
 def _imgaug() -> PutRain:
+    rain = _import("imgaug.augmenters", "Rain")
+    return lambda pixels, seed: rain(seed=seed)(image=pixels)
+
+
+def _import(module: str, name: str) -> Any:
     try:
-        from imgaug.augmenters import Rain
+        return getattr(importlib.import_module(module), name)
     except ImportError as error:
-        raise _missing("imgaug", error) from error
-    return lambda pixels, seed: Rain(seed=seed)(image=pixels)
-
-
-def _missing(library: str, error: ImportError) -> UserError:
-    return UserError(
-        f"rain of {library} needs that library ({error}); pip install --editable '.[stick]', "
-        "or name the rains to score on without it: --rains"
-    )
+        raise UserError(
+            f"rain of {module.partition('.')[0]} needs that library ({error}); pip install "
+            "--editable '.[stick]', or name the rains to score on without it: --rains"
+        ) from error
 
 
 _LIBRARIES: Mapping[str, Callable[[], PutRain]] = {

@@ -190,11 +190,7 @@ def rain_probability(model: Jorder, image: Tensor, *, tile: int | None = None) -
 
 
 def check_options(deveil: Deveil, dry: Dry, order: Sequence[str] | None = None) -> tuple[Step, ...]:
-    """The steps to take; ValueError for unknown options, or an order that does not fit `deveil`.
-
-    Args:
-        deveil, dry, order: see `derain`.
-    """
+    """The steps that `derain` takes; ValueError for options that it refuses."""
     if deveil not in get_args(Deveil):
         raise ValueError(f"deveil must be False, True or 'auto', got {deveil!r}")
     if dry not in get_args(Dry):

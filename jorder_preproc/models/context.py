@@ -120,17 +120,13 @@ class ContextNetwork(nn.Module):
 
     def __init__(self, variant: ContextVariant):
         super().__init__()
-        relu_after_sum = variant.block == "paper"
-
-        def paths_of(k: int) -> Sequence[PathDilations]:
-            if variant.context == "parallel":
-                return variant.paths
-            return [variant.paths[k % len(variant.paths)]]
-
-        self.blocks = nn.ModuleList(
-            ContextBlock(variant.channels, paths_of(k), relu_after_sum, variant.widening)
-            for k in range(variant.blocks)
-        )
+        relu_after_sum, paths = variant.block == "paper", variant.paths
+        self.blocks = nn.ModuleList()
+        for k in range(variant.blocks):
+            own = paths if variant.context == "parallel" else [paths[k % len(paths)]]
+            self.blocks.append(
+                ContextBlock(variant.channels, own, relu_after_sum, variant.widening)
+            )
 
     def forward(
         self,

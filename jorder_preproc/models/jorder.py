@@ -140,9 +140,7 @@ class JorderStage(nn.Module):
 
     def __init__(self, variant: Variant):
         super().__init__()
-        self.unshuffle = variant.unshuffle
-        self.residual_stages = variant.residual_stages
-        self.relu_encoder = variant.block == "paper"
+        self.variant = variant
         images = 2 if variant.residual_stages else 1
         self.encoder = conv(3 * images * variant.unshuffle**2, variant.channels)
         self.context = (
@@ -167,12 +165,12 @@ class JorderStage(nn.Module):
         cues: Tensor | None = None,
     ) -> tuple[StageOutput, _StageState]:
         """Predict R, S, B from the rainy image O and the estimate O_t of the stage before."""
-        if self.residual_stages:
+        if self.variant.residual_stages:
             base, images = rainy, torch.cat([rainy, estimate], 1)
         else:
             base, images, previous = estimate, estimate, None
-        features = self.encoder(pixel_unshuffle(images, self.unshuffle))
-        if self.relu_encoder:
+        features = self.encoder(pixel_unshuffle(images, self.variant.unshuffle))
+        if self.variant.block == "paper":
             features = relu(features)
         seen_before, coarsest = previous and previous.features, None
         if isinstance(self.context, EncoderDecoder):
@@ -182,9 +180,9 @@ class JorderStage(nn.Module):
             after_blocks = self.context(features, seen_before, active_paths)
         mask, streaks, residual = self.heads(after_blocks[-1], previous)
         output = StageOutput(
-            background=base + pixel_shuffle(residual, self.unshuffle),
-            streak_map=pixel_shuffle(streaks, self.unshuffle),
-            mask_logits=pixel_shuffle(mask, self.unshuffle),
+            background=base + pixel_shuffle(residual, self.variant.unshuffle),
+            streak_map=pixel_shuffle(streaks, self.variant.unshuffle),
+            mask_logits=pixel_shuffle(mask, self.variant.unshuffle),
             coarsest=coarsest,
         )
         return output, _StageState(after_blocks, mask, streaks)

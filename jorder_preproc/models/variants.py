@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jorder_preproc.errors import UserError
 
@@ -161,7 +161,13 @@ class DeveilVariant(ContextVariant):
     macs_per_cell: int
 
 
-_RELEASE_PATHS = ((1, 1), (2, 2), (2, 4))
+_RELEASE: dict[str, Any] = dict(
+    stages=2,
+    paths=((1, 1), (2, 2), (2, 4)),
+    block="release",
+    fusion="modulate",
+    residual_stages=True,
+)
 
 VARIANTS: dict[str, NamedVariant] = {
     "jorder_minus": NamedVariant(
@@ -174,36 +180,16 @@ VARIANTS: dict[str, NamedVariant] = {
         channels=64, blocks=9, stages=2, parameters=4_001_418, macs_per_pixel=3_994_362
     ),
     "jorder_e": NamedVariant(
-        channels=64,
-        blocks=9,
-        stages=2,
-        paths=_RELEASE_PATHS,
-        block="release",
-        fusion="modulate",
-        residual_stages=True,
-        parameters=4_169_024,
-        macs_per_pixel=4_161_168,
+        channels=64, blocks=9, **_RELEASE, parameters=4_169_024, macs_per_pixel=4_161_168
     ),
     "jorder_e_practical": NamedVariant(
-        channels=32,
-        blocks=3,
-        stages=2,
-        paths=_RELEASE_PATHS,
-        block="release",
-        fusion="modulate",
-        residual_stages=True,
-        parameters=406_784,
-        macs_per_pixel=405_072,
+        channels=32, blocks=3, **_RELEASE, parameters=406_784, macs_per_pixel=405_072
     ),
     "jorder_e_lite": NamedVariant(
         channels=32,
         blocks=5,
-        stages=2,
-        paths=((1, 1), (1, 2), (1, 4)),
+        **_RELEASE | {"paths": ((1, 1), (1, 2), (1, 4))},
         context="sequential",
-        block="release",
-        fusion="modulate",
-        residual_stages=True,
         unshuffle=2,
         head_channels=6,
         fusion_kernel=1,

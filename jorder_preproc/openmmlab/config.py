@@ -46,9 +46,8 @@ def patch_config(
         The config given.
 
     Raises:
-        TypeError: model is not a name, or unknown argument.
-        ValueError: as of `JorderDerain`; or a data set none of whose pipelines loads images.
-        FileNotFoundError: no such weights.
+        TypeError, ValueError, FileNotFoundError: as of `JorderDerain`; a model that is no name;
+            or a data set none of whose pipelines loads images.
     """
     if not isinstance(model, str):
         raise TypeError(f"model must be a name, got {type(model).__name__}; see list_models()")

@@ -54,11 +54,7 @@ def check_image_id(image_id: object) -> str | int:
 
 
 def rain_generator(seed: int, image_id: str | int) -> np.random.Generator:
-    """The random generator for one image of one seed.
-
-    Raises:
-        TypeError: see `check_image_id`.
-    """
+    """The random generator for one image of one seed; see `check_image_id`."""
     image_id = check_image_id(image_id)
     # file names may hold bytes that are not text
     name = f"{type(image_id).__name__}:{image_id}".encode(errors="surrogateescape")
