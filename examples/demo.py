@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 from evaluation.datasets.photos import built_in_photographs
-from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
+from evaluation.figures.contact_sheet import draw_sheet, thumbnail_row, to_thumbnail
 from jorder_preproc.functional.derain import Derained, derain
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models import load_model
@@ -93,8 +93,7 @@ def draw_sheet_of_three(results: list[Result]) -> Image.Image:
     rows = []
     for result in (by_name[shown] for shown in SHOWN):
         images = (result.sample.rainy, result.derained.background)
-        thumbnails = [to_thumbnail(image, SHEET_WIDTH_PX) for image in images]
-        rows.append(list(zip(thumbnails, (describe(result), ""), strict=True)))
+        rows.append(thumbnail_row(images, (describe(result), ""), SHEET_WIDTH_PX))
     return draw_sheet(("rainy", "derained"), rows)
 
 

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from matplotlib.figure import Figure
 from mmengine.device import get_device
 from PIL import Image
 from torch import Tensor
@@ -43,9 +44,6 @@ from jorder_preproc.models import DeveilNetwork, Jorder, load_deveil_model, load
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 app = typer.Typer()
 figure_app = typer.Typer(cls=CommandGroup, no_args_is_help=True)
