@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,23 +51,6 @@ class Scores:
         once = np.ones((1, images), np.int64)
         metrics = {name: float(measure(once)[0]) for name, measure in measures.items()}
         return cls(measures, metrics, class_metric, class_values)
-
-
-def check_records(records: Sequence[Record], task: str, keys: Sequence[str]) -> None:
-    """Report missing records, or those of another task.
-
-    Raises:
-        ValueError: no records, or one without these keys.
-    """
-    if not records:
-        raise ValueError(f"no records of {task}: nothing to score; run the condition first")
-    for index, record in enumerate(records):
-        missing = [key for key in keys if key not in record]
-        if missing:
-            raise ValueError(
-                f"record {index} has no {', '.join(missing)}, which {task} needs; it has "
-                f"{', '.join(record)}: was it saved by another task?"
-            )
 
 
 def mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
