@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from scipy.io import loadmat
+
 from evaluation.datasets.layouts.base import (
     LayoutError,
     check_folder,
@@ -291,12 +293,6 @@ def _read_meta(ground_truth: Path) -> dict[int, str]:
             f"no {path}, which says what the numbers of {ground_truth.name} mean; put the "
             f"development kit's there, {instead}"
         )
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise LayoutError(
-            f"{path} can only be read with SciPy: pip install scipy, {instead}"
-        ) from error
     try:
         synsets = loadmat(path, squeeze_me=True)["synsets"]
         rows = zip(synsets["ILSVRC2012_ID"], synsets["WNID"], synsets["num_children"], strict=True)
