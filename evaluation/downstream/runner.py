@@ -99,11 +99,7 @@ def data_digest(dataset: Any) -> str:
 
 
 def condition_config(subject: Subject, condition: str, rain: Rain, derainer: Derainer) -> Config:
-    """A copy of the subject's config with the rain and the deraining of a condition.
-
-    Raises:
-        ValueError: see `apply_condition`.
-    """
+    """A copy of the subject's config with the rain and the deraining of a condition."""
     cfg = copy.deepcopy(subject.cfg)
     apply_condition(cfg, condition, rain, derainer)
     return cfg

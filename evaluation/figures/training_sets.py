@@ -32,10 +32,6 @@ def open_networks(given: Sequence[str], derainer: str, device: str = "cpu") -> l
         given: `NAME=FILE`, weights of `derainer` by the name of their training set.
         derainer: name of the network that the weights are for.
         device: where to run them.
-
-    Raises:
-        ValueError: not NAME=FILE, two of one name, or weights that do not fit.
-        FileNotFoundError: no such weights.
     """
     rows = [make_input_row()]
     for text in given:

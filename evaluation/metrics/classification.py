@@ -35,7 +35,7 @@ def score(records: Sequence[Record], classes: int) -> Scores:
     hits = labels == targets[:, None]
     images = np.bincount(targets, minlength=classes)
     right = np.bincount(targets[hits[:, 0]], minlength=classes)
-    return Scores.of(
+    return Scores(
         {f"top-{k}": _share(hits[:, :k].any(1)) for k in ranks},
         len(records),
         "top-1",

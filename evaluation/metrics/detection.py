@@ -61,7 +61,7 @@ def score(records: Sequence[Record], classes: int) -> Scores:
 
     once = np.ones((1, len(records)), np.int64)
     class_values = _average_precisions(rankings, once)[0]
-    return Scores.of({"mAP": mean_ap}, len(records), "AP", class_values)
+    return Scores({"mAP": mean_ap}, len(records), "AP", class_values)
 
 
 def _check_labels(records: Sequence[Record], classes: int) -> None:

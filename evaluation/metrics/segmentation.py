@@ -36,7 +36,7 @@ def score(records: Sequence[Record], classes: int) -> Scores:
         "mAcc": _mean_share(intersection, label),
     }
     class_values = ratio(intersection.sum(0), union.sum(0))
-    return Scores.of(measures, len(records), "IoU", class_values)
+    return Scores(measures, len(records), "IoU", class_values)
 
 
 def _mean_share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Measure:

@@ -106,9 +106,6 @@ def gather_samples(results: Sequence[Results], folder: Path, out: Path) -> list[
 
     Returns:
         The results, with the images in `out`.
-
-    Raises:
-        UserError: see `sample_file`, or an image that is not there.
     """
 
     def copy(path: str) -> str:

@@ -164,8 +164,8 @@ def test_samples_of_batches_are_what_the_model_saw(det, tmp_path):
     for where in ("pipeline", "batch"):
         out = tmp_path / where
         (sample,) = evaluate("detection", file, checkpoint, out, "--where", where).samples
-        for name, picture in sample.images.items():
-            with Image.open(out / picture) as image:
+        for name, path in sample.images.items():
+            with Image.open(out / path) as image:
                 shown[where, name] = np.asarray(image.convert("RGB"), np.float64)
     for name in ("clean", "rainy", "derained"):
         native, seen = shown["pipeline", name], shown["batch", name]

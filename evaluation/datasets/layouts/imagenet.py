@@ -80,10 +80,6 @@ def list_imagenet(
         labels: a map file, or the ground truth of the development kit.
         classes: a class list: one wnid or name per line, then perhaps a description.
         outputs: number of classes the model knows.
-
-    Raises:
-        LayoutError: no images, unknown or missing classes, an image or a label without
-            its counterpart, duplicates, numbers out of range, more or fewer classes than outputs.
     """
     root = image_folder(root)
     home = root.parent if root.name == "val" else root
@@ -100,11 +96,7 @@ def list_imagenet(
 
 
 def image_folder(root: str | Path) -> Path:
-    """The folder of the images: ROOT, or `val` in it.
-
-    Raises:
-        LayoutError: no such folder.
-    """
+    """The folder of the images: ROOT, or `val` in it."""
     root = Path(root)
     check_folder(root, "the images of ImageNet's validation set")
     return root / "val" if (root / "val").is_dir() else root

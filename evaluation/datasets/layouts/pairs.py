@@ -74,10 +74,6 @@ def find_pairs(root: Path, clean_half: Half | None = None) -> tuple[Layout, list
 
     Returns:
         The layout, and the pairs in the order of the rainy images' names.
-
-    Raises:
-        LayoutError: none of these, an image without its counterpart, duplicates, counterparts of
-            different size, or a file that is no image.
     """
     check_folder(root, _EXPECTED)
     rainy_folders, clean_folders = (
