@@ -26,8 +26,7 @@ from evaluation.__main__ import app
 from evaluation.datasets.synthetic.dataset import write_dataset
 from evaluation.datasets.synthetic.scenes import OBJECTS
 from evaluation.downstream import protocol as run_module
-from evaluation.downstream import published_scores
-from evaluation.downstream import records
+from evaluation.downstream import published_scores, records
 from evaluation.downstream import runner as engine
 from evaluation.downstream.checkpoints import state_sha256
 from evaluation.downstream.records import RecordStore
