@@ -8,8 +8,6 @@ of them was used in training.
 
 from __future__ import annotations
 
-import base64
-import io
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +16,10 @@ import jinja2
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from evaluation.datasets.photos import built_in_photographs
-from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
+from evaluation.figures.contact_sheet import draw_sheet, thumbnail_row, to_thumbnail
+from evaluation.report.pages import jpeg_uri
 from jorder_preproc.functional.derain import Derained, derain
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models import load_model
@@ -93,8 +91,7 @@ def draw_sheet_of_three(results: list[Result]) -> Image.Image:
     rows = []
     for result in (by_name[shown] for shown in SHOWN):
         images = (result.sample.rainy, result.derained.background)
-        thumbnails = [to_thumbnail(image, SHEET_WIDTH_PX) for image in images]
-        rows.append(list(zip(thumbnails, (describe(result), ""), strict=True)))
+        rows.append(thumbnail_row(images, (describe(result), ""), SHEET_WIDTH_PX))
     return draw_sheet(("rainy", "derained"), rows)
 
 
@@ -104,14 +101,9 @@ def render_page(results: list[Result]) -> str:
     for r in results:
         background, _, region_mask, _ = r.derained
         images = (r.sample.background, r.sample.rainy, region_mask, background)
-        rows.append((describe(r), [_data_uri(image) for image in images if image is not None]))
+        thumbnails = [to_thumbnail(image, PAGE_WIDTH_PX) for image in images if image is not None]
+        rows.append((describe(r), [jpeg_uri(thumbnail, quality=88) for thumbnail in thumbnails]))
     return jinja2.Template(_PAGE, autoescape=True).render(titles=TITLES, rows=rows, zip=zip)
-
-
-def _data_uri(image: Tensor) -> str:
-    file = io.BytesIO()
-    to_thumbnail(image, PAGE_WIDTH_PX).save(file, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def main() -> None:

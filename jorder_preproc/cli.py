@@ -21,12 +21,12 @@ from jorder_preproc import functional
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.batch import Job, plan_jobs
 from jorder_preproc.commands import (
-    CommandGroup,
     DeveilChoice,
     DeveilOption,
     Dry,
     DryOption,
     check_output,
+    command_group,
     print_failure,
     stderr,
     stdout,
@@ -59,14 +59,7 @@ MAX_RAIN_PIXELS = 40_000_000
 
 _ENDINGS = {"mask": "_mask.png", "streaks": "_streaks.png", "parameters": "_rain.json"}
 
-app = typer.Typer(
-    cls=CommandGroup,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Derain images, or put rain on them.",
-)
-
+app = command_group("Derain images, or put rain on them.")
 
 _Inputs = Annotated[list[str], typer.Argument(help="Images, folders of images, or quoted globs.")]
 _Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]

@@ -96,6 +96,17 @@ class CommandGroup(TyperGroup):
             raise typer.Exit(2) from error
 
 
+def command_group(help: str) -> typer.Typer:
+    """An application whose commands are run as `CommandGroup` says; without one it prints help."""
+    return typer.Typer(
+        cls=CommandGroup,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help=help,
+    )
+
+
 def check_output(folder: Path) -> None:
     """Check that a folder, which need not exist, can be written to.
 

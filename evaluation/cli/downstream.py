@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import io
 import os
@@ -15,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 import torch
 import typer
-from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
 from evaluation.cli import options as cli
@@ -294,18 +292,10 @@ def _run_config(
         return
     if checkpoint is None:
         raise UserError("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
-    subject = _host_subject(task, read_config(str(config), _text(data)), str(checkpoint))
+    cfg = read_config(str(config), _text(data))
+    subject = _find_module(task).make_subject(cfg, str(checkpoint))
     root = subject.cfg.test_dataloader["dataset"].get("data_root", "")
     _run(task, options, subject, config.stem, str(data or root), coco=coco)
-
-
-def _host_subject(task: Task, cfg: Config, checkpoint: str) -> Subject:
-    module = _find_module(task)
-    if task != "segmentation":
-        return Subject(cfg, checkpoint, module.record)
-    ignored = module.ignored_label(cfg)
-    record = functools.partial(module.record, ignored=ignored)
-    return Subject(cfg, checkpoint, record, identity={"ignored_label": str(ignored)})
 
 
 def _run_built_in(
@@ -328,7 +318,7 @@ def _run_built_in(
     else:
         model = f"scenes/{task}"
         cfg = read_config(str(_ROOT / f"configs/scenes/{task}.py"), str(root))
-        subject = _host_subject(task, cfg, checkpoint)
+        subject = _find_module(task).make_subject(cfg, checkpoint)
     _run(task, options, subject, model, str(root), built_in=True, coco=coco)
 
 
@@ -383,9 +373,8 @@ def _find_module(task: str) -> ModuleType:
     # users cannot act on the hosts' deprecation warnings
     warnings.filterwarnings("ignore", module=r"mmengine|mmcv|mmdet|mmseg")
     try:
-        with contextlib.redirect_stdout(
-            io.StringIO()
-        ):  # they print which optional parts are missing
+        # they print which optional parts are missing
+        with contextlib.redirect_stdout(io.StringIO()):
             importlib.import_module(f"{host}.datasets")
         return importlib.import_module(f"evaluation.downstream.tasks.{task}")
     except ImportError as error:

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from matplotlib.figure import Figure
 from mmengine.device import get_device
 from PIL import Image
 from torch import Tensor
@@ -37,21 +38,16 @@ from evaluation.report.grid import Grid
 from evaluation.restoration.methods import make_input_row, open_derainer, open_method
 from evaluation.restoration.scores import KINDS
 from jorder_preproc.atomic import atomic_path
-from jorder_preproc.commands import CommandGroup, stderr, stdout
+from jorder_preproc.commands import command_group, stderr, stdout
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import DeveilNetwork, Jorder, load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 app = typer.Typer()
-figure_app = typer.Typer(cls=CommandGroup, no_args_is_help=True)
-app.add_typer(
-    figure_app, name="figure", help="A figure or small table of the paper about a derainer."
-)
+figure_app = command_group("A figure or small table of the paper about a derainer.")
+app.add_typer(figure_app, name="figure")
 
 
 @dataclass(frozen=True)
@@ -277,9 +273,6 @@ def open_photographs(
         photos: the folder.
         out: images there are left out.
         rounds: how often each photograph is loaded.
-
-    Raises:
-        ValueError: see `find_photographs` and `built_in_photographs`.
     """
     found = built_in_photographs() if photos is None else find_photographs(photos, out)
     found = dict(spread(list(found.items()), options.limit))

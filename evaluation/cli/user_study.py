@@ -12,15 +12,11 @@ from evaluation.report.grid import Grid
 from evaluation.user_study.page import KEY, PAGE, write_study
 from evaluation.user_study.rank_product import rank, read_votes
 from jorder_preproc.atomic import atomic_path
-from jorder_preproc.commands import CommandGroup, stdout
+from jorder_preproc.commands import command_group, stdout
 from jorder_preproc.errors import UserError
 
 app = typer.Typer()
-study = typer.Typer(
-    cls=CommandGroup,
-    no_args_is_help=True,
-    help="Paired comparison of derainers by people (Table 14).",
-)
+study = command_group("Paired comparison of derainers by people (Table 14).")
 app.add_typer(study, name="user-study")
 
 

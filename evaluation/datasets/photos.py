@@ -25,20 +25,13 @@ def find_photographs(photos: Path, out: Path) -> dict[str, Loader]:
     Args:
         photos: the folder, or one image.
         out: output folder; images there are left out.
-
-    Raises:
-        ValueError: no such folder, or no images in it. Loaders: the file cannot be used.
     """
     jobs = plan_jobs([str(photos)], out, {})
     return {job.name: partial(read_rgb, job.source) for job in jobs}
 
 
 def built_in_photographs() -> dict[str, Loader]:
-    """Loaders of six photographs inside scikit-image and scikit-learn, not used in training.
-
-    Raises:
-        ValueError: one of the libraries is not installed.
-    """
+    """Loaders of six photographs inside scikit-image and scikit-learn, not used in training."""
     try:
         import skimage.data
         from sklearn.datasets import load_sample_image

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from mmengine.registry import TRANSFORMS
 
+from evaluation.downstream.checkpoints import file_sha256
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import Dry
@@ -17,7 +18,7 @@ from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
 from jorder_preproc.openmmlab.transforms import JorderDerain
 from jorder_preproc.transforms import Deveil
 
-_LAYOUT = b"1"  # changing it invalidates all cached images
+_LAYOUT = "2"  # changing it invalidates all cached images
 
 
 @TRANSFORMS.register_module()
@@ -43,10 +44,11 @@ class CachedJorderDerain(JorderDerain):
     ):
         super().__init__(model, weights, deveil=deveil, deveil_weights=deveil_weights, dry=dry)
         self._cache = Path(cache)
-        self._settings = _LAYOUT + model.encode() + _digest(model if weights is None else weights)
-        self._settings += dry.encode()
+        settings = [_LAYOUT, model, file_sha256(find_weights(weights or model)), dry]
         if deveil:
-            self._settings += repr(deveil).encode() + _digest(deveil_weights or DEVEIL_WEIGHTS)
+            deveil_path = find_weights(deveil_weights or DEVEIL_WEIGHTS)
+            settings += [repr(deveil), file_sha256(deveil_path)]
+        self._settings = " ".join(settings).encode()
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Derain `results['img']`, uint8 BGR (H, W, 3).
@@ -75,7 +77,3 @@ class CachedJorderDerain(JorderDerain):
         with atomic_path(path) as temporary:
             temporary.write_bytes(encoded.tobytes())
         return results
-
-
-def _digest(weights: str | Path) -> bytes:
-    return hashlib.sha256(find_weights(weights).read_bytes()).digest()

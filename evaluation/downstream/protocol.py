@@ -32,11 +32,18 @@ from evaluation.downstream.runner import (
     load_image,
     run_condition,
 )
-from evaluation.metrics import SCORE, Scores
-from evaluation.metrics.base import Record
+from evaluation.metrics import SCORE
+from evaluation.metrics.base import Record, Scores
 from evaluation.metrics.classification import correct
 from evaluation.metrics.coco import coco_ap
-from evaluation.metrics.statistics import CONDITIONS, Bootstrap, bootstrap, mcnemar, recovery
+from evaluation.metrics.statistics import (
+    CONDITIONS,
+    UNDEFINED,
+    Bootstrap,
+    bootstrap,
+    mcnemar,
+    recovery,
+)
 from evaluation.report import schema as table
 from evaluation.report.paper_numbers import paper_rows
 from jorder_preproc.atomic import atomic_path
@@ -45,7 +52,7 @@ from jorder_preproc.models import get_variant
 from jorder_preproc.openmmlab.images import change_tensor
 from jorder_preproc.transforms import JorderDerain
 
-_SHOWN = ("clean", "rainy", "derained")
+_SHOWN = CONDITIONS[:3]
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ def evaluate(
         found = {name: coco_ap(records[name], len(classes)) for name in CONDITIONS}
         for name in found["clean"]:  # without a bootstrap: COCO's evaluation is slow
             values = {condition: found[condition][name] for condition in CONDITIONS}
-            metrics[name] = _summarize(values, None)
+            metrics[name] = _summarize(values, Bootstrap({}, UNDEFINED, UNDEFINED))
     return table.Results(
         task=plan.task,
         title=f"{plan.model} on {plan.data}",
@@ -176,16 +183,14 @@ def _metric(name: str, scores: Mapping[str, Scores], images: int) -> table.Metri
     return _summarize(values, bootstrap(measures, images))
 
 
-def _summarize(values: Mapping[str, float], sampled: Bootstrap | None) -> table.Metric:
-    """A metric with its intervals; without a bootstrap they are undefined."""
-    conditions = sampled.conditions if sampled else {}
+def _summarize(values: Mapping[str, float], sampled: Bootstrap) -> table.Metric:
     return table.Metric(
         **values,
         recovery=recovery(values["clean"], values["rainy"], values["derained"]),
-        interval=(sampled and sampled.recovery) or table.UNDEFINED,
-        intervals={key: value or table.UNDEFINED for key, value in conditions.items()},
+        interval=sampled.recovery,
+        intervals=sampled.conditions,
         harm=values["clean_derained"] - values["clean"],
-        harm_interval=(sampled and sampled.harm) or table.UNDEFINED,
+        harm_interval=sampled.harm,
     )
 
 
@@ -200,8 +205,7 @@ def _classes(classes: Sequence[str], scores: Mapping[str, Scores]) -> table.Clas
 
 
 def _mcnemar(records: Mapping[str, Sequence[Record]]) -> table.PairedTest:
-    test = mcnemar(correct(records["derained"]), correct(records["rainy"]))
-    return table.PairedTest(test.only_first, test.only_second, test.p_value)
+    return table.PairedTest(*mcnemar(correct(records["derained"]), correct(records["rainy"])))
 
 
 def _origins(stores: Mapping[str, RecordStore], indices: Sequence[int]) -> tuple[table.Origin, ...]:

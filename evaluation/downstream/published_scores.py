@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from evaluation.datasets.layouts.base import SET_SIZES
 from jorder_preproc.errors import UserError
@@ -14,30 +13,17 @@ TOLERANCE = 0.003
 _ROUNDING = 1e-9
 
 
-class Reference(NamedTuple):
-    """Published scores of a model on the whole set of its task.
+REFERENCES: Mapping[tuple[str, str], tuple[Mapping[str, float], str]] = {
+    ("classification", "vgg19.tv_in1k"): ({"top-1": 0.72400, "top-5": 0.90878}, "timm"),
+    ("segmentation", "pspnet_r50-d8_4xb4-80k_ade20k-512x512"): ({"mIoU": 0.4113}, "mmseg"),
+    ("segmentation", "segformer_mit-b0_8xb2-160k_ade20k-512x512"): ({"mIoU": 0.3741}, "mmseg"),
+    ("detection", "faster-rcnn_r50_fpn_1x_voc0712"): ({"mAP": 0.795}, "mmdet"),
+    ("detection", "ssd300_voc0712"): ({"mAP": 0.765}, "mmdet"),
+}
+"""Scores on the whole set, as fractions, and who published them, by task and model.
 
-    Attributes:
-        model: name in timm, or stem of the file name of the config in mmdet or mmseg.
-        metrics: by name, as fractions.
-        source: who published them.
-    """
-
-    task: str
-    model: str
-    metrics: Mapping[str, float]
-    source: str
-
-
-REFERENCES = (
-    Reference("classification", "vgg19.tv_in1k", {"top-1": 0.72400, "top-5": 0.90878}, "timm"),
-    Reference("segmentation", "pspnet_r50-d8_4xb4-80k_ade20k-512x512", {"mIoU": 0.4113}, "mmseg"),
-    Reference(
-        "segmentation", "segformer_mit-b0_8xb2-160k_ade20k-512x512", {"mIoU": 0.3741}, "mmseg"
-    ),
-    Reference("detection", "faster-rcnn_r50_fpn_1x_voc0712", {"mAP": 0.795}, "mmdet"),
-    Reference("detection", "ssd300_voc0712", {"mAP": 0.765}, "mmdet"),
-)
+A model is named as in timm, or as the file of its config in mmdet or mmseg.
+"""
 
 _CAUSES = {
     "classification": (
@@ -62,11 +48,6 @@ class CleanScoreError(UserError):
     """A known model misses its published score on clean images."""
 
 
-def find_reference(task: str, model: str) -> Reference | None:
-    """Published scores of a model, by its exact name; None if there are none."""
-    return next((r for r in REFERENCES if (r.task, r.model) == (task, model)), None)
-
-
 def check_clean(task: str, model: str, images: int, metrics: Mapping[str, float]) -> None:
     """Stop where the clean score of a known model on the whole set is not the published one.
 
@@ -74,7 +55,7 @@ def check_clean(task: str, model: str, images: int, metrics: Mapping[str, float]
 
     Args:
         task: `classification`, `segmentation` or `detection`.
-        model: name in timm, or stem of the file name of the config.
+        model: see `REFERENCES`.
         images: how many were scored.
         metrics: their scores by name, as fractions.
 
@@ -82,12 +63,12 @@ def check_clean(task: str, model: str, images: int, metrics: Mapping[str, float]
         CleanScoreError: a score is missing or differs by more than `TOLERANCE`; the message
             names usual causes.
     """
-    reference = find_reference(task, model)
-    if reference is None or images != SET_SIZES[task]:
+    if (task, model) not in REFERENCES or images != SET_SIZES[task]:
         return
+    published, source = REFERENCES[task, model]
     missed = {
         name: value
-        for name, value in reference.metrics.items()
+        for name, value in published.items()
         # also for NaN
         if not abs(metrics.get(name, float("nan")) - value) <= TOLERANCE + _ROUNDING
     }
@@ -98,7 +79,7 @@ def check_clean(task: str, model: str, images: int, metrics: Mapping[str, float]
         for name, value in missed.items()
     )
     raise CleanScoreError(
-        f"{model} on clean images: {scores} ({reference.source}, {images:,} images). More than "
+        f"{model} on clean images: {scores} ({source}, {images:,} images). More than "
         f"{100 * TOLERANCE:.1f} points apart, so no other row can be trusted. Usual causes: "
         f"{_CAUSES[task]}. `python -m evaluation doctor` checks the data set"
     )

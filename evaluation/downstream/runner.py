@@ -99,11 +99,7 @@ def data_digest(dataset: Any) -> str:
 
 
 def condition_config(subject: Subject, condition: str, rain: Rain, derainer: Derainer) -> Config:
-    """A copy of the subject's config with the rain and the deraining of a condition.
-
-    Raises:
-        ValueError: see `apply_condition`.
-    """
+    """A copy of the subject's config with the rain and the deraining of a condition."""
     cfg = copy.deepcopy(subject.cfg)
     apply_condition(cfg, condition, rain, derainer)
     return cfg
@@ -150,9 +146,8 @@ def run_condition(
                 temporary.write_text(json.dumps(settings, indent=2, default=repr) + "\n")
         cfg.work_dir = str(out / "logs" / condition)
         runner = _build_runner(cfg)
-        loop = _RecordingLoop(runner, cfg.test_dataloader, subject, store, todo)
-        loop.title, loop.console = condition, console
-        runner._test_loop = loop  # `runner.test()` uses a loop that exists
+        # `runner.test()` uses a loop that exists
+        runner._test_loop = _RecordingLoop(runner, subject, store, todo, condition, console)
         runner.test()
         logging.getLogger("mmengine").setLevel(logging.WARNING)
     barrier()
@@ -166,22 +161,20 @@ class _RecordingLoop(BaseLoop):
     def __init__(
         self,
         runner: Runner,
-        dataloader: dict[str, Any],
         subject: Subject,
         store: RecordStore,
         todo: Sequence[int],
+        title: str,
+        console: Console,
     ):
-        rank, processes = get_dist_info()
+        rank, self.processes = get_dist_info()
+        self.mine = todo[rank :: self.processes]
         self.total = len(todo)
-        self.processes = processes
-        self.mine = list(todo)[rank::processes]
-        self.subject = subject
-        self.store = store
-        self.title = ""
-        self.console = Console(stderr=True)
+        self.subject, self.store = subject, store
+        self.title, self.console = title, console
         dataset = _Named(build_dataset(runner.cfg))
-        settings = {key: dataloader[key] for key in dataloader if key not in ("dataset", "sampler")}
-        super().__init__(runner, {**settings, "dataset": dataset, "sampler": self.mine})
+        settings = {**runner.cfg.test_dataloader, "dataset": dataset, "sampler": self.mine}
+        super().__init__(runner, settings)
         self.classes = dataset.metainfo["classes"]
 
     @torch.no_grad()
@@ -304,14 +297,13 @@ def find_source(dataset: Any, index: int) -> Any:
 
 def _build_runner(cfg: Config) -> Runner:
     """A silent runner that only tests, with the model unwrapped."""
-    stages = ("train", "val", "test")
-    for key in [f"{stage}_{part}" for stage in stages for part in ("dataloader", "cfg")]:
-        if not key.startswith("test_d"):
-            cfg[key] = None
     loader = cfg.pop("test_dataloader")
-    for key in ("optim_wrapper", "val_evaluator", "test_evaluator", "load_from"):
+    for key in (
+        *("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler"),
+        *("val_dataloader", "val_cfg", "val_evaluator"),
+        *("test_cfg", "test_evaluator", "load_from"),
+    ):
         cfg[key] = None
-    cfg.param_scheduler = None
     cfg.resume = False
     cfg.launcher = "none"  # the process group exists already
     cfg.log_level = "WARNING"
@@ -320,7 +312,6 @@ def _build_runner(cfg: Config) -> Runner:
     cfg.experiment_name = hashlib.sha256(repr(cfg.work_dir).encode()).hexdigest()
     runner = Runner.from_cfg(cfg)
     runner.cfg.test_dataloader = loader
-    cfg.test_dataloader = loader
     return runner
 
 

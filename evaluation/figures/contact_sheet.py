@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -19,6 +19,14 @@ def to_thumbnail(image: Tensor, width_px: int) -> Image.Image:
     pixels = float_to_pixels(image.expand(3, -1, -1), torch.uint8).permute(1, 2, 0).numpy()
     height = max(1, round(width_px * pixels.shape[0] / pixels.shape[1]))
     return Image.fromarray(pixels).resize((width_px, height), Image.Resampling.LANCZOS)
+
+
+def thumbnail_row(
+    images: Iterable[Tensor], captions: Iterable[str], width_px: int
+) -> list[tuple[Image.Image, str]]:
+    """A row of `draw_sheet`: a thumbnail of each image, with its caption."""
+    thumbnails = [to_thumbnail(image, width_px) for image in images]
+    return list(zip(thumbnails, captions, strict=True))
 
 
 def draw_sheet(

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from matplotlib.figure import Figure
 from PIL import Image
 
 from jorder_preproc.atomic import atomic_path
-from jorder_preproc.errors import UserError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _QUALITIES = (90, 80, 70, 60, 50)
 
 
 def new_figure(width: float = 7.0, height: float = 3.2) -> Figure:
-    """A matplotlib figure, in inches, that needs no display.
-
-    Raises:
-        ValueError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError(
-            f"the figure needs matplotlib ({error}); pip install --editable '.[evaluation]'"
-        ) from error
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    """A matplotlib figure, in inches, that needs no display."""
+    return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 
 def save_figure(figure: Image.Image | Figure, path: Path, max_bytes: int | None = None) -> Path:
@@ -50,10 +33,10 @@ def save_figure(figure: Image.Image | Figure, path: Path, max_bytes: int | None 
         path = path.with_name(f"{path.name}.png")
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png", metadata={"Software": None})
-        return path
-    path = path.with_name(f"{path.name}.jpg")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(_to_jpeg(figure, max_bytes))
+    else:
+        path = path.with_name(f"{path.name}.jpg")
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(_to_jpeg(figure, max_bytes))
     return path
 
 

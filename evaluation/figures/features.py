@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from evaluation.datasets.photos import Loader
-from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
+from evaluation.figures.contact_sheet import draw_sheet, thumbnail_row
 from evaluation.report.grid import Grid
 from evaluation.restoration.scores import add_rain_to_all
 from jorder_preproc.errors import UserError
@@ -72,10 +72,10 @@ def find_features(network: Jorder, rainy: Tensor) -> Features:
     return Features(kept["first"], kept["last"], mask)
 
 
-def strongest(features: Tensor, count: int = MAPS) -> Tensor:
-    """The maps of (C, H, W) with the highest variance, highest first: (at most count, H, W)."""
+def strongest(features: Tensor) -> Tensor:
+    """The `MAPS` maps of (C, H, W) with the highest variance, highest first."""
     order = features.flatten(1).double().var(1).argsort(descending=True, stable=True)
-    return features[order[:count]]
+    return features[order[:MAPS]]
 
 
 def mean_correlation(maps: Tensor, target: Tensor) -> float:
@@ -90,13 +90,11 @@ def mean_correlation(maps: Tensor, target: Tensor) -> float:
 
 def mosaic(maps: Tensor) -> Tensor:
     """Maps side by side, five in a row, each from black to white: float (1, H, W)."""
-    cells = torch.ones(_SIDE**2, _EDGE_PX, _EDGE_PX)
     resized = interpolate(maps[:, None], (_EDGE_PX, _EDGE_PX), mode="area")[:, 0]
     low, high = resized.amin((1, 2), keepdim=True), resized.amax((1, 2), keepdim=True)
-    cells[: len(maps)] = (resized - low) / (high - low).clamp(min=1e-12)
-    framed = torch.ones(_SIDE**2, _EDGE_PX + _GAP_PX, _EDGE_PX + _GAP_PX)
-    framed[:, :_EDGE_PX, :_EDGE_PX] = cells
     step = _EDGE_PX + _GAP_PX
+    framed = torch.ones(_SIDE**2, step, step)
+    framed[: len(maps), :_EDGE_PX, :_EDGE_PX] = (resized - low) / (high - low).clamp(min=1e-12)
     grid = framed.view(_SIDE, _SIDE, step, step).transpose(1, 2)
     return grid.reshape(1, _SIDE * step, _SIDE * step)
 
@@ -126,15 +124,10 @@ def study_features(
 
     Args:
         networks: rows by title; for Fig. 20 the second one is trained without the loss of R.
-        photographs: loaders by name; the rain depends on the name.
-        preset, seed: of the rain.
 
     Returns:
-        Mean |r| of the maps with S and with the luminance of B, over the photographs; and a
-        sheet with the maps of the first photograph.
-
-    Raises:
-        ValueError: unknown preset, or a photograph that cannot be used.
+        Mean |r| of the maps with S and with the luminance of B; and a sheet with the maps of the
+        first photograph.
     """
     sums: dict[tuple[str, str], list[tuple[float, float]]] = {}
     rows = []
@@ -158,8 +151,8 @@ def study_features(
                 mosaics.append(mosaic(maps))
             if number == 0:
                 mask = torch.ones_like(rainy[:1]) if features.mask is None else features.mask
-                thumbnails = [to_thumbnail(p, _WIDTH_PX) for p in (rainy, *mosaics, mask)]
-                rows.append(list(zip(thumbnails, [title, "", "", ""], strict=True)))
+                captions = (title, "", "", "")
+                rows.append(thumbnail_row((rainy, *mosaics, mask), captions, _WIDTH_PX))
     columns = ["|r| with streaks", "|r| with scene"]
     table = [
         [f"{title}, {layer} layer", *(sum(v) / len(v) for v in zip(*values, strict=True))]

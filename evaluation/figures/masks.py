@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from torch import Tensor, nn
@@ -22,9 +23,6 @@ from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import Jorder
 from jorder_preproc.rain.identity import rain_generator
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Mask = NDArray[np.bool_]
 
@@ -95,6 +93,11 @@ def detect(network: Jorder, rainy: Tensor) -> Tensor:
     return logits
 
 
+def _check_detects_rain(network: Jorder) -> None:
+    if not network.detects_rain:
+        raise UserError(f"the R of {network.name} does not mean rain; choose another derainer")
+
+
 @contextmanager
 def mask_in_place(network: Jorder, logits: Tensor) -> Iterator[None]:
     """Replace the R of every stage of the network by a given one.
@@ -111,8 +114,7 @@ def mask_in_place(network: Jorder, logits: Tensor) -> Iterator[None]:
     Raises:
         ValueError: the network predicts no R, or, later, is run on another size.
     """
-    if not network.detects_rain:
-        raise UserError(f"the R of {network.name} does not mean rain; choose another derainer")
+    _check_detects_rain(network)
     folded = pixel_unshuffle(logits, network.variant.unshuffle)
 
     def put(given: Tensor, _module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
@@ -154,28 +156,21 @@ def derain_with_mask(network: Jorder, rainy: Tensor, logits: Tensor, mask: Mask)
 
 
 def study_masks(
-    network: Jorder,
-    photographs: Mapping[str, Loader],
-    seed: int = 1,
+    network: Jorder, photographs: Mapping[str, Loader], seed: int = 1
 ) -> tuple[Grid, Grid]:
     """Derain with wrong masks, and compare the predicted ones with the target.
 
-    Photographs are cut on the right and below to sizes that the network takes as they are.
-
-    Args:
-        network: predicts R.
-        photographs: loaders by name; the rain depends on the name.
-        seed: of the rain and of the changes.
+    Photographs are cut on the right and below to sizes that the network takes as they are. The
+    changes of the masks depend on the seed, too.
 
     Returns:
         Mean PSNR and SSIM for each of `CHANGES` and kind of rain; and precision, recall, F1
         and IoU of R for each kind, over the pixels of all photographs.
 
     Raises:
-        ValueError: the network predicts no R, or a photograph that cannot be used.
+        UserError: the network predicts no R.
     """
-    if not network.detects_rain:
-        raise UserError(f"the R of {network.name} does not mean rain; choose another derainer")
+    _check_detects_rain(network)
     scores: dict[str, dict[str, list[Scores]]] = {}
     counts: dict[str, NDArray[np.int64]] = {}
     for kind in KINDS:
@@ -221,16 +216,13 @@ def confusion(mask: Mask, target: Mask) -> NDArray[np.int64]:
 def detection_scores(counts: NDArray[np.int64]) -> list[float | None]:
     """Precision, recall, F1 and IoU from `confusion`; None where undefined."""
     hits, false, missed = map(int, counts)
-
-    def ratio(part: int, whole: int) -> float | None:
-        return part / whole if whole else None
-
-    return [
-        ratio(hits, hits + false),
-        ratio(hits, hits + missed),
-        ratio(2 * hits, 2 * hits + false + missed),
-        ratio(hits, hits + false + missed),
-    ]
+    shares = (
+        (hits, hits + false),
+        (hits, hits + missed),
+        (2 * hits, 2 * hits + false + missed),
+        (hits, hits + false + missed),
+    )
+    return [part / whole if whole else None for part, whole in shares]
 
 
 def draw_masks(grid: Grid) -> Figure:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from evaluation.datasets.photos import Loader
 from evaluation.datasets.subsets import spread
-from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
+from evaluation.figures.contact_sheet import draw_sheet, thumbnail_row
 from evaluation.report.grid import Cell, Grid
 from evaluation.restoration.methods import INPUT, TILE_PX
 from evaluation.restoration.scores import (
@@ -41,13 +41,7 @@ def order_name(order: Sequence[Step]) -> str:
 
 
 def apply_orders(network: Jorder, deveil: DeveilNetwork, rainy: Tensor) -> dict[str, Tensor]:
-    """The image itself, and the result of each order, rounded to 8 bits.
-
-    Args:
-        network: the derainer.
-        deveil: on the same device.
-        rainy: O, float RGB (3, H, W), in [0, 1].
-    """
+    """The rainy image itself, and the result of each order, rounded to 8 bits."""
     restored = {INPUT: to_8_bits(rainy)}
     for order in ORDERS:
         result = derain(
@@ -74,21 +68,13 @@ def compare_orders(
     """Derain photographs in the five orders.
 
     Args:
-        network: the derainer.
-        deveil: on the same device.
-        photographs: loaders by name; the rain depends on the name.
-        preset: the rain to add to clean photographs; None where they show real rain, whose
-            target is not known.
-        seed: of the rain.
+        preset: None where the photographs show real rain, whose target is not known.
         samples: how many photographs the sheet shows, evenly spread.
 
     Returns:
         Mean PSNR and SSIM of the input and each order; the same of every photograph; both
         without rows if there is no preset. And a sheet with a row of thumbnails for each
         photograph shown.
-
-    Raises:
-        ValueError: unknown preset, or a photograph that cannot be used.
     """
     names = [INPUT, *map(order_name, ORDERS)]
     shown = set(spread(list(photographs), samples))
@@ -106,8 +92,7 @@ def compare_orders(
             captions = [*(f"{db:.2f} dB" for db, _ in own.values()), name]
             images["clean"] = clean
         if name in shown:
-            thumbnails = [to_thumbnail(image, _WIDTH_PX) for image in images.values()]
-            rows.append(list(zip(thumbnails, captions, strict=True)))
+            rows.append(thumbnail_row(images.values(), captions, _WIDTH_PX))
     means = Grid(
         ["order", *DIGITS],
         [[order, *mean_scores(both)] for order, both in scores.items() if both],

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from PIL import Image
-from torch import Tensor
 
 from evaluation.datasets.photos import Loader
-from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
+from evaluation.figures.contact_sheet import draw_sheet, thumbnail_row
 from evaluation.report.grid import Cell, Grid
 from evaluation.restoration.methods import INPUT
 from evaluation.restoration.scores import (
@@ -98,24 +98,12 @@ TYPES: dict[str, RainType] = {
 
 
 def study_types(
-    network: Jorder,
-    deveil: DeveilNetwork,
-    photographs: Mapping[str, Loader],
-    seed: int = 1,
+    network: Jorder, deveil: DeveilNetwork, photographs: Mapping[str, Loader], seed: int = 1
 ) -> tuple[Grid, Image.Image]:
     """Derain the four types, and deveil those with accumulation.
 
-    Args:
-        network: the derainer.
-        deveil: on the same device.
-        photographs: loaders by name; the rain depends on the name.
-        seed: of the rain.
-
     Returns:
         Mean PSNR and SSIM of each type, and a sheet with a photograph of each.
-
-    Raises:
-        ValueError: a photograph that cannot be used.
     """
     table: list[list[Cell]] = []
     rows = []
@@ -135,7 +123,13 @@ def study_types(
             for name, image in restored.items():
                 scores[name].append(score(photograph.name, image, photograph.clean))
             if at == shown:
-                rows.append(_row(kind, restored, photograph.clean, names))
+                captions = [f"{scores[name][-1][0]:.2f} dB" for name in restored]
+                captions[0] = f"{kind}, {captions[0]}"
+                images = [*restored.values(), photograph.clean]
+                if not each.veiled:
+                    captions.append("")
+                    images.insert(2, torch.ones_like(photograph.clean))
+                rows.append(thumbnail_row(images, [*captions, ""], _WIDTH_PX))
         means = [mean_scores(scores[name]) if scores[name] else (None, None) for name in names]
         table.append([kind, *(db for db, _ in means), *(share for _, share in means)])
     columns = {f"{metric} {name}": digits for metric, digits in DIGITS.items() for name in names}
@@ -146,18 +140,3 @@ def study_types(
         f"Means over {len(photographs)} photographs, on luminance; PSNR in dB.",
     )
     return grid, draw_sheet([*names, "clean"], rows)
-
-
-def _row(
-    kind: str, restored: Mapping[str, Tensor], clean: Tensor, names: Sequence[str]
-) -> list[tuple[Image.Image, str]]:
-    """Thumbnails of one type; white where there is no image."""
-    row = []
-    for name in names:
-        if name in restored:
-            db, _ = score(kind, restored[name], clean)
-            caption = f"{kind}, {db:.2f} dB" if name == INPUT else f"{db:.2f} dB"
-            row.append((to_thumbnail(restored[name], _WIDTH_PX), caption))
-        else:
-            row.append((Image.new("RGB", row[0][0].size, "white"), ""))
-    return [*row, (to_thumbnail(clean, _WIDTH_PX), "")]

@@ -6,7 +6,9 @@ import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from evaluation.datasets.photos import Loader
 from evaluation.figures.drawing import new_figure
@@ -16,9 +18,6 @@ from evaluation.restoration.scores import DIGITS, Scores, add_rain_to_all, mean_
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import Jorder
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _TABLE = "table_21.json"
 
@@ -37,21 +36,9 @@ def keep_stages(network: Jorder, stages: int) -> Jorder:
 
 
 def study_stages(
-    network: Jorder,
-    photographs: Mapping[str, Loader],
-    preset: str = "heavy",
-    seed: int = 1,
+    network: Jorder, photographs: Mapping[str, Loader], preset: str = "heavy", seed: int = 1
 ) -> Grid:
-    """PSNR and SSIM after each stage of one network.
-
-    Args:
-        network: the derainer.
-        photographs: loaders by name; the rain depends on the name.
-        preset, seed: of the rain.
-
-    Raises:
-        ValueError: unknown preset, or a photograph that cannot be used.
-    """
+    """PSNR and SSIM after each stage of one network."""
     cut = [keep_stages(network, stages + 1) for stages in range(len(network.stages))]
     scores: list[list[Scores]] = [[] for _ in range(len(cut) + 1)]
     for each in add_rain_to_all(photographs, preset, seed):
@@ -105,8 +92,8 @@ def draw_recurrence(grids: Mapping[str, Grid]) -> Figure:
         rows = [row for row in grid.rows if row[0] != INPUT]
         for column, metric in enumerate(("PSNR", "SSIM"), 1):
             axes = figure.add_subplot(len(grids), 2, 2 * number + column)
-            axes.plot([int(row[0] or 0) for row in rows], [row[column] for row in rows], "o-")  # type: ignore[arg-type]
-            axes.set_xticks([int(row[0] or 0) for row in rows])
-            axes.set_xlabel(label)
-            axes.set_ylabel(f"{metric}, dB" if metric == "PSNR" else metric)
+            recurrences = [int(row[0] or 0) for row in rows]
+            axes.plot(recurrences, [row[column] for row in rows], "o-")  # type: ignore[arg-type]
+            title = f"{metric}, dB" if metric == "PSNR" else metric
+            axes.set(xticks=recurrences, xlabel=label, ylabel=title)
     return figure

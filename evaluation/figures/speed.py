@@ -6,37 +6,28 @@ The weights are untrained: time and memory do not depend on them.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import resource
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from evaluation.figures.drawing import new_figure
 from evaluation.report.grid import MISSING, Cell, Grid
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain
-from jorder_preproc.models import (
-    DeveilNetwork,
-    Jorder,
-    build_model,
-    list_models,
-)
+from jorder_preproc.models import DeveilNetwork, build_model, list_models
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 REFERENCE = "jorder_e_practical"
 """The authors' light network, which speed-ups compare with."""
@@ -63,6 +54,11 @@ class Timing:
     seconds: list[float] = field(default_factory=list)
     peak_bytes: int | None = None
 
+    def quartiles(self) -> tuple[float, float, float]:
+        """Lower quartile, median and upper quartile of the seconds."""
+        low, median, high = np.quantile(self.seconds, (0.25, 0.5, 0.75)).tolist()
+        return low, median, high
+
 
 def default_rows() -> list[str]:
     """Every network, and the shipped one with deveiling."""
@@ -70,11 +66,7 @@ def default_rows() -> list[str]:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Width and height.
-
-    Raises:
-        ValueError: not WIDTHxHEIGHT.
-    """
+    """Width and height, px, from `WIDTHxHEIGHT`."""
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if match is None:
         raise UserError(f"a size must be WIDTHxHEIGHT in px, like 500x500, got {text!r}")
@@ -87,13 +79,10 @@ def build_row(name: str, device: str) -> Callable[[Tensor], Tensor]:
     Args:
         name: of a network, with `+deveil` for deveiling, too (Sec. 5.2).
         device: where to run it.
-
-    Raises:
-        ValueError: unknown name.
     """
-    network: Jorder = build_model(name.removesuffix(DEVEIL)).eval().requires_grad_(False)
+    network = build_model(name.removesuffix(DEVEIL)).eval().requires_grad_(False)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    deveil: DeveilNetwork | None = None
+    deveil = None
     if name.endswith(DEVEIL):
         deveil = DeveilNetwork(DEVEIL_WEIGHTS).eval().requires_grad_(False).to(device)
     # copying the result to the CPU waits for CUDA
@@ -109,7 +98,7 @@ def measure(
     device: str = "cpu",
     repeats: int = 5,
     max_seconds: float = 20.0,
-    advance: Callable[[], object] | None = None,
+    advance: Callable[[], object] = lambda: None,
 ) -> list[Timing]:
     """Time derainers in turn, so that a slow moment of the machine affects all of them.
 
@@ -126,9 +115,6 @@ def measure(
 
     Returns:
         Size by size, row by row.
-
-    Raises:
-        ValueError: unknown name.
     """
     derainers = {name: build_row(name, device) for name in rows}
     speed = {name: _warm_up(run) for name, run in derainers.items()}
@@ -141,8 +127,7 @@ def measure(
             for name in rows:
                 if name in short:
                     own[name].seconds.append(_time(derainers[name], image))
-                if advance is not None:
-                    advance()
+                advance()
         for name in short:
             own[name].peak_bytes = peak_memory(name, (width, height), device)
         timings += own.values()
@@ -167,11 +152,6 @@ def peak_memory(row: str, size: tuple[int, int], device: str = "cpu") -> int:
 
     On the CPU the growth of the peak resident memory of a new process; on a GPU what PyTorch
     allocated there.
-
-    Args:
-        row: see `build_row`.
-        size: width and height, px.
-        device: where to run it.
     """
     if not device.startswith("cuda"):
         code = f"from evaluation.figures.speed import print_memory; print_memory({row!r}, {size!r})"
@@ -210,32 +190,18 @@ def _peak_bytes() -> int:
 
 
 def speed_table(timings: Sequence[Timing], device: str) -> Grid:
-    """Median and quartiles of the seconds, memory, and speed-up over the reference.
-
-    Args:
-        timings: what `measure` gives.
-        device: where they were run.
-    """
-    medians = {(c.row, c.size): statistics.median(c.seconds) for c in timings if c.seconds}
+    """Median and quartiles of the seconds, memory, and speed-up over the reference."""
+    done = [timing for timing in timings if timing.seconds]
+    references = {timing.size: timing.quartiles()[1] for timing in done if timing.row == REFERENCE}
     rows: list[list[Cell]] = []
     for timing in timings:
-        size = "x".join(map(str, timing.size))
-        if not timing.seconds:
-            rows.append([timing.row, size, *[None] * 5])
-            continue
-        median, reference = medians[timing.row, timing.size], medians.get((REFERENCE, timing.size))
-        low, high = np.quantile(timing.seconds, (0.25, 0.75)).tolist()
-        rows.append(
-            [
-                timing.row,
-                size,
-                median,
-                low,
-                high,
-                None if timing.peak_bytes is None else timing.peak_bytes / _MEGABYTE,
-                None if reference is None else reference / median,
-            ]
-        )
+        cells: list[Cell] = [None] * 5
+        if timing.seconds:
+            low, median, high = timing.quartiles()
+            memory = None if timing.peak_bytes is None else timing.peak_bytes / _MEGABYTE
+            reference = references.get(timing.size)
+            cells = [median, low, high, memory, None if reference is None else reference / median]
+        rows.append([timing.row, "x".join(map(str, timing.size)), *cells])
     repeats = max((len(timing.seconds) for timing in timings), default=0)
     note = (
         f"{_device_name(device)}, torch {torch.__version__}; {repeats} repeats, in turn, untrained "
@@ -260,23 +226,13 @@ def draw_speed(devices: Sequence[tuple[str, Sequence[Timing]]]) -> Figure:
     first = None
     for number, (device, timings) in enumerate(devices, 1):
         first = axes = figure.add_subplot(1, len(devices), number, sharey=first)
-        axes.set_title(device)
-        _draw_device(axes, timings)
+        done = [timing for timing in timings if timing.seconds]
+        for row in dict.fromkeys(timing.row for timing in done):
+            own = [timing for timing in done if timing.row == row]
+            low, median, high = np.array([timing.quartiles() for timing in own]).T
+            pixels = [math.prod(timing.size) for timing in own]
+            errors = [median - low, high - median]
+            axes.errorbar(pixels, median, errors, marker="o", markersize=4, label=row)
+        axes.set(title=device, xscale="log", yscale="log", xlabel="pixels", ylabel="seconds")
+        axes.legend(fontsize=7)
     return figure
-
-
-def _draw_device(axes: Axes, timings: Sequence[Timing]) -> None:
-    for row in dict.fromkeys(timing.row for timing in timings):
-        own = [timing for timing in timings if timing.row == row and timing.seconds]
-        if not own:
-            continue
-        medians = [statistics.median(timing.seconds) for timing in own]
-        quartiles = [np.quantile(timing.seconds, (0.25, 0.75)) for timing in own]
-        errors = np.abs(np.array(quartiles).T - medians)
-        pixels = [timing.size[0] * timing.size[1] for timing in own]
-        axes.errorbar(pixels, medians, errors, marker="o", markersize=4, label=row)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("pixels")
-    axes.set_ylabel("seconds")
-    axes.legend(fontsize=7)

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from evaluation.datasets.photos import Loader
-from evaluation.figures.contact_sheet import draw_sheet, to_thumbnail
+from evaluation.figures.contact_sheet import draw_sheet, thumbnail_row
 from evaluation.report.grid import Grid
 from evaluation.restoration.methods import Restorer, check_names, make_input_row, open_derainer
 from evaluation.restoration.scores import (
@@ -32,10 +32,6 @@ def open_networks(given: Sequence[str], derainer: str, device: str = "cpu") -> l
         given: `NAME=FILE`, weights of `derainer` by the name of their training set.
         derainer: name of the network that the weights are for.
         device: where to run them.
-
-    Raises:
-        ValueError: not NAME=FILE, two of one name, or weights that do not fit.
-        FileNotFoundError: no such weights.
     """
     rows = [make_input_row()]
     for text in given:
@@ -50,37 +46,30 @@ def open_networks(given: Sequence[str], derainer: str, device: str = "cpu") -> l
 
 
 def compare_training_sets(
-    rows: Sequence[Restorer],
-    photographs: Mapping[str, Loader],
-    seed: int = 1,
+    rows: Sequence[Restorer], photographs: Mapping[str, Loader], seed: int = 1
 ) -> tuple[Grid, Image.Image]:
     """Score every network on every kind of rain.
 
     Args:
         rows: what `open_networks` gives.
-        photographs: loaders by name; the rain depends on the name.
-        seed: of the rain.
 
     Returns:
         Mean PSNR and SSIM, rows trained on, columns derained; and a sheet with the first
         photograph.
-
-    Raises:
-        ValueError: a photograph that cannot be used.
     """
     scores: dict[str, dict[str, list[Scores]]] = {}
-    thumbnails = []
+    shown = []
     for kind in KINDS:
         for number, each in enumerate(add_rain_to_all(photographs, kind, seed)):
-            shown: list[tuple[Image.Image, str]] = []
+            images, captions = [], []
             for row in rows:
                 restored = to_8_bits(row.restore(kind, each.name, each.rainy))
                 own = score(each.name, restored, each.clean)
                 scores.setdefault(row.name, {}).setdefault(kind, []).append(own)
-                if number == 0:
-                    caption = f"{kind}, {own[0]:.2f} dB" if not shown else f"{own[0]:.2f} dB"
-                    shown.append((to_thumbnail(restored, _WIDTH_PX), caption))
-            if shown:
-                thumbnails.append([*shown, (to_thumbnail(each.clean, _WIDTH_PX), "")])
+                images.append(restored)
+                captions.append(f"{own[0]:.2f} dB")
+            if number == 0:
+                captions[0] = f"{kind}, {captions[0]}"
+                shown.append(thumbnail_row([*images, each.clean], [*captions, ""], _WIDTH_PX))
     grid = grid_by_kind("trained on", scores)
-    return grid, draw_sheet([*(row.name for row in rows), "clean"], thumbnails)
+    return grid, draw_sheet([*(row.name for row in rows), "clean"], shown)

@@ -12,5 +12,3 @@ SCORE: dict[str, Callable[[Sequence[Record], int], Scores]] = {
 }
 """By task: scores from the records of one condition, in data set order, and the number of
 classes."""
-
-__all__ = ["SCORE", "Record", "Scores"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,45 +30,21 @@ class Scores:
     Attributes:
         measures: metrics by name as functions of how often each image counts; the main one
             first.
-        metrics: their values, each image counted once.
+        images: N, how many.
         class_metric: name of what `class_values` holds.
         class_values: float64 (C,), per class; NaN for classes the data set does not hold.
     """
 
     measures: Mapping[str, Measure]
-    metrics: Mapping[str, float]
+    images: int
     class_metric: str
     class_values: NDArray[np.float64]
 
-    @classmethod
-    def of(
-        cls,
-        measures: Mapping[str, Measure],
-        images: int,
-        class_metric: str,
-        class_values: NDArray[np.float64],
-    ) -> Scores:
-        """Scores whose metrics are the measures of each image once."""
-        once = np.ones((1, images), np.int64)
-        metrics = {name: float(measure(once)[0]) for name, measure in measures.items()}
-        return cls(measures, metrics, class_metric, class_values)
-
-
-def check_records(records: Sequence[Record], task: str, keys: Sequence[str]) -> None:
-    """Report missing records, or those of another task.
-
-    Raises:
-        ValueError: no records, or one without these keys.
-    """
-    if not records:
-        raise ValueError(f"no records of {task}: nothing to score; run the condition first")
-    for index, record in enumerate(records):
-        missing = [key for key in keys if key not in record]
-        if missing:
-            raise ValueError(
-                f"record {index} has no {', '.join(missing)}, which {task} needs; it has "
-                f"{', '.join(record)}: was it saved by another task?"
-            )
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Values of the metrics, each image counted once."""
+        once = np.ones((1, self.images), np.int64)
+        return {name: float(measure(once)[0]) for name, measure in self.measures.items()}
 
 
 def mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:

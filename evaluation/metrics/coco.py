@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
-from evaluation.metrics.base import Record, check_records
-from evaluation.metrics.detection import KEYS, check_boxes
+from evaluation.metrics.base import Record
 
 
 def coco_ap(records: Sequence[Record], classes: int) -> dict[str, float]:
@@ -20,24 +21,11 @@ def coco_ap(records: Sequence[Record], classes: int) -> dict[str, float]:
     Ignored boxes are COCO's crowds: detections on them do not count.
 
     Args:
-        records, classes: see `evaluation.metrics.detection.score`.
+        records, classes: of which `evaluation.metrics.detection.score` could be computed.
 
     Returns:
         `COCO AP` and `COCO AP50`; NaN where no box counts.
-
-    Raises:
-        ImportError: no pycocotools.
-        ValueError: see `evaluation.metrics.detection.score`.
     """
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise ImportError(
-            "COCO-style AP needs pycocotools, which comes with mmdet: pip install pycocotools"
-        ) from error
-    check_records(records, "detection", KEYS)
-    check_boxes(records, classes)
     targets: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for image, record in enumerate(records):

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics.base import Record, Scores, check_records, mean_of_defined, ratio
+from evaluation.metrics.base import Record, Scores, mean_of_defined, ratio
 from jorder_preproc.errors import UserError
 
-KEYS = ("boxes", "scores", "labels", "target_boxes", "target_labels", "target_ignored")
 OVERLAP = 0.5
 
 # mmdet's recall levels are sums of 0.1, by which a recall of 3 / 10 does not reach 0.3
@@ -45,18 +44,16 @@ def score(records: Sequence[Record], classes: int) -> Scores:
     data set or in a resample, is left out of the mean.
 
     Args:
-        records: `boxes` (n, 4) as x1 y1 x2 y2 in px, `scores` (n,), `labels` (n,),
-            `target_boxes` (m, 4), `target_labels` (m,), `target_ignored` bool (m,).
+        records: see `Record`.
         classes: C.
 
     Returns:
         `mAP`; per class `AP`.
 
     Raises:
-        ValueError: no records, arrays of other shapes, labels outside [0, C).
+        UserError: labels outside [0, C).
     """
-    check_records(records, "detection", KEYS)
-    check_boxes(records, classes)
+    _check_labels(records, classes)
     rankings = _rank(records, classes)
 
     def mean_ap(counts: NDArray[Any]) -> NDArray[np.float64]:
@@ -64,23 +61,11 @@ def score(records: Sequence[Record], classes: int) -> Scores:
 
     once = np.ones((1, len(records)), np.int64)
     class_values = _average_precisions(rankings, once)[0]
-    return Scores.of({"mAP": mean_ap}, len(records), "AP", class_values)
+    return Scores({"mAP": mean_ap}, len(records), "AP", class_values)
 
 
-def check_boxes(records: Sequence[Record], classes: int) -> None:
-    """See that the arrays of each record fit together.
-
-    Raises:
-        ValueError: other shapes than `score` takes, or labels outside [0, C).
-    """
+def _check_labels(records: Sequence[Record], classes: int) -> None:
     for index, record in enumerate(records):
-        found, true = len(record["labels"]), len(record["target_labels"])
-        shapes = [record[key].shape for key in KEYS]
-        expected = [(found, 4), (found,), (found,), (true, 4), (true,), (true,)]
-        if shapes != expected:
-            raise ValueError(
-                f"record {index} needs {', '.join(KEYS)} of shapes {expected}, got {shapes}"
-            )
         labels = np.concatenate([record["labels"], record["target_labels"]])
         if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
             raise UserError(
@@ -90,62 +75,42 @@ def check_boxes(records: Sequence[Record], classes: int) -> None:
 
 
 def _rank(records: Sequence[Record], classes: int) -> list[_Ranking]:
-    images: list[list[NDArray[Any]]] = [[] for _ in range(classes)]
-    scores: list[list[NDArray[Any]]] = [[] for _ in range(classes)]
-    hits: list[list[NDArray[Any]]] = [[] for _ in range(classes)]
-    targets = np.zeros((classes, len(records)), np.int64)
-    for index, record in enumerate(records):
-        counted = record["target_labels"][~record["target_ignored"]]
-        targets[:, index] = np.bincount(counted, minlength=classes)
-        for label in np.unique(record["labels"]):
-            found = record["labels"] == label
-            order = np.argsort(-record["scores"][found], kind="stable")
-            true = record["target_labels"] == label
-            outcome = _match(
-                record["boxes"][found][order],
-                record["target_boxes"][true],
-                record["target_ignored"][true],
-            )
-            kept = outcome >= 0
-            images[label].append(np.full(kept.sum(), index))
-            scores[label].append(record["scores"][found][order][kept])
-            hits[label].append(outcome[kept] == 1)
-    rankings = []
-    for label in range(classes):
-        if not images[label]:
-            nothing = np.empty(0, np.intp)
-            rankings.append(_Ranking(nothing, nothing.astype(bool), targets[label]))
-            continue
-        order = np.argsort(-np.concatenate(scores[label]), kind="stable")
-        rankings.append(
-            _Ranking(
-                np.concatenate(images[label])[order],
-                np.concatenate(hits[label])[order],
-                targets[label],
-            )
-        )
-    return rankings
+    targets = [
+        np.bincount(record["target_labels"][~record["target_ignored"]], minlength=classes)
+        for record in records
+    ]
+    outcomes = [_match(record) for record in records]
+    images = np.repeat(np.arange(len(records)), [len(outcome) for outcome in outcomes])
+    outcome = np.concatenate(outcomes)
+    labels, scores = (np.concatenate([r[key] for r in records]) for key in ("labels", "scores"))
+    order = np.argsort(-scores, kind="stable")
+    order = order[outcome[order] >= 0]
+    labels, images, hits = labels[order], images[order], outcome[order] == 1
+    return [
+        _Ranking(images[labels == label], hits[labels == label], counts)
+        for label, counts in enumerate(np.stack(targets, axis=1))
+    ]
 
 
-def _match(
-    boxes: NDArray[Any], target_boxes: NDArray[Any], ignored: NDArray[np.bool_]
-) -> NDArray[np.int8]:
-    """1 for a hit, 0 for a miss, -1 for a detection that does not count, by score."""
-    outcome = np.zeros(len(boxes), np.int8)
-    if not len(target_boxes):
-        return outcome
-    # the first of equal overlaps is matched; mmdet has ignored boxes last
-    order = np.argsort(ignored, kind="stable")
-    overlaps = _overlaps(boxes, target_boxes[order])
-    best = overlaps.argmax(1)
-    taken: set[int] = set()
-    for index in np.flatnonzero(overlaps.max(1) >= OVERLAP):
-        match = int(best[index])
-        if ignored[order[match]]:
-            outcome[index] = -1
-        elif match not in taken:
-            taken.add(match)
-            outcome[index] = 1
+def _match(record: Record) -> NDArray[np.int8]:
+    """For each detection 1 for a hit, 0 for a miss, -1 for one that does not count."""
+    outcome = np.zeros(len(record["labels"]), np.int8)
+    ignored = record["target_ignored"]
+    for label in np.intersect1d(record["labels"], record["target_labels"]):
+        found = np.flatnonzero(record["labels"] == label)
+        found = found[np.argsort(-record["scores"][found], kind="stable")]
+        # the first of equal overlaps is matched; mmdet has ignored boxes last
+        true = np.flatnonzero(record["target_labels"] == label)
+        true = true[np.argsort(ignored[true], kind="stable")]
+        overlaps = _overlaps(record["boxes"][found], record["target_boxes"][true])
+        taken: set[int] = set()
+        for index in np.flatnonzero(overlaps.max(1) >= OVERLAP):
+            match = int(true[overlaps[index].argmax()])
+            if ignored[match]:
+                outcome[found[index]] = -1
+            elif match not in taken:
+                taken.add(match)
+                outcome[found[index]] = 1
     return outcome
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics.base import Record, Scores, check_records, mean_of_defined, ratio
+from evaluation.metrics.base import Record, Scores, mean_of_defined, ratio
 from evaluation.metrics.statistics import Measure
-from jorder_preproc.errors import UserError
 
 
 def score(records: Sequence[Record], classes: int) -> Scores:
@@ -21,24 +20,13 @@ def score(records: Sequence[Record], classes: int) -> Scores:
     has no accuracy. Both are left out of the means.
 
     Args:
-        records: `areas`, integers (4, C): pixels of intersection, union, prediction and
-            label of each class.
+        records: see `Record`.
         classes: C.
 
     Returns:
         `mIoU`, `aAcc` (share of labelled pixels that are right), `mAcc` (mean over classes
         of that); per class `IoU`.
-
-    Raises:
-        ValueError: no records, or areas of another shape.
     """
-    check_records(records, "segmentation", ("areas",))
-    for index, record in enumerate(records):
-        if record["areas"].shape != (4, classes):
-            raise UserError(
-                f"areas of record {index} must be (4, {classes}), got {record['areas'].shape}; "
-                "the model has another number of classes than the data set"
-            )
     # float64 for the matrix product; exact up to 2^53 pixels
     areas = np.stack([record["areas"] for record in records]).astype(np.float64)
     intersection, union, label = areas[:, 0], areas[:, 1], areas[:, 3]
@@ -48,7 +36,7 @@ def score(records: Sequence[Record], classes: int) -> Scores:
         "mAcc": _mean_share(intersection, label),
     }
     class_values = ratio(intersection.sum(0), union.sum(0))
-    return Scores.of(measures, len(records), "IoU", class_values)
+    return Scores(measures, len(records), "IoU", class_values)
 
 
 def _mean_share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Measure:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
+import numpy as np
 from PIL import Image
 
 from evaluation.metrics.statistics import CONDITIONS
 from evaluation.report import tables
+from evaluation.report.pages import jpeg_uri, page_environment
 from evaluation.report.paper_numbers import NOTE
 from evaluation.report.schema import ClassRow, Results, to_json
 from jorder_preproc.atomic import atomic_path
@@ -23,8 +22,6 @@ from jorder_preproc.errors import UserError
 
 IMAGE_WIDTH_PX = 640
 """Largest width of the page's images."""
-
-JPEG_QUALITY = 88
 
 CLASSES_SHOWN = 30
 """Classes in the page's table; the others are folded."""
@@ -54,13 +51,7 @@ def write_report(results: Sequence[Results], out: Path) -> None:
 
 def render_page(results: Sequence[Results], folder: Path) -> str:
     """The text of `report.html`; the samples' images are read from `folder`."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(Path(__file__).parent)
     for function in (
         tables.percent,
         tables.points,
@@ -115,9 +106,6 @@ def gather_samples(results: Sequence[Results], folder: Path, out: Path) -> list[
 
     Returns:
         The results, with the images in `out`.
-
-    Raises:
-        UserError: see `sample_file`, or an image that is not there.
     """
 
     def copy(path: str) -> str:
@@ -146,12 +134,7 @@ def gather_samples(results: Sequence[Results], folder: Path, out: Path) -> list[
 
 def rows_by_loss(rows: Sequence[ClassRow]) -> list[ClassRow]:
     """The classes by their loss to rain, largest first; those without a value last."""
-
-    def loss(row: ClassRow) -> float:
-        lost = row.clean - row.rainy
-        return math.inf if math.isnan(lost) else -lost
-
-    return sorted(rows, key=loss)
+    return sorted(rows, key=lambda row: np.nan_to_num(row.rainy - row.clean, nan=math.inf))
 
 
 def recovery_axis(results: Results) -> tuple[float, float]:
@@ -160,8 +143,7 @@ def recovery_axis(results: Results) -> tuple[float, float]:
     for name, metric in results.metrics.items():
         paper = tables.paper_of(results, name)
         values += [metric.recovery, *metric.interval, paper.recovery if paper else math.nan]
-    defined = [value for value in values if not math.isnan(value)]
-    return min(defined), max(defined)
+    return float(np.nanmin(values)), float(np.nanmax(values))
 
 
 def mark(task: str, prediction: str, target: str) -> str:
@@ -231,12 +213,8 @@ def _data_uri(path: Path) -> str:
             image = file.convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise UserError(_no_sample(path, error)) from error
-    if image.width > IMAGE_WIDTH_PX:
-        height = max(1, round(image.height * IMAGE_WIDTH_PX / image.width))
-        image = image.resize((IMAGE_WIDTH_PX, height), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    image.thumbnail((IMAGE_WIDTH_PX, image.height), Image.Resampling.LANCZOS)
+    return jpeg_uri(image, quality=88)
 
 
 def _no_sample(path: Path, error: Exception) -> str:

@@ -49,31 +49,16 @@ _RESTORATION = {
 
 
 def paper_restoration(metric: str) -> dict[str, dict[str, float]]:
-    """The paper's restoration scores: method, data set, mean.
-
-    Args:
-        metric: `psnr`, in dB, or `ssim`.
-
-    Raises:
-        ValueError: another metric.
-    """
-    metrics = ("psnr", "ssim")
-    if metric not in metrics:
-        raise ValueError(f"unknown metric {metric!r}; choose from {', '.join(metrics)}")
+    """The paper's mean `psnr`, in dB, or `ssim`: by method and data set."""
+    column = ("psnr", "ssim").index(metric)
     return {
-        method: dict(zip(RESTORATION_SETS, scores[metrics.index(metric)], strict=True))
+        method: dict(zip(RESTORATION_SETS, scores[column], strict=True))
         for method, scores in _RESTORATION.items()
     }
 
 
 def paper_rows(task: str) -> tuple[PaperRow, ...]:
-    """The paper's results for a task, with the recovery that follows from them.
-
-    Raises:
-        ValueError: unknown task.
-    """
-    if task not in _TABLES:
-        raise ValueError(f"unknown task {task!r}; choose from {', '.join(_TABLES)}")
+    """The paper's results for a task, with the recovery that follows from them."""
     return tuple(
         PaperRow(row, metric, clean, rainy, derained, (derained - rainy) / (clean - rainy))
         for row, metrics in _TABLES[task].items()

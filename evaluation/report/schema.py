@@ -26,9 +26,6 @@ from jorder_preproc.functional.derain import Deveil, Dry
 
 Task = Literal["classification", "segmentation", "detection"]
 
-UNDEFINED = (math.nan, math.nan)
-"""The interval of a value that is not defined."""
-
 
 def _from_null(value: Any, info: ValidationInfo) -> Any:
     return math.nan if value is None and info.mode == "json" else value

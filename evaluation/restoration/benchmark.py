@@ -55,7 +55,7 @@ def score_sets(
     out: Path,
     *,
     resume: bool = True,
-    advance: Callable[[], object] | None = None,
+    advance: Callable[[], object] = lambda: None,
 ) -> list[Score]:
     """Restore every image of the sets with every restorer, and keep the scores.
 
@@ -100,8 +100,7 @@ def score_sets(
                         file.write(csv_lines([astuple(found)]))
                         file.flush()
                     scores.append(found)
-                if advance is not None:
-                    advance()
+                advance()
     _write(path, scores)
     return scores
 

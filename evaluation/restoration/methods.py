@@ -55,11 +55,7 @@ def make_input_row() -> Restorer:
 
 
 def check_names(rows: Sequence[Restorer]) -> None:
-    """See that rows can be told apart.
-
-    Raises:
-        UserError: two rows of one name.
-    """
+    """See that no two rows have one name."""
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
         raise UserError(f"two rows have one name, of {', '.join(names)}; rename one of them")
@@ -80,10 +76,6 @@ def open_derainer(
             `NAME+deveil=FILE.safetensors` to deveil, too (Sec. 5.2).
         device: where to run it.
         deveil_weights: in place of the shipped ones.
-
-    Raises:
-        ValueError: unknown network, or weights that do not fit.
-        FileNotFoundError: no such weights.
     """
     title, _, file = text.partition("=")
     name = title.removesuffix(_DEVEIL)

@@ -31,7 +31,7 @@ class PairSet:
 
     Attributes:
         name: in tables.
-        layout: see `PairList`, or `built-in`.
+        layout: see `find_pairs`, or `built-in`.
         total: number of its pairs.
         pairs: loaders of those to use, by the name of the image.
     """
@@ -58,11 +58,21 @@ def open_sets(
     """
     sets = []
     for text in given or BUILT_IN:
+        layout: str
+        pairs: dict[str, PairLoader]
         if text in BUILT_IN:
-            sets.append(_built_in(text, limit))
+            name, layout = text, "built-in"
+            pairs = {
+                photograph: partial(_rain_pair, photograph, load, BUILT_IN[name])
+                for photograph, load in built_in_photographs().items()
+            }
         else:
             name, _, folder = ("", "", text) if Path(text).is_dir() else text.rpartition("=")
-            sets.append(_from_folder(name, Path(folder), clean_half, limit))
+            name = name or Path(folder).resolve().name
+            layout, found = find_pairs(Path(folder), clean_half)
+            pairs = {pair.name: partial(_read_pair, pair) for pair in found}
+        used = dict(spread(list(pairs.items()), limit))
+        sets.append(PairSet(name, layout, len(pairs), used))
     names = [each.name for each in sets]
     if len(set(names)) < len(names):
         raise UserError(f"two sets have one name, of {', '.join(names)}; give one as NAME=FOLDER")
@@ -74,25 +84,9 @@ def open_sets(
     return sets
 
 
-def _built_in(name: str, limit: int | None) -> PairSet:
-    photographs = built_in_photographs()
-    pairs = {
-        photograph: partial(_rain_pair, photograph, load, BUILT_IN[name])
-        for photograph, load in photographs.items()
-    }
-    return PairSet(name, "built-in", len(pairs), dict(spread(list(pairs.items()), limit)))
-
-
 def _rain_pair(name: str, load: Loader, preset: str) -> tuple[Tensor, Tensor]:
     image = add_rain(name, load(), preset, _SEED)
     return image.rainy, image.clean
-
-
-def _from_folder(name: str, folder: Path, clean_half: Half | None, limit: int | None) -> PairSet:
-    found = find_pairs(folder, clean_half)
-    pairs = {pair.name: partial(_read_pair, pair) for pair in found.pairs}
-    some = dict(spread(list(pairs.items()), limit))
-    return PairSet(name or folder.resolve().name, found.layout, len(pairs), some)
 
 
 def _read_pair(pair: Pair) -> tuple[Tensor, Tensor]:

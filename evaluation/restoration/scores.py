@@ -46,11 +46,7 @@ class RainyImage:
 
 
 def add_rain(name: str, clean: Tensor, preset: str | RainPreset, seed: int) -> RainyImage:
-    """Rain that depends on the seed and the image's name.
-
-    Raises:
-        ValueError: unknown preset.
-    """
+    """Rain that depends on the seed and the image's name."""
     sample = synthesize_rain(clean, preset, seed, image_id=name)
     region = sample.region_mask[0] > 0.5
     return RainyImage(name, clean, to_8_bits(sample.rainy), sample.streak_map, region)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from PIL import Image
 
+from evaluation.report.pages import jpeg_uri, page_environment
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
 from jorder_preproc.image_files import list_images
@@ -22,7 +20,6 @@ from jorder_preproc.image_files import list_images
 PAGE = "study.html"
 KEY = "key.json"
 
-JPEG_QUALITY = 92
 _LONGEST_PX = 800
 
 
@@ -99,12 +96,8 @@ def write_study(
         methods={code: name for name, code in sorted(method_codes.items())},
         images={code: name for name, code in sorted(image_codes.items())},
     )
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page = environment.get_template("page.html.j2").render(
+    template = page_environment(Path(__file__).parent).get_template("page.html.j2")
+    page = template.render(
         # within a script element only `</` could end the data
         study=study,
         data=document.replace("</", "<\\/"),
@@ -139,6 +132,4 @@ def _data_uri(path: Path) -> tuple[str, tuple[int, int]]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error}") from error
     image.thumbnail((_LONGEST_PX, _LONGEST_PX), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode(), size
+    return jpeg_uri(image, quality=92, subsampling=0), size

@@ -37,12 +37,7 @@ class Ade20k:
 
 
 def find_ade20k(root: str | Path) -> Ade20k:
-    """Find ROOT/images/validation/*.jpg and ROOT/annotations/validation/*.png.
-
-    Raises:
-        LayoutError: no such folders, no images, an image or a map without its counterpart, or
-            with a suffix that mmseg does not look for.
-    """
+    """Find ROOT/images/validation/*.jpg and ROOT/annotations/validation/*.png."""
     root = Path(root)
     check_folder(root, "`images` and `annotations` of ADEChallengeData2016")
     stems = []
@@ -67,11 +62,7 @@ def find_ade20k(root: str | Path) -> Ade20k:
 
 
 def read_annotation_map(path: Path) -> NDArray[np.integer]:
-    """Values of an annotation map, integers (H, W).
-
-    Raises:
-        LayoutError: damaged, or with colours in place of numbers.
-    """
+    """Values of an annotation map, integers (H, W)."""
     try:
         with Image.open(path) as image:
             if image.mode not in ("L", "P", "I", "I;16"):

@@ -17,11 +17,7 @@ class LayoutError(UserError):
 
 
 def check_folder(folder: Path, what: str) -> None:
-    """See that a folder exists.
-
-    Raises:
-        LayoutError: no such folder; `what` says what it should hold.
-    """
+    """See that a folder exists; `what` says what it should hold."""
     if not folder.is_dir():
         raise LayoutError(f"no folder {folder}; it should hold {what}")
 
@@ -33,11 +29,7 @@ def list_folders(folder: Path) -> list[Path]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file without those that are blank.
-
-    Raises:
-        LayoutError: no such file, no text, or nothing in it.
-    """
+    """Lines of a text file without those that are blank; at least one."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -58,11 +50,7 @@ def some(names: Iterable[str], limit: int = 3) -> str:
 
 
 def check_unique(names: Iterable[str], where: Path | str) -> None:
-    """See that no name occurs twice.
-
-    Raises:
-        LayoutError: one does; `where` is named.
-    """
+    """See that no name occurs twice in `where`."""
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise LayoutError(f"{where} has {some(twice)} more than once; remove the duplicates")

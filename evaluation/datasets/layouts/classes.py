@@ -28,11 +28,7 @@ class ClassList:
     source: str = field(compare=False)
 
     def index(self, name: str, where: str) -> int:
-        """Number of a class.
-
-        Raises:
-            LayoutError: unknown; `where` names its source.
-        """
+        """Number of a class that is named in `where`."""
         number = self._numbers.get(name)
         if number is None:
             raise LayoutError(
@@ -47,11 +43,7 @@ class ClassList:
 
 
 def read_class_list(path: Path) -> ClassList:
-    """Read a file with one class per line: `wnid` or `name`, and an optional description.
-
-    Raises:
-        LayoutError: not readable, empty, or a class twice.
-    """
+    """Read a file with one class per line: `wnid` or `name`, and an optional description."""
     parts = [re.split(r"[\s,]+", line, maxsplit=1) for line in read_lines(path)]
     classes = tuple(part[0] for part in parts)
     check_unique(classes, path)
@@ -60,11 +52,7 @@ def read_class_list(path: Path) -> ClassList:
 
 
 def sorted_classes(names: list[str], source: Path) -> ClassList:
-    """Classes in sorted order, as torchvision and timm number the folders of ImageNet.
-
-    Raises:
-        LayoutError: numbers that sort differently as text.
-    """
+    """Classes in sorted order, as torchvision and timm number the folders of ImageNet."""
     classes = tuple(sorted(set(names)))
     if all(name.isdecimal() for name in classes) and classes != tuple(sorted(classes, key=int)):
         raise LayoutError(
@@ -76,11 +64,7 @@ def sorted_classes(names: list[str], source: Path) -> ClassList:
 
 
 def check_outputs(classes: ClassList, outputs: int | None) -> None:
-    """See that a model has as many outputs as there are classes; None is any number.
-
-    Raises:
-        LayoutError: it has not.
-    """
+    """See that a model has as many outputs as there are classes; None is any number."""
     count = len(classes.classes)
     if outputs is None or count == outputs:
         return

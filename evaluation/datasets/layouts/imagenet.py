@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from scipy.io import loadmat
+
 from evaluation.datasets.layouts.base import (
     LayoutError,
     check_folder,
@@ -78,10 +80,6 @@ def list_imagenet(
         labels: a map file, or the ground truth of the development kit.
         classes: a class list: one wnid or name per line, then perhaps a description.
         outputs: number of classes the model knows.
-
-    Raises:
-        LayoutError: no images, unknown or missing classes, an image or a label without
-            its counterpart, duplicates, numbers out of range, more or fewer classes than outputs.
     """
     root = image_folder(root)
     home = root.parent if root.name == "val" else root
@@ -98,11 +96,7 @@ def list_imagenet(
 
 
 def image_folder(root: str | Path) -> Path:
-    """The folder of the images: ROOT, or `val` in it.
-
-    Raises:
-        LayoutError: no such folder.
-    """
+    """The folder of the images: ROOT, or `val` in it."""
     root = Path(root)
     check_folder(root, "the images of ImageNet's validation set")
     return root / "val" if (root / "val").is_dir() else root
@@ -291,12 +285,6 @@ def _read_meta(ground_truth: Path) -> dict[int, str]:
             f"no {path}, which says what the numbers of {ground_truth.name} mean; put the "
             f"development kit's there, {instead}"
         )
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise LayoutError(
-            f"{path} can only be read with SciPy: pip install scipy, {instead}"
-        ) from error
     try:
         synsets = loadmat(path, squeeze_me=True)["synsets"]
         rows = zip(synsets["ILSVRC2012_ID"], synsets["WNID"], synsets["num_children"], strict=True)

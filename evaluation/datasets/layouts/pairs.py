@@ -18,6 +18,7 @@ from evaluation.datasets.layouts.base import (
 from jorder_preproc.image_files import ImageFileError, list_images, read_size
 
 Half = Literal["left", "right"]
+Layout = Literal["folders", "names", "halves"]
 
 RAINY_FOLDERS = ("rainy", "rain", "rainy_image", "input")
 CLEAN_FOLDERS = ("norain", "groundtruth", "ground_truth", "target")
@@ -53,51 +54,34 @@ class Pair:
     clean_half: Half | None = None
 
 
-@dataclass(frozen=True)
-class PairList:
-    """A set of pairs.
-
-    Attributes:
-        pairs: in the order of the rainy images' names.
-        layout: `folders`, `names` or `halves`; see `find_pairs`.
-    """
-
-    pairs: tuple[Pair, ...]
-    layout: Literal["folders", "names", "halves"]
-
-
-def find_pairs(root: str | Path, clean_half: Half | None = None) -> PairList:
+def find_pairs(root: Path, clean_half: Half | None = None) -> tuple[Layout, list[Pair]]:
     """Find the pairs of a restoration benchmark, and check that both images have one size.
 
-    Two folders: `rainy`, `rain`, `rainy_image` or `input`, and `norain`, `groundtruth`,
+    `folders`, two of them: `rainy`, `rain`, `rainy_image` or `input`, and `norain`, `groundtruth`,
     `ground_truth` or `target`. Images belong together by equal names, as `rain-001` and
     `norain-001`, with a scale behind the rainy name (`norain-001x2`, in `rain/X2` for one),
     or with the number of one of several rains (`901_1` and `901_2` of `901`). One way holds
     for the whole set. The clean images may also lie directly in ROOT.
 
-    One folder: `rain-001.png` and `norain-001.png`, or `001_in.png` and `001_GT.png`.
+    `names`, in one folder: `rain-001.png` and `norain-001.png`, or `001_in.png` and `001_GT.png`.
 
-    Halves: images directly in ROOT that hold rain and clean side by side, as Rain800 does.
+    `halves`: images directly in ROOT that hold rain and clean side by side, as Rain800 does.
 
     Args:
         root: ROOT.
         clean_half: which half is the clean one, where images hold both; not looked at where
             names make pairs.
 
-    Raises:
-        LayoutError: none of these, an image without its counterpart, duplicates, counterparts of
-            different size, or a file that is no image.
+    Returns:
+        The layout, and the pairs in the order of the rainy images' names.
     """
-    root = Path(root)
     check_folder(root, _EXPECTED)
-    rainy_folders = [
-        folder for folder in list_folders(root) if folder.name.lower() in RAINY_FOLDERS
-    ]
-    clean_folders = [
-        folder for folder in list_folders(root) if folder.name.lower() in CLEAN_FOLDERS
-    ]
+    rainy_folders, clean_folders = (
+        [folder for folder in list_folders(root) if folder.name.lower() in names]
+        for names in (RAINY_FOLDERS, CLEAN_FOLDERS)
+    )
     loose = list_images(root)
-    layout: Literal["folders", "names", "halves"] = "folders"
+    layout: Layout = "folders"
     if rainy_folders:
         rainy = _images_of(_only(rainy_folders, root))
         clean = _images_of(_only(clean_folders, root)) if clean_folders else loose
@@ -116,7 +100,7 @@ def find_pairs(root: str | Path, clean_half: Half | None = None) -> PairList:
         else:
             raise _no_layout(root, loose)
     _check_sizes(pairs, root)
-    return PairList(tuple(pairs), layout)
+    return layout, pairs
 
 
 def _only(folders: Sequence[Path], root: Path) -> Path:

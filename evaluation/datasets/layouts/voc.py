@@ -61,12 +61,7 @@ class Annotation:
 def find_voc(root: str | Path) -> Voc:
     """Find ROOT/VOC2007 with JPEGImages, Annotations and ImageSets/Main/test.txt.
 
-    Args:
-        root: usually `VOCdevkit`; `VOCdevkit/VOC2007` will do as well.
-
-    Raises:
-        LayoutError: no such folders or files, a name twice, or without its image or
-            annotation.
+    ROOT is usually `VOCdevkit`; `VOCdevkit/VOC2007` will do as well.
     """
     root = Path(root)
     check_folder(root, "`VOC2007`, as VOCdevkit does")
@@ -91,12 +86,7 @@ def find_voc(root: str | Path) -> Voc:
 
 
 def read_annotation(path: Path, classes: Collection[str] = CLASSES) -> Annotation:
-    """Read an annotation and check it.
-
-    Raises:
-        LayoutError: not such a file, a class that is not one of `classes`, or a box that is
-            empty or leaves the image.
-    """
+    """Read an annotation; its classes must be among `classes`, its boxes inside the image."""
     try:
         tree = ElementTree.parse(path).getroot()
         size = None

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import uuid
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -46,7 +45,7 @@ def write_dataset(
     split: str = "validation",
     scale: float = 1.0,
     processes: int = 1,
-    advance: Callable[[], None] | None = None,
+    advance: Callable[[], object] = lambda: None,
 ) -> Path:
     """Draw a data set, unless it exists.
 
@@ -65,12 +64,8 @@ def write_dataset(
         The root.
 
     Raises:
-        ValueError: unknown task or split, or the folder holds something else.
+        UserError: the folder holds something else.
     """
-    if task not in SIZES:
-        raise ValueError(f"task must be one of {', '.join(SIZES)}, got {task!r}")
-    if split not in _SPLITS:
-        raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
     count = SIZES[task] if count is None else count
     about: dict[str, object] = {"task": task, "count": count, "seed": seed, "split": split}
     about |= {"scale": scale, "layout": _LAYOUT}
@@ -78,24 +73,20 @@ def write_dataset(
         _check(root, about)
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
-    partial_root = root.with_name(f".{root.name}-{uuid.uuid4().hex}")
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as folder:
+        partial_root = Path(folder) / root.name
         _make_folders(task, partial_root, count)
         draw = partial(_draw, task, partial_root, seed, split, scale)
         if processes > 1:
             with ProcessPoolExecutor(processes) as pool:
                 for _ in pool.map(draw, range(count), chunksize=16):
-                    if advance is not None:
-                        advance()
+                    advance()
         else:
             for number in range(count):
                 draw(number)
-                if advance is not None:
-                    advance()
+                advance()
         (partial_root / _ABOUT).write_text(json.dumps(about) + "\n")
         os.replace(partial_root, root)
-    finally:
-        shutil.rmtree(partial_root, ignore_errors=True)
     return root
 
 

@@ -68,22 +68,20 @@ class _Part:
     roughness: float = 0.05
 
 
-def draw_scene(rng: Rng, size: tuple[int, int] = SCENE_SIZE, count: int | None = None) -> Scene:
-    """Draw a street with several objects.
+def draw_scene(rng: Rng, size: tuple[int, int] = SCENE_SIZE) -> Scene:
+    """Draw a street with three to eight objects.
 
     Args:
         rng: source of all randomness.
         size: height and width, px, at least 64.
-        count: objects to place; None draws 3 to 8.
     """
     canvas = _Canvas(rng, size)
     height, width = size
-    number = int(rng.integers(3, 9)) if count is None else count
-    kinds = rng.integers(len(OBJECTS), size=number)
+    number = int(rng.integers(3, 9))
+    kinds = rng.integers(len(OBJECTS), size=number).tolist()
     # from far to near, as near objects occlude far ones
     for depth in np.sort(rng.uniform(0, 1, number)):
-        kind = int(kinds[-1])
-        kinds = kinds[:-1]
+        kind = kinds.pop()
         side = height * (0.13 + 0.45 * depth**1.3) * rng.uniform(0.8, 1.25)
         if OBJECTS[kind] == "balloon":
             bottom = rng.uniform(0.15, 0.9) * canvas.horizon + 0.3 * side

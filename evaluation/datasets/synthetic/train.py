@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
+from mmengine.utils import apply_to
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -81,20 +82,14 @@ def _run_in_bfloat16(part: nn.Module) -> None:
 
     def in_bfloat16(inputs: Any) -> Any:
         with torch.autocast("cpu", torch.bfloat16, enabled=part.training and has_bfloat16()):
-            return _change(forward(_change(inputs, _channels_last)), Tensor.float)
+            outputs = forward(apply_to(inputs, torch.is_tensor, _channels_last))
+            return apply_to(outputs, torch.is_tensor, Tensor.float)
 
     part.forward = in_bfloat16
 
 
 def _channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
-
-
-def _change(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Apply a function to the tensors of nested lists and tuples."""
-    if isinstance(value, Tensor):
-        return change(value)
-    return type(value)(_change(item, change) for item in value)
 
 
 def export(checkpoint: Path, out: Path) -> None:

@@ -75,9 +75,6 @@ def make_subject(
         outputs: number of classes of the model, where it is not the model's own.
         overrides: see `input_settings`.
         batch_size: of the test.
-
-    Raises:
-        ValueError: unknown model, or a data set in none of the layouts.
     """
     settings = input_settings(model, overrides)
     arguments = dict(name=model, settings=settings, classes=outputs, checkpoint=checkpoint)

@@ -8,11 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 
+from evaluation.downstream.runner import Subject
 from evaluation.metrics.base import Record
 from evaluation.report.overlays import draw_boxes
 
 _SHOWN_SCORE = 0.3
+
+
+def make_subject(cfg: Config, checkpoint: str) -> Subject:
+    """A detector."""
+    return Subject(cfg, checkpoint, record)
 
 
 def record(sample: Any, classes: Sequence[str]) -> Record:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 from mmengine.config import Config
 
+from evaluation.downstream.runner import Subject
 from evaluation.metrics.base import Record
 from evaluation.report.overlays import draw_labels
 
 
-def ignored_label(cfg: Config) -> int:
-    """The label that the config's IoUMetric leaves out; 255 by default."""
+def make_subject(cfg: Config, checkpoint: str) -> Subject:
+    """A segmenter; the label that the config's IoUMetric leaves out is 255 by default."""
     evaluators = cfg.get("test_evaluator") or []
-    for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
-        if "ignore_index" in evaluator:
-            return int(evaluator["ignore_index"])
-    return 255
+    evaluators = [evaluators] if isinstance(evaluators, Mapping) else evaluators
+    ignored = next((int(e["ignore_index"]) for e in evaluators if "ignore_index" in e), 255)
+    identity = {"ignored_label": str(ignored)}
+    return Subject(cfg, checkpoint, partial(record, ignored=ignored), identity=identity)
 
 
 def record(sample: Any, classes: Sequence[str], ignored: int = 255) -> Record:

@@ -54,11 +54,7 @@ def build_network(
 
 
 def source_sha256(name: str) -> str:
-    """SHA-256 of the file that defines the function of `module:function`.
-
-    Raises:
-        UserError: no such function.
-    """
+    """SHA-256 of the file that defines the function of `module:function`."""
     function = _find_function(name)
     try:
         path = inspect.getsourcefile(function)
@@ -74,9 +70,6 @@ def input_settings(name: str, overrides: Mapping[str, Any] | None = None) -> dic
         name: see `build_network`; a function's network may carry `pretrained_cfg`.
         overrides: keys of `resolve_data_config`, such as `input_size`, `mean`, `std` (of
             values in [0, 1]), `crop_pct` and `interpolation`.
-
-    Raises:
-        ValueError: no such model or function.
     """
     if ":" in name:
         found = getattr(_find_function(name)(), "pretrained_cfg", {})

@@ -26,8 +26,7 @@ from evaluation.__main__ import app
 from evaluation.datasets.synthetic.dataset import write_dataset
 from evaluation.datasets.synthetic.scenes import OBJECTS
 from evaluation.downstream import protocol as run_module
-from evaluation.downstream import published_scores as reference
-from evaluation.downstream import records
+from evaluation.downstream import published_scores, records
 from evaluation.downstream import runner as engine
 from evaluation.downstream.checkpoints import state_sha256
 from evaluation.downstream.records import RecordStore
@@ -456,9 +455,9 @@ def test_what_the_loader_refuses_is_skipped(data, tmp_path, monkeypatch):
 
 
 def test_a_known_model_must_reach_its_published_score(data, tmp_path, monkeypatch):
-    known = reference.Reference("classification", MODEL, {"top-1": 0.999}, "nobody")
-    monkeypatch.setattr(reference, "REFERENCES", (known,))
-    monkeypatch.setitem(reference.SET_SIZES, "classification", IMAGES)
+    known = {("classification", MODEL): ({"top-1": 0.999}, "nobody")}
+    monkeypatch.setattr(published_scores, "REFERENCES", known)
+    monkeypatch.setitem(published_scores.SET_SIZES, "classification", IMAGES)
     result = CliRunner().invoke(app, options(data, tmp_path))
     assert result.exit_code == 2
     assert "published 99.90 %" in result.output and "doctor" in result.output

@@ -263,7 +263,7 @@ def test_derainers_take_turns_and_slow_ones_are_left_out(monkeypatch):
     assert [row.peak_bytes for row in rows] == [7, 7, 7, None]
 
 
-def test_peak_memory_holds_at_least_the_features_of_a_image():
+def test_peak_memory_holds_at_least_the_features_of_an_image():
     # 32 channels of float32 on each pixel, before and after a block
     assert speed.peak_memory("jorder_e_practical", (400, 300)) > 2 * 32 * 4 * 400 * 300
 

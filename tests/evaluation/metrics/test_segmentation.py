@@ -44,10 +44,3 @@ def test_resamples_by_hand():
 def test_nothing_labelled_is_undefined():
     result = segmentation.score([areas(np.zeros((2, 2), int))], 2)
     assert all(np.isnan(value) for value in result.metrics.values())
-
-
-def test_refuses():
-    with pytest.raises(ValueError, match="no records of segmentation"):
-        segmentation.score([], 4)
-    with pytest.raises(ValueError, match=r"areas of record 1 must be \(4, 4\), got \(4, 2\)"):
-        segmentation.score([FIRST, areas(np.eye(2, dtype=int))], 4)

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binomtest
 
 from evaluation.metrics import statistics
-from evaluation.metrics.statistics import bootstrap, mcnemar, recovery
+from evaluation.metrics.statistics import UNDEFINED, bootstrap, mcnemar, recovery
 
 
 def mean_of(values):
@@ -64,18 +64,18 @@ def test_pairs_are_kept():
     assert result.harm == (0.0, 0.0)
     low, high = result.conditions["clean"]
     assert low < 0.45 and high > 0.55
-    assert result.recovery is None  # rain took nothing
+    assert result.recovery == UNDEFINED  # rain took nothing
 
 
 def test_recovery_has_no_interval_where_the_loss_may_be_none():
     values = measures(np.random.default_rng(0), 200, rainy=0.99)
     result = bootstrap({c: mean_of(v) for c, v in values.items()}, 200, repeats=400)
-    assert result.recovery is None
-    assert all(result.conditions.values())
+    assert result.recovery == UNDEFINED
+    assert np.isfinite(list(result.conditions.values())).all()
 
 
 @pytest.mark.parametrize(
-    ("undefined", "expected"), [(0, (1.025, 39.975)), (1, (0.025, 39.975)), (2, None)]
+    ("undefined", "expected"), [(0, (1.025, 39.975)), (1, (0.025, 39.975)), (2, UNDEFINED)]
 )
 def test_resamples_without_a_recovery_are_unbounded(undefined, expected):
     """Of 42 values in order the ends are at 0.025 * 41 = 1.025 and 39.975, counted from 0."""
@@ -84,7 +84,7 @@ def test_resamples_without_a_recovery_are_unbounded(undefined, expected):
     arrays["clean_derained"] = arrays["clean"]
     measures = {name: lambda _, values=values: values for name, values in arrays.items()}
     found = bootstrap(measures, 1, repeats=42).recovery
-    assert found == (None if expected is None else pytest.approx(expected))
+    assert found == pytest.approx(expected, nan_ok=True)
 
 
 def test_intervals_cover_the_truth():
@@ -97,19 +97,6 @@ def test_intervals_cover_the_truth():
         low, high = result.conditions["clean"]
         covered += low <= 0.7 <= high
     assert 180 <= covered <= 198
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (({"clean": None}, 3), r"measures must be of \['clean', .*got \['clean'\]"),
-        ((dict.fromkeys(statistics.CONDITIONS), 0), "at least 1, got 0 and 2000"),
-        ((dict.fromkeys(statistics.CONDITIONS), 3, 0), "at least 1, got 3 and 0"),
-    ],
-)
-def test_bootstrap_refuses(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        bootstrap(*arguments)
 
 
 @pytest.mark.parametrize("only", [(0, 0), (0, 1), (5, 5), (3, 12), (12, 3), (40, 90)])
@@ -131,9 +118,3 @@ def test_mcnemar_on_the_whole_of_imagenet(only_first):
 
 def test_mcnemar_of_runs_that_differ_everywhere():
     assert mcnemar(np.ones(50_000, bool), np.zeros(50_000, bool)) == (50_000, 0, 0.0)
-
-
-@pytest.mark.parametrize("second", [np.ones(3), np.ones(2, bool), np.ones((3, 1), bool)])
-def test_mcnemar_refuses(second):
-    with pytest.raises(ValueError, match=r"must be bool \(N,\) of the same images"):
-        mcnemar(np.ones(3, bool), second)

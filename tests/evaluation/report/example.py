@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from evaluation.metrics.statistics import UNDEFINED
 from evaluation.report.paper_numbers import paper_rows
 from evaluation.report.schema import (
-    UNDEFINED,
     Classes,
     ClassRow,
     Dataset,

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from evaluation.metrics.statistics import UNDEFINED
 from evaluation.report.html import mark, provenance, recovery_axis, rows_by_loss, write_report
-from evaluation.report.schema import UNDEFINED, ClassRow, PairedTest, from_json
+from evaluation.report.schema import ClassRow, PairedTest, from_json
 from evaluation.report.tables import (
     comma_separated,
     describe_test,

@@ -188,5 +188,3 @@ def test_recoveries_of_the_paper():
     assert all(
         row.rainy < row.derained < row.clean for t in get_args(Task) for row in paper_rows(t)
     )
-    with pytest.raises(ValueError, match="unknown task 'captions'; choose from classification"):
-        paper_rows("captions")

@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder
@@ -222,8 +220,3 @@ def test_refuses_devkits(devkit, tmp_path):
     check("no .*meta.mat, which says what the numbers .* mean; .*--labels", devkit)
     (devkit / FLAT[0]).rename(devkit / "cat.JPEG")
     check("cat.JPEG is not named ILSVRC2012_val_<number>", devkit)
-
-
-def test_devkit_without_scipy(devkit, monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
-    check("can only be read with SciPy: pip install scipy, or pass a map", devkit)

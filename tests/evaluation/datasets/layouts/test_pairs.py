@@ -16,14 +16,14 @@ def make(root: Path, *names: str, size=(20, 12)) -> Path:
 
 def found(root: Path, **options):
     """Rainy and clean paths in the folder, and the layout."""
-    pairs = find_pairs(root, **options)
-    assert [pair.name for pair in pairs.pairs] == [pair.rainy.name for pair in pairs.pairs]
+    layout, pairs = find_pairs(root, **options)
+    assert [pair.name for pair in pairs] == [pair.rainy.name for pair in pairs]
     names = {
         pair.rainy.relative_to(root).as_posix(): pair.clean.relative_to(root).as_posix()
-        for pair in pairs.pairs
+        for pair in pairs
     }
-    assert len(names) == len(pairs.pairs)
-    return names, pairs.layout
+    assert len(names) == len(pairs)
+    return names, layout
 
 
 FOLDERS = [
@@ -77,7 +77,7 @@ def test_streaks_and_regions_of_training_sets_are_no_images(tmp_path):
 def test_halves(tmp_path):
     make(tmp_path, "1.jpg", "2.jpg")
     assert found(tmp_path, clean_half="right") == ({"1.jpg": "1.jpg", "2.jpg": "2.jpg"}, "halves")
-    assert {pair.clean_half for pair in find_pairs(tmp_path, "right").pairs} == {"right"}
+    assert {pair.clean_half for pair in find_pairs(tmp_path, "right")[1]} == {"right"}
     with pytest.raises(LayoutError, match=r"holds 2 images, 1.jpg, 2.jpg: .*--clean-half left"):
         find_pairs(tmp_path)
     make(tmp_path, "odd.png", size=(21, 12))
@@ -140,7 +140,7 @@ def test_sizes_are_those_of_the_upright_images(tmp_path):
         (tmp_path / folder).mkdir()
     Image.new("RGB", (12, 20)).save(tmp_path / "norain/1.png")
     Image.new("RGB", (20, 12)).save(tmp_path / "rain/1.png", exif=exif)
-    assert len(find_pairs(tmp_path).pairs) == 1
+    assert len(find_pairs(tmp_path)[1]) == 1
     Image.new("RGB", (20, 12)).save(tmp_path / "rain/1.png")
     with pytest.raises(LayoutError, match="20 x 12 and 12 x 20 px"):
         find_pairs(tmp_path)
