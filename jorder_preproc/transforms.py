@@ -26,6 +26,7 @@ from torch.utils.data import get_worker_info
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from jorder_preproc.backends import Backend, Precision, check_backend, use_backend
 from jorder_preproc.functional.derain import Deveil, Dry, check_options, rain_probability
 from jorder_preproc.functional.image import derain_image, rain_image
 from jorder_preproc.images import to_frames
@@ -85,11 +86,14 @@ class JorderDerain(_ImageTransform):
         deveil_weights: a safetensors file of a deveil network; None takes the shipped one.
         dry: for networks that can tell whether it rains: `leave` returns an image without rain
             bit for bit, `derain` derains it all the same; see `derain`.
+        backend, precision: what runs a named network, and in which precision; see
+            `jorder_preproc.backends`.
 
     Raises:
         TypeError: model is neither a name nor a network.
-        ValueError: unknown name, weights or device for a ready network, unknown `deveil` or
-            `dry`, or `deveil_weights` without `deveil`.
+        ValueError: unknown name; weights, device, backend or precision for a ready network;
+            unknown `deveil`, `dry`, `backend` or `precision`; a backend that is not installed;
+            or `deveil_weights` without `deveil`.
         FileNotFoundError: no such weights.
         RuntimeError: at the first image, if CUDA is asked for in a forked worker.
     """
@@ -103,6 +107,8 @@ class JorderDerain(_ImageTransform):
         deveil: Deveil = False,
         deveil_weights: str | Path | None = None,
         dry: Dry = "leave",
+        backend: Backend = "torch",
+        precision: Precision = "float32",
     ):
         super().__init__()
         # in a dict, where nn.Module does not see them: they are no submodules
@@ -118,6 +124,11 @@ class JorderDerain(_ImageTransform):
                     "weights and device are for named networks, model is a ready one; "
                     "load it with them: load_model(name, weights, device)"
                 )
+            if (backend, precision) != ("torch", "float32"):
+                raise ValueError(
+                    "backend and precision are for named networks, model is a ready one; "
+                    "prepare it by use_backend(model, backend, precision)"
+                )
             self._networks["derain"] = model
         else:
             raise TypeError(f"model must be a name or a Jorder network, got {type(model).__name__}")
@@ -132,6 +143,9 @@ class JorderDerain(_ImageTransform):
         self.deveil = deveil
         self.deveil_weights = None if deveil_weights is None else str(deveil_weights)
         self.dry = dry
+        check_backend(backend, precision)
+        self.backend = backend
+        self.precision = precision
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Derain one image, or frames; see `derain_image`."""
@@ -170,7 +184,8 @@ class JorderDerain(_ImageTransform):
                 "jorder_preproc.derain, or jorder_preproc.DerainHook(where='batch') in MMEngine"
             )
         if network is None:
-            networks["derain"] = load_model(self.model, self.weights, where)
+            network = load_model(self.model, self.weights, where)
+            networks["derain"] = use_backend(network, self.backend, self.precision)
         if self.deveil and "deveil" not in networks:
             networks["deveil"] = load_deveil_model(self.deveil_weights or DEVEIL_WEIGHTS, where)
         return networks["derain"], networks.get("deveil")

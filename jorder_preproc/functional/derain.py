@@ -349,8 +349,7 @@ def _derain_window(
     dtype = next(model.parameters()).dtype
     precise = torch.promote_types(rainy.dtype, torch.float32)
     seen = rainy.to(dtype)
-    stages = model(seen, cues=cues)
-    output = stages[-1]
+    output = model.predict(seen, cues)
     change = output.background.to(precise) - seen.to(precise)
     paper = model.label_convention == "paper"
     streak_map = relu(output.streak_map if paper else -output.streak_map)
@@ -364,7 +363,7 @@ def _derain_window(
         region_mask = streak_map.amax(1, keepdim=True) > VISIBLE
     background = (rainy.to(precise) + change).clamp(0, 1)
     layers = background, streak_map.to(precise).clamp(max=1), region_mask.to(precise)
-    return layers, stages[0].coarsest
+    return layers, output.coarsest
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -211,6 +212,7 @@ class Jorder(nn.Module):
         presence: estimates whether it rains, from the first stage; or None.
         image_cues: describes the rain in the whole image to the stages; or None.
         detects_rain: whether mask class 1 is rain.
+        engine: what takes the place of the stages in `predict`; see `jorder_preproc.backends`.
         fold: height and width of the input must be multiples of this, px.
         multiple: tile origins must be multiples of this to match whole-image output, px.
         receptive_field: an output pixel depends on at most this many input pixels to each side.
@@ -252,6 +254,7 @@ class Jorder(nn.Module):
         v = self.variant
         self.presence = RainPresence(v.channels * 2**v.levels) if v.levels else None
         self.image_cues = ImageCues(v.cues) if v.cues else None
+        self.engine: Callable[[Tensor, Tensor | None], StageOutput] | None = None
         self.stages = nn.ModuleList(JorderStage(v) for _ in range(v.stages))
         self.fold = v.unshuffle * 2**v.levels
         self.multiple = v.unshuffle * v.context_multiple
@@ -325,6 +328,15 @@ class Jorder(nn.Module):
             )
             for output in outputs
         ]
+
+
+    def predict(self, rainy: Tensor, cues: Tensor | None = None) -> StageOutput:
+        """The result of `forward`: the last stage's, with the `coarsest` of the first."""
+        if self.engine is not None:
+            return self.engine(rainy, cues)
+        stages = self(rainy, cues=cues)
+        output: StageOutput = stages[-1]._replace(coarsest=stages[0].coarsest)
+        return output
 
 
 def build_model(name: str) -> Jorder:

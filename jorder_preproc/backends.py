@@ -1,0 +1,182 @@
+"""Other runtimes for a network, and lower precision: `use_backend`.
+
+A runtime takes over what takes the time, the prediction for one window; cutting images into
+windows, the gate, clamping and the decision whether it rains are the same for all of them.
+`python -m evaluation speed` says which is the fastest on a machine.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import warnings
+from collections.abc import Callable
+from types import ModuleType
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from jorder_preproc.errors import UserError
+from jorder_preproc.models.jorder import Jorder, StageOutput
+
+Backend = Literal["torch", "compile", "onnxruntime", "openvino"]
+"""`torch`: eager mode. `compile`: torch.compile, which needs a C++ compiler and a minute at the
+first image. `onnxruntime`, `openvino`: on the CPU; each is an extra of this package."""
+
+Precision = Literal["float32", "bfloat16"]
+"""Of the network's layers; images and results keep theirs."""
+
+_OPSET = 17
+_HALF = ("torch", "compile", "openvino")
+
+Engine = Callable[[Tensor, Tensor | None], StageOutput]
+"""`Jorder.predict` of one network in another runtime."""
+
+
+class Window(nn.Module):
+    """`Jorder.predict` with tensors alone as inputs and outputs, for tracing.
+
+    `forward` returns B, S, the logits of R and, of networks with `RainPresence`, its features.
+    """
+
+    def __init__(self, network: Jorder):
+        super().__init__()
+        self.network = network
+
+    def forward(self, rainy: Tensor, cues: Tensor | None = None) -> tuple[Tensor, ...]:
+        stages = self.network(rainy, cues=cues)
+        output = stages[-1]._replace(coarsest=stages[0].coarsest)
+        return tuple(part for part in output if part is not None)
+
+    @property
+    def example(self) -> dict[str, Tensor]:
+        """Inputs by name, small ones."""
+        parameter = next(self.network.parameters())
+        side = 4 * self.network.multiple
+        inputs = {"rainy": torch.zeros(1, 3, side, side).to(parameter)}
+        if self.network.image_cues is not None:
+            inputs["cues"] = torch.zeros(1, self.network.variant.cues).to(parameter)
+        return inputs
+
+
+def check_backend(backend: str, precision: str) -> None:
+    """Report a backend that cannot be used here.
+
+    Raises:
+        ValueError: unknown, not in this precision, or its package is not installed.
+    """
+    if backend not in get_args(Backend):
+        raise UserError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
+    if precision not in get_args(Precision):
+        raise UserError(
+            f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}"
+        )
+    if precision == "bfloat16" and backend not in _HALF:
+        raise UserError(
+            f"{backend} has no bfloat16 on the CPU; use float32, or one of {', '.join(_HALF)}"
+        )
+    if backend in ("onnxruntime", "openvino"):
+        _import(backend)
+
+
+def use_backend(
+    network: Jorder, backend: Backend = "torch", precision: Precision = "float32"
+) -> Jorder:
+    """Run a network in another runtime or precision from now on.
+
+    Args:
+        network: for inference; it is changed in place. Another runtime has a copy of its
+            weights: later changes of them have no effect.
+        backend, precision: see `Backend` and `Precision`.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: see `check_backend`; or the network is not where the runtime works.
+    """
+    check_backend(backend, precision)
+    network.engine = None
+    device = next(network.parameters()).device.type
+    if backend in ("onnxruntime", "openvino") and device != "cpu":
+        raise UserError(f"{backend} runs on the CPU, the network is on {device}; use torch there")
+    if backend == "openvino":
+        network.engine = _openvino_engine(network, precision)
+        return network
+    network.to(torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    if backend == "onnxruntime":
+        network.engine = _onnxruntime_engine(network)
+    elif backend == "compile":
+        compiled = torch.compile(Window(network), dynamic=True)
+        network.engine = lambda rainy, cues: StageOutput(*compiled(rainy, cues))
+    return network
+
+
+def to_onnx(network: Jorder) -> bytes:
+    """A network as ONNX, for windows of any number and size; see `Window`.
+
+    Inputs are `rainy` (N, 3, H, W), H and W multiples of `Jorder.multiple`, and the `cues` of a
+    network with `ImageCues`.
+    """
+    window = Window(network)
+    outputs = StageOutput._fields[: len(window(**window.example))]
+    any_size = {0: "images", 2: "height", 3: "width"}
+    axes = {"rainy": any_size, "cues": {0: "images"}} | dict.fromkeys(outputs, {0: "images"})
+    file = io.BytesIO()
+    with warnings.catch_warnings():  # tracing is deprecated, but takes a tenth of the time
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            window,
+            tuple(window.example.values()),
+            file,
+            input_names=list(window.example),
+            output_names=list(outputs),
+            dynamic_axes={name: axes[name] for name in (*window.example, *outputs)},
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+    return file.getvalue()
+
+
+def _onnxruntime_engine(network: Jorder) -> Engine:
+    runtime = _import("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(
+        to_onnx(network), options, providers=["CPUExecutionProvider"]
+    )
+
+    def run(rainy: Tensor, cues: Tensor | None) -> StageOutput:
+        inputs = {"rainy": rainy.numpy()} | ({} if cues is None else {"cues": cues.numpy()})
+        return StageOutput(*map(torch.from_numpy, session.run(None, inputs)))
+
+    return run
+
+
+def _openvino_engine(network: Jorder, precision: Precision) -> Engine:
+    runtime = _import("openvino")
+    settings = {
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+    }
+    core = runtime.Core()
+    compiled = core.compile_model(core.read_model(to_onnx(network)), "CPU", settings)
+
+    def run(rainy: Tensor, cues: Tensor | None) -> StageOutput:
+        inputs = [rainy.numpy()] if cues is None else [rainy.numpy(), cues.numpy()]
+        # copies: the next call overwrites the results of this one
+        return StageOutput(*(torch.tensor(part) for part in compiled(inputs).values()))
+
+    return run
+
+
+def _import(backend: str) -> ModuleType:
+    try:
+        return importlib.import_module(backend)
+    except ImportError as error:
+        raise UserError(
+            f"backend={backend!r} needs a package that is not here ({error}); install it by "
+            f"pip install 'jorder-preproc[{backend}]'"
+        ) from error
