@@ -1,5 +1,6 @@
 """Rain removal as a preprocessing plug-in for vision models (JORDER-E)."""
 
+from jorder_preproc.backends import use_backend
 from jorder_preproc.functional import (
     Derained,
     Deveiled,
@@ -33,4 +34,5 @@ __all__ = [
     "rain_image",
     "rain_probability",
     "synthesize_rain",
+    "use_backend",
 ]

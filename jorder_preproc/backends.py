@@ -174,6 +174,7 @@ def _openvino_engine(network: Jorder, precision: Precision) -> Engine:
 
 def _import(backend: str) -> ModuleType:
     try:
+        importlib.import_module("onnx")  # of the export
         return importlib.import_module(backend)
     except ImportError as error:
         raise UserError(
