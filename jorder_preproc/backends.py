@@ -8,9 +8,10 @@ windows, the gate, clamping and the decision whether it rains are the same for a
 from __future__ import annotations
 
 import importlib
-import io
+import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args
 
@@ -121,22 +122,22 @@ def to_onnx(network: Jorder) -> bytes:
     """
     window = Window(network)
     outputs = StageOutput._fields[: len(window(**window.example))]
-    any_size = {0: "images", 2: "height", 3: "width"}
-    axes = {"rainy": any_size, "cues": {0: "images"}} | dict.fromkeys(outputs, {0: "images"})
-    file = io.BytesIO()
-    with warnings.catch_warnings():  # tracing is deprecated, but takes a tenth of the time
-        warnings.simplefilter("ignore")
+    axes = {name: {0: "images"} for name in (*window.example, *outputs)}
+    axes["rainy"] |= {2: "height", 3: "width"}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing is deprecated, but takes a tenth of the time
+        file = Path(folder) / "network.onnx"
         torch.onnx.export(
             window,
             tuple(window.example.values()),
             file,
             input_names=list(window.example),
             output_names=list(outputs),
-            dynamic_axes={name: axes[name] for name in (*window.example, *outputs)},
+            dynamic_axes=axes,
             opset_version=_OPSET,
             dynamo=False,
         )
-    return file.getvalue()
+        return file.read_bytes()
 
 
 def _onnxruntime_engine(network: Jorder) -> Engine:

@@ -329,7 +329,6 @@ class Jorder(nn.Module):
             for output in outputs
         ]
 
-
     def predict(self, rainy: Tensor, cues: Tensor | None = None) -> StageOutput:
         """The result of `forward`: the last stage's, with the `coarsest` of the first."""
         if self.engine is not None:
