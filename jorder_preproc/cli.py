@@ -19,8 +19,11 @@ from rich.table import Column, Table
 
 from jorder_preproc import functional
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.backends import Backend, Precision, use_backend
 from jorder_preproc.batch import Job, plan_jobs
 from jorder_preproc.commands import (
+    BACKEND,
+    PRECISION,
     DeveilChoice,
     DeveilOption,
     Dry,
@@ -92,6 +95,8 @@ def derain(
         Path | None, typer.Option(help="Weights file for --deveil in place of the shipped one.")
     ] = None,
     dry: DryOption = Dry.leave,
+    backend: Annotated[Backend, BACKEND] = "torch",
+    precision: Annotated[Precision, PRECISION] = "float32",
     tile: Annotated[
         int,
         typer.Option(
@@ -106,7 +111,9 @@ def derain(
     orientations are applied. Images whose results exist are skipped. If the network can tell
     whether it rains, the probability is printed for each image, and which were left alone.
     """
-    network = _load_network(model, weights, device, tile)
+    network = use_backend(_load_network(model, weights, device), backend, precision)
+    # a tile that is too small fails here, on one pixel, instead of on every image
+    functional.derain(network, torch.zeros(3, 1, 1), tile=tile)
     deveil_network = _load_deveil_network(deveil, deveil_weights, network)
 
     def work(job: Job) -> None:
@@ -263,7 +270,7 @@ def _devices() -> list[str]:
     return [f"{kind}:{index}" for index in range(torch.accelerator.device_count())] + ["cpu"]
 
 
-def _load_network(model: str, weights: Path | None, device: str | None, tile: int) -> Jorder:
+def _load_network(model: str, weights: Path | None, device: str | None) -> Jorder:
     network = load_model(model, weights)
     device = device or _devices()[0]
     try:
@@ -272,8 +279,6 @@ def _load_network(model: str, weights: Path | None, device: str | None, tile: in
         raise UserError(
             f"cannot use the device {device!r} ({error}); choose from {', '.join(_devices())}"
         ) from error
-    # a tile that is too small fails here, on one pixel, instead of on every image
-    functional.derain(network, torch.zeros(3, 1, 1), tile=tile)
     return network
 
 

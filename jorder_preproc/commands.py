@@ -58,6 +58,9 @@ DryOption = Annotated[
     ),
 ]
 
+BACKEND = typer.Option(help="What runs the network; the last two on the CPU, if installed.")
+PRECISION = typer.Option(help="Of the network; bfloat16 not with onnxruntime.")
+
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
 
 

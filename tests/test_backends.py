@@ -9,9 +9,12 @@ import onnxruntime
 import pytest
 import skimage.data
 import torch
+from PIL import Image
+from typer.testing import CliRunner
 
 from jorder_preproc import JorderDerain, derain, load_model, synthesize_rain
 from jorder_preproc.backends import to_onnx, use_backend
+from jorder_preproc.cli import app
 from jorder_preproc.metrics import psnr
 from jorder_preproc.models import build_model
 
@@ -92,6 +95,20 @@ def test_a_backend_is_an_option_of_the_transform(images):
     assert torch.equal(sent(image), transform(image))
     difference = transform(image).int() - JorderDerain()(image).int()
     assert difference.abs().max() <= 1
+
+
+def test_a_backend_is_an_option_of_the_command(images, tmp_path):
+    pixels = (images[1][0] * 255).byte().permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    options = ["-o", str(tmp_path / "out"), "--backend", "openvino", "--device", "cpu"]
+    result = CliRunner().invoke(app, ["derain", str(tmp_path / "a.png"), *options])
+    assert result.exit_code == 0, result.output
+    found = np.array(Image.open(tmp_path / "out/a.png")).astype(int)
+    assert np.abs(found - JorderDerain()(pixels)).max() <= 1
+    result = CliRunner().invoke(
+        app, ["derain", str(tmp_path / "a.png"), *options, "--precision", "int4"]
+    )
+    assert result.exit_code == 2 and "int4" in result.stderr
 
 
 def test_eager_again(images):

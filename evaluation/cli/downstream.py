@@ -28,7 +28,10 @@ from evaluation.downstream.tasks import classification
 from evaluation.report.html import gather_samples, write_report
 from evaluation.report.schema import Derainer, Rain, Task, from_json
 from evaluation.report.tables import terminal_table
+from jorder_preproc.backends import Backend, Precision, check_backend
 from jorder_preproc.commands import (
+    BACKEND,
+    PRECISION,
     DeveilChoice,
     DeveilOption,
     Dry,
@@ -75,6 +78,8 @@ class TableOptions:
     deveil: DeveilOption = DeveilChoice.off
     deveil_weights: cli.DeveilWeights = None
     dry: DryOption = Dry.leave
+    backend: Annotated[Backend, BACKEND] = "torch"
+    precision: Annotated[Precision, PRECISION] = "float32"
     where: Annotated[
         Literal["pipeline", "batch"],
         typer.Option(help="Derain in the pipeline, at the images' own size, or on the device."),
@@ -111,6 +116,7 @@ class TableOptions:
             raise UserError("give --preset or --severity, not both")
         for rain in self.make_rains():
             get_preset(rain.preset)
+        check_backend(self.backend, self.precision)
         check_derainer(self.make_derainer())
         cli.output_folder(self.out, task)
 
@@ -131,6 +137,8 @@ class TableOptions:
             self.deveil.deveil,
             _text(self.deveil_weights),
             self.dry.value,
+            self.backend,
+            self.precision,
         )
 
 

@@ -13,12 +13,10 @@ from mmengine.registry import TRANSFORMS
 from evaluation.downstream.checkpoints import file_sha256
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
-from jorder_preproc.functional.derain import Dry
 from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
 from jorder_preproc.openmmlab.transforms import JorderDerain
-from jorder_preproc.transforms import Deveil
 
-_LAYOUT = "2"  # changing it invalidates all cached images
+_LAYOUT = "3"  # changing it invalidates all cached images
 
 
 @TRANSFORMS.register_module()
@@ -30,7 +28,7 @@ class CachedJorderDerain(JorderDerain):
 
     Args:
         cache: folder; several processes may share it.
-        model, weights, deveil, deveil_weights, dry: see `JorderDerain`.
+        model, weights, settings: see `JorderDerain`.
     """
 
     def __init__(
@@ -38,17 +36,15 @@ class CachedJorderDerain(JorderDerain):
         cache: str,
         model: str = "jorder_e_lite",
         weights: str | Path | None = None,
-        deveil: Deveil = False,
-        deveil_weights: str | Path | None = None,
-        dry: Dry = "leave",
+        **settings: Any,
     ):
-        super().__init__(model, weights, deveil=deveil, deveil_weights=deveil_weights, dry=dry)
+        super().__init__(model, weights, **settings)
         self._cache = Path(cache)
-        settings = [_LAYOUT, model, file_sha256(find_weights(weights or model)), dry]
-        if deveil:
-            deveil_path = find_weights(deveil_weights or DEVEIL_WEIGHTS)
-            settings += [repr(deveil), file_sha256(deveil_path)]
-        self._settings = " ".join(settings).encode()
+        digests = [file_sha256(find_weights(weights or model))]
+        if self.deveil:
+            digests.append(file_sha256(find_weights(self.deveil_weights or DEVEIL_WEIGHTS)))
+        chosen = (self.deveil, self.dry, self.backend, self.precision)
+        self._settings = repr((_LAYOUT, model, digests, *chosen)).encode()
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Derain `results['img']`, uint8 BGR (H, W, 3).

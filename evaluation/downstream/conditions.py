@@ -76,6 +76,8 @@ def _arguments(derainer: Derainer) -> dict[str, Any]:
         "deveil": derainer.deveil,
         "deveil_weights": derainer.deveil_weights,
         "dry": derainer.dry,
+        "backend": derainer.backend,
+        "precision": derainer.precision,
     }
 
 

@@ -353,5 +353,7 @@ def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) 
             "deveil": derainer.deveil,
             "deveil_sha256": deveil_sha256(derainer),
             "dry": derainer.dry,
+            "backend": derainer.backend,
+            "precision": derainer.precision,
         }
     return settings

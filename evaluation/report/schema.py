@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from evaluation.metrics.statistics import CONDITIONS
+from jorder_preproc.backends import Backend, Precision
 from jorder_preproc.functional.derain import Deveil, Dry
 
 Task = Literal["classification", "segmentation", "detection"]
@@ -102,6 +103,7 @@ class Derainer:
         cache: folder for derained images, with `pipeline`; None keeps none.
         deveil, deveil_weights: remove rain accumulation, too; see `jorder_preproc.JorderDerain`.
         dry: what becomes of images without rain; see `jorder_preproc.JorderDerain`.
+        backend, precision: what runs it; see `jorder_preproc.backends`.
     """
 
     name: str = "jorder_e_lite"
@@ -111,6 +113,8 @@ class Derainer:
     deveil: Deveil = False
     deveil_weights: str | None = None
     dry: Dry = "leave"
+    backend: Backend = "torch"
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True, config=_CONFIG)

@@ -77,8 +77,11 @@ def describe_derainer(results: Results) -> str:
     It ends in `, dry too` where images without rain are derained, too.
     """
     derainer = results.derainer
+    name = derainer.name
+    if (derainer.backend, derainer.precision) != ("torch", "float32"):
+        name += f" ({derainer.backend}, {derainer.precision})"
     also = {False: "", True: " + deveil", "auto": " + deveil (auto)"}[derainer.deveil]
-    return derainer.name + also + (", dry too" if derainer.dry == "derain" else "")
+    return name + also + (", dry too" if derainer.dry == "derain" else "")
 
 
 def describe_rain(results: Results) -> str:

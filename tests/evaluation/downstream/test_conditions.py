@@ -20,7 +20,7 @@ from tests.networks import random_deveil_network
 LOAD, PACK = dict(type="LoadImageFromFile"), dict(type="PackSegInputs")
 RAIN = dict(type="jorder_preproc.SynthesizeRain", preset="storm", seed=3, data_root="data")
 ARGUMENTS = dict(model="jorder_e_lite", weights=None, deveil=False)
-ARGUMENTS |= dict(deveil_weights=None, dry="leave")
+ARGUMENTS |= dict(deveil_weights=None, dry="leave", backend="torch", precision="float32")
 DERAIN = dict(type="jorder_preproc.JorderDerain", **ARGUMENTS)
 
 
@@ -93,9 +93,10 @@ def test_deveil_reaches_whatever_derains(tmp_path, deveil, where):
 @pytest.mark.parametrize("where", ["pipeline", "cache", "batch"])
 def test_dry_reaches_whatever_derains(where):
     more = {"pipeline": {}, "cache": dict(cache="folder"), "batch": dict(where="batch")}[where]
-    cfg = changed("clean_derained", config(), dry="derain", **more)
+    cfg = changed("clean_derained", config(), dry="derain", precision="bfloat16", **more)
     steps = [*cfg.test_dataloader.dataset.pipeline, *cfg.get("default_hooks", {}).values()]
-    assert [step.dry for step in steps if "Derain" in step.type] == ["derain"]
+    (step,) = (step for step in steps if "Derain" in step.type)
+    assert (step.dry, step.precision) == ("derain", "bfloat16")
     assert make_transform(Derainer(dry="derain")).dry == "derain"
 
 

@@ -47,6 +47,8 @@ def test_the_file_holds_the_agreed_keys(document):
         "deveil": False,
         "deveil_weights": None,
         "dry": "leave",
+        "backend": "torch",
+        "precision": "float32",
     }
     assert document["derainer_sha256"] == "ab" * 32
     assert len(json.loads(to_json([classification(4), detection()]))["results"]) == 2
