@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.metrics.statistics import CONDITIONS, Interval
+from evaluation.metrics.statistics import CONDITIONS, Interval, recovery
 from evaluation.report.grid import MISSING, Cell, csv_lines
 from evaluation.report.paper_numbers import NOTE
 from evaluation.report.schema import Metric, PairedTest, PaperRow, Results
@@ -26,7 +26,14 @@ TITLES = {
 CEILING = " (ceiling)"
 """Behind an interval that is 100 % from end to end."""
 
+MUCH_LOST = 0.02
+"""Loss of a class to rain from which on its recovery is remarked upon."""
+
+LITTLE = 0.85
+"""Recovery of a class below which it is remarked upon."""
+
 _UNBOUNDED = "unbounded"
+_MOST_NAMED = 8
 
 
 def percent(value: float, digits: int = 2) -> str:
@@ -97,7 +104,7 @@ def describe_rain(results: Results) -> str:
 
 
 def remarks(results: Results) -> list[str]:
-    """Caveats of these tables: ceilings, unbounded intervals, mixed machines."""
+    """Caveats of these tables: ceilings, unbounded intervals, classes, mixed machines."""
     intervals = [recovery_interval(metric) for metric in results.metrics.values()]
     found = []
     if any(text.endswith(CEILING) for text in intervals):
@@ -110,9 +117,29 @@ def remarks(results: Results) -> list[str]:
             "Unbounded: in more than 2.5 % of the resamples rain cost nothing, so that recovery, a "
             "share of that loss, has no bounds."
         )
+    if results.task != "classification":  # whose classes have few images each
+        found += _describe_classes(results)
     if len(results.origins) > 1:
         found.append(_describe_origins(results))
     return found
+
+
+def _describe_classes(results: Results) -> list[str]:
+    """The classes that recover least, where rain took much, as a sentence; or none."""
+    found = [
+        (float(recovery(row.clean, row.rainy, row.derained)), row.name)
+        for row in results.classes.rows
+        if row.clean - row.rainy >= MUCH_LOST
+    ]
+    least = [f"{name} ({percent(share, 0)} %)" for share, name in sorted(found) if share < LITTLE]
+    if not least:
+        return []
+    return [
+        f"Of {len(found)} classes that rain takes {points(MUCH_LOST, 0)[1:]} points or more from, "
+        f"{len(least)} recover less than {percent(LITTLE, 0)} %: {', '.join(least[:_MOST_NAMED])}"
+        + (", ..." if len(least) > _MOST_NAMED else "")
+        + "."
+    ]
 
 
 def _describe_origins(results: Results) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from evaluation.metrics.statistics import UNDEFINED
 from evaluation.report.html import mark, provenance, recovery_axis, rows_by_loss, write_report
-from evaluation.report.schema import ClassRow, PairedTest, from_json
+from evaluation.report.schema import Classes, ClassRow, PairedTest, from_json
 from evaluation.report.tables import (
     comma_separated,
     describe_test,
@@ -424,12 +424,31 @@ def test_ceilings_and_unbounded_intervals_are_marked(tmp_path):
         assert "Ceiling: recovery was complete" in text and "Unbounded: in more than" in text
     assert "100.0 to 100.0 (ceiling)" in page
     assert remarks(classification()) == []
+
+
+def test_classes_that_recover_least_are_named():
+    rows = [
+        ClassRow("sky", 0.9, 0.88, 0.89, 0.9),  # 0.02 lost, half of it recovered
+        ClassRow("road", 0.8, 0.79, 0.7, 0.8),  # hardly any lost
+        ClassRow("pole", 0.5, 0.1, 0.2, 0.5),
+        ClassRow("car", 0.9, 0.3, 0.84, 0.9),  # 90 % recovered
+        ClassRow("never seen", *[math.nan] * 4),
+    ]
+    results = dataclasses.replace(segmentation(), classes=Classes("IoU", tuple(rows)))
+    (remark,) = remarks(results)
+    assert remark == (
+        "Of 3 classes that rain takes 2 points or more from, 2 recover less than 85 %: "
+        "pole (25 %), sky (50 %)."
+    )
+    assert remark in markdown([results])
+    assert remarks(dataclasses.replace(results, task="classification")) == []
     assert "eiling" not in markdown([classification()])
 
 
 def test_provenance_is_complete():
     results = dataclasses.replace(
-        classification(), dataset=dataclasses.replace(classification().dataset, whole=False)
+        classification(),
+        dataset=dataclasses.replace(classification().dataset, whole=False),
     )
     pairs = dict(provenance(results))
     assert pairs["Data"] == "ImageNet validation, 50,000 images, not the whole"
