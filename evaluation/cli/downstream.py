@@ -26,7 +26,7 @@ from evaluation.downstream.protocol import Plan, evaluate
 from evaluation.downstream.runner import Subject
 from evaluation.downstream.tasks import classification
 from evaluation.report.html import gather_samples, write_report
-from evaluation.report.schema import Derainer, Rain, Task, from_json
+from evaluation.report.schema import Derainer, Rain, Task, read_results
 from evaluation.report.tables import terminal_table
 from jorder_preproc.backends import Backend, Precision, check_backend
 from jorder_preproc.commands import (
@@ -243,16 +243,7 @@ def report(
     check_output(out)
     results = []
     for folder in folders:
-        try:
-            text = (folder / "results.json").read_text(encoding="utf-8")
-            found = from_json(text)
-        except OSError as error:
-            raise UserError(
-                f"{folder} has no results.json ({error.strerror}); run the table first"
-            ) from error
-        except ValueError as error:
-            raise UserError(f"{folder / 'results.json'}: {error}") from error
-        results += gather_samples(found, folder, out)
+        results += gather_samples(read_results(folder), folder, out)
     write_report(results, out)
     stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
 

@@ -24,6 +24,7 @@ from evaluation.figures.masks import draw_masks, study_masks
 from evaluation.figures.order import compare_orders
 from evaluation.figures.rain_types import TYPES, study_types
 from evaluation.figures.recurrence import draw_recurrence, read_blocks, study_stages
+from evaluation.figures.samples import draw_samples
 from evaluation.figures.speed import (
     SIZES,
     default_rows,
@@ -35,6 +36,7 @@ from evaluation.figures.speed import (
 from evaluation.figures.texture import study_texture
 from evaluation.figures.training_sets import compare_training_sets, open_networks
 from evaluation.report.grid import Grid
+from evaluation.report.schema import read_results
 from evaluation.restoration.methods import make_input_row, open_derainer, open_method
 from evaluation.restoration.scores import KINDS
 from jorder_preproc.atomic import atomic_path
@@ -120,6 +122,19 @@ def speed_command(
             timings.append((each, own))
     grids = [speed_table(own, each) for each, own in timings]
     finish("speed", grids, draw_speed(timings), out)
+
+
+@figure_app.command("samples")
+def samples_command(
+    folder: Annotated[Path, typer.Argument(help="Output folder of an evaluation.")],
+    rows: Annotated[int, typer.Option(min=1, help="At most so many samples.")] = 2,
+    out: cli.Out = None,
+) -> None:
+    """Sample images of an evaluation, with the model's predictions."""
+    out = cli.output_folder(out, "samples")
+    sheet = draw_samples(read_results(folder), folder, rows)
+    out.mkdir(parents=True, exist_ok=True)
+    stdout.print(f"sheet: {save_figure(sheet, out / 'samples')}", soft_wrap=True, highlight=False)
 
 
 @figure_app.command("masks")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +24,7 @@ from pydantic.dataclasses import dataclass
 
 from evaluation.metrics.statistics import CONDITIONS
 from jorder_preproc.backends import Backend, Precision
+from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import Deveil, Dry
 
 Task = Literal["classification", "segmentation", "detection"]
@@ -291,6 +293,23 @@ def from_json(text: str) -> tuple[Results, ...]:
         return _FILE.validate_json(text, strict=True).results
     except ValidationError as error:
         raise ValueError(_explain(error)) from error
+
+
+def read_results(folder: Path) -> tuple[Results, ...]:
+    """The results in the output folder of a run.
+
+    Raises:
+        UserError: it has none, or they are damaged.
+    """
+    file = folder / "results.json"
+    try:
+        return from_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"{folder} has no results.json ({error.strerror}); run the table first"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from error
 
 
 def _explain(error: ValidationError) -> str:
