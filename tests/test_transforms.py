@@ -305,10 +305,11 @@ def test_repr_names_what_was_given(weights):
     transform = JorderDerain("jorder_e_lite", weights, device="cpu", tile=200)
     assert repr(transform) == (
         f"JorderDerain(model=jorder_e_lite, weights={weights}, device=cpu, tile=200, deveil=False, "
-        "dry=leave)"
+        "dry=leave, backend=torch, precision=float32)"
     )
     assert repr(JorderDerain(deveil="auto", deveil_weights=weights)) == (
-        f"JorderDerain(model=jorder_e_lite, deveil=auto, deveil_weights={weights}, dry=leave)"
+        f"JorderDerain(model=jorder_e_lite, deveil=auto, deveil_weights={weights}, dry=leave, "
+        "backend=torch, precision=float32)"
     )
     assert repr(SynthesizeRain("light", 3)) == "SynthesizeRain(preset=light, seed=3)"
 
