@@ -34,7 +34,7 @@ def network_that_sees(rain_above: float) -> Jorder:
     """
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = Jorder("jorder_e_unet").eval().requires_grad_(False)
+        network = Jorder("jorder_e_lite").eval().requires_grad_(False)
         for parameter in network.stages.parameters():
             torch.nn.init.normal_(parameter, std=0.05)
     network.gated = False

@@ -18,7 +18,7 @@ from jorder_preproc.cli import app
 from jorder_preproc.metrics import psnr
 from jorder_preproc.models import build_model
 
-NETWORKS = ["jorder_e_lite", "jorder_e_unet"]
+NETWORKS = ["jorder_e_lite"]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_bfloat16_costs_less_than_a_tenth_of_a_decibel(images, expected, name, b
 
 
 def test_the_exported_network_is_that_of_one_window():
-    network = build_model("jorder_e_unet").eval()
+    network = build_model("jorder_e_lite").eval()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     session = onnxruntime.InferenceSession(to_onnx(network), providers=["CPUExecutionProvider"])

@@ -13,7 +13,7 @@ iterations = 60_000
 
 model = dict(
     type="DerainTraining",
-    name="jorder_e_unet",
+    name="jorder_e_lite",
     distance="l1",
     streak_weight=0.01,
     mask_weight=0.01,

@@ -187,17 +187,6 @@ VARIANTS: dict[str, NamedVariant] = {
     ),
     "jorder_e_lite": NamedVariant(
         channels=32,
-        blocks=5,
-        **_RELEASE | {"paths": ((1, 1), (1, 2), (1, 4))},
-        context="sequential",
-        unshuffle=2,
-        head_channels=6,
-        fusion_kernel=1,
-        parameters=239_176,
-        macs_per_pixel=59_484,
-    ),
-    "jorder_e_unet": NamedVariant(
-        channels=32,
         blocks=8,
         stages=1,
         context="encoder_decoder",

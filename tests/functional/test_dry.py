@@ -87,8 +87,8 @@ def test_integer_images_are_left_alone_too(network, dtype):
 def test_bad_choices_are_named(network):
     with pytest.raises(ValueError, match="dry must be one of leave, derain, got 'maybe'"):
         derain(network, grey(0.3), dry="maybe")
-    with pytest.raises(ValueError, match="jorder_e_lite cannot tell whether it rains"):
-        rain_probability(build_model("jorder_e_lite"), grey(0.3))
+    with pytest.raises(ValueError, match="jorder_e_practical cannot tell whether it rains"):
+        rain_probability(build_model("jorder_e_practical"), grey(0.3))
 
 
 def test_derain_says_how_probable_rain_is(network):
@@ -102,7 +102,7 @@ def test_derain_says_how_probable_rain_is(network):
     options = dict(deveil=True, deveil_model=random_deveil_network())
     both = derain(network, torch.stack([image, image]), **options).rain_probability
     assert both.tolist() == pytest.approx([expected] * 2, abs=1e-6)
-    assert derain(build_model("jorder_e_lite").eval(), image).rain_probability is None
+    assert derain(build_model("jorder_e_practical").eval(), image).rain_probability is None
 
 
 # images as users hold them
@@ -160,8 +160,8 @@ def test_frames_are_decided_one_by_one(network):
 
 
 def test_a_transform_that_cannot_tell(network):
-    transform = JorderDerain(build_model("jorder_e_lite").eval())
-    with pytest.raises(UserError, match="cannot tell whether it rains; use one of jorder_e_unet"):
+    transform = JorderDerain(build_model("jorder_e_practical").eval())
+    with pytest.raises(UserError, match="cannot tell whether it rains; use one of jorder_e_lite"):
         transform.rain_probability(grey(0.3))
     with pytest.raises(ValueError, match="dry must be one of leave, derain, got 'no'"):
         derain_image(network, grey(0.3), dry="no")
@@ -194,8 +194,8 @@ def test_command_tells_and_leaves_alone(network, tmp_path, monkeypatch):
 def test_command_says_nothing_where_the_network_cannot_tell(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     as_given(0.3)[0].save("a.png")
-    save_weights(build_model("jorder_e_lite"), "blind.safetensors")
-    options = ["--weights", "blind.safetensors", "--device", "cpu"]
+    save_weights(build_model("jorder_e_practical"), "blind.safetensors")
+    options = ["--model", "jorder_e_practical", "--weights", "blind.safetensors", "--device", "cpu"]
     result = CliRunner().invoke(app, ["derain", "a.png", "-o", "out", *options])
     assert result.exit_code == 0 and "a.png" not in result.stdout
 

@@ -37,7 +37,6 @@ def test_models_are_listed_in_the_order_of_the_paper():
         "jorder_e",
         "jorder_e_practical",
         "jorder_e_lite",
-        "jorder_e_unet",
     ]
 
 

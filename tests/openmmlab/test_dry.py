@@ -14,7 +14,7 @@ from jorder_preproc.openmmlab.mmseg import DerainSegDataPreprocessor
 from tests.networks import network_that_sees
 from tests.openmmlab.stack import DERAIN, derained, photo, run_test, use_hook
 
-MODEL = "jorder_e_unet"
+MODEL = "jorder_e_lite"
 BRIGHT, DARK = photo(24, 40), (0.3 * photo(24, 40, 2)).astype(np.uint8)
 
 

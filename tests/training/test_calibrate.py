@@ -118,9 +118,9 @@ def test_command_writes_the_threshold_alone(photos, measured, tmp_path, capsys):
     path, numbers = tmp_path / "sees.safetensors", tmp_path / "numbers.json"
     save_weights(network_that_sees(0.09), path)
     before = load_file(path)
-    command = ["calibrate", str(path), str(photos), "--model", "jorder_e_unet"]
+    command = ["calibrate", str(path), str(photos), "--model", "jorder_e_lite"]
     assert main([*command, "--json", str(numbers)]) == 0
-    threshold = load_model("jorder_e_unet", path).dry_threshold
+    threshold = load_model("jorder_e_lite", path).dry_threshold
     assert threshold == pytest.approx(choose_threshold(measured), rel=1e-4)
     assert 0.1 < threshold < 0.45  # it was 0.5
     after = load_file(path)

@@ -8,7 +8,7 @@ from training.model import DerainTraining
 
 def test_loss_of_presence_by_hand():
     torch.manual_seed(0)
-    model = DerainTraining("jorder_e_unet", presence_weight=0.1)
+    model = DerainTraining("jorder_e_lite", presence_weight=0.1)
     rainy = torch.rand(2, 3, 16, 16)
     batch = {
         "rainy": rainy,

@@ -65,7 +65,7 @@ def test_train_resume_and_export(photos, streaks, tmp_path, capsys):
     assert "Iter(train) [3/4]" in log.replace("   ", "").replace("[ ", "[")
     assert "Iter(train) [1/4]" not in log.replace("   ", "").replace("[ ", "[")
 
-    out = tmp_path / "out" / "jorder_e_unet.safetensors"
+    out = tmp_path / "out" / "jorder_e_lite.safetensors"
     scores = export(work_dir, out, str(photos), "two photographs", rains=["heavy", "dry"])
     card = out.with_suffix(".md").read_text()
     record = json.loads((work_dir / "best.json").read_text())
@@ -76,9 +76,9 @@ def test_train_resume_and_export(photos, streaks, tmp_path, capsys):
     assert f"| {by_preset['heavy'].input_psnr:.2f} | {by_preset['heavy'].psnr:.2f} |" in card
     # the exported network is the one validation chose
     assert by_preset["heavy"].psnr == pytest.approx(record["validation"]["psnr/heavy"], abs=0.01)
-    exported = load_model("jorder_e_unet", out)
+    exported = load_model("jorder_e_lite", out)
     assert exported.label_convention == "paper"
-    best = load_model("jorder_e_unet", work_dir / "best.safetensors")
+    best = load_model("jorder_e_lite", work_dir / "best.safetensors")
     for stored, value in zip(exported.parameters(), best.parameters(), strict=True):
         assert torch.equal(stored, value.half().float())
     assert out.stat().st_size < 0.55 * (work_dir / "best.safetensors").stat().st_size
@@ -89,7 +89,7 @@ def test_without_validation_the_averaged_weights_are_saved(photos, tmp_path):
     checkpoint = torch.load(tmp_path / "iter_4.pth", weights_only=False)
     # EMAHook puts its average in the place of the weights, and these beside it
     averaged, raw = checkpoint["state_dict"], checkpoint["ema_state_dict"]
-    saved = load_model("jorder_e_unet", tmp_path / "best.safetensors").state_dict()
+    saved = load_model("jorder_e_lite", tmp_path / "best.safetensors").state_dict()
     for name, value in saved.items():
         assert torch.equal(value, averaged[f"network.{name}"])
     assert any(

@@ -166,7 +166,7 @@ def test_samples_say_how_probable_rain_is(data, tmp_path, where):
     """A network that calls none of these images rainy leaves the scores as they were in rain."""
     weights = tmp_path / "sees.safetensors"
     save_weights(network_that_sees(0.97), weights)
-    derainer = ("--derainer", "jorder_e_unet", "--derainer-weights", str(weights))
+    derainer = ("--derainer", "jorder_e_lite", "--derainer-weights", str(weights))
     left, derained = (
         run(data, tmp_path / dry, "--limit", "4", "--where", where, "--dry", dry, *derainer)
         for dry in ("leave", "derain")
@@ -174,7 +174,7 @@ def test_samples_say_how_probable_rain_is(data, tmp_path, where):
     assert (left.derainer.dry, derained.derainer.dry) == ("leave", "derain")
     metric, harmed = left.metrics["top-1"], derained.metrics["top-1"]
     assert (metric.derained, metric.clean_derained) == (metric.rainy, metric.clean)
-    transform = JorderDerain("jorder_e_unet", weights)
+    transform = JorderDerain("jorder_e_lite", weights)
     for sample in left.samples:
         assert set(sample.rain) == {"clean", "rainy"}
         shown = {
@@ -195,7 +195,7 @@ def test_samples_say_how_probable_rain_is(data, tmp_path, where):
         for path in (tmp_path / dry).glob("records/derained*/settings.json")
     ]
     assert settings == ["leave", "derain"]
-    assert "jorder_e_unet, dry too" in (tmp_path / "derain" / "report.html").read_text()
+    assert "jorder_e_lite, dry too" in (tmp_path / "derain" / "report.html").read_text()
     assert [sample.rain for sample in derained.samples] == [sample.rain for sample in left.samples]
     assert harmed.rainy == metric.rainy
 

@@ -72,7 +72,7 @@ def test_deveiled_images_are_kept_too(tmp_path, weights, deveil_weights, deveil)
 def test_dry_images_are_kept_apart(tmp_path):
     path = tmp_path / "sees.safetensors"
     save_weights(network_that_sees(2.0), path)  # never
-    cache, arguments = tmp_path / "cache", dict(model="jorder_e_unet")
+    cache, arguments = tmp_path / "cache", dict(model="jorder_e_lite")
     for number, dry in enumerate(("leave", "derain"), 1):
         for _ in range(2):
             found = derain(cache, str(path), dry=dry, **arguments)
