@@ -47,6 +47,8 @@ class DerainTraining(BaseModel):
             `take_to_second_pass`.
         presence_weight: of the loss of `RainPresence`, for networks that have it: the binary
             cross-entropy of the batch's `raining`.
+        dry: share of dry images in the batches. Rainy ones count dry / (1 - dry) times in that
+            loss, so that a probability of 0.5 speaks neither for rain nor against it.
         feature_weights: weights file for `FeatureDistance`; None leaves that loss out.
         feature_weight, feature_from: its weight, and the iteration from which it is used. It
             makes an iteration take 1.4 times as long.
@@ -68,6 +70,7 @@ class DerainTraining(BaseModel):
         gated: bool = True,
         second_pass: float = 0.0,
         presence_weight: float = 0.01,
+        dry: float = 0.5,
         feature_weights: str | None = None,
         feature_weight: float = 0.02,
         feature_from: int = 0,
@@ -99,6 +102,7 @@ class DerainTraining(BaseModel):
         )
         self.second_pass = second_pass
         self.presence_weight = presence_weight
+        self.rainy_counts = dry / (1 - dry)
         self.feature_from = feature_from
         self.feature_distance = FeatureDistance(feature_weights) if feature_weights else None
         parallel = network.variant.context == "parallel"
@@ -128,7 +132,11 @@ class DerainTraining(BaseModel):
             presence, coarsest = self.network.presence, stages[0].coarsest
             if presence is not None and coarsest is not None:
                 logits = presence(presence.sums(coarsest), coarsest[0, 0].numel())
-                loss = binary_cross_entropy_with_logits(logits.float(), batch["raining"])
+                loss = binary_cross_entropy_with_logits(
+                    logits.float(),
+                    batch["raining"],
+                    pos_weight=logits.new_tensor(self.rainy_counts, dtype=torch.float32),
+                )
                 total["loss_presence"] = self.presence_weight * loss
             return total
         restored = derain(self.network, batch["rainy"]).background

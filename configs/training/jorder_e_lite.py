@@ -10,6 +10,7 @@ tells what six such runs, one upon the other, reached: 30.16 dB over `light`, `h
 _base_ = "./_base_/runner.py"
 
 iterations = 60_000
+dry = 0.1  # share of patches without rain
 
 model = dict(
     type="DerainTraining",
@@ -17,7 +18,8 @@ model = dict(
     distance="l1",
     streak_weight=0.01,
     mask_weight=0.01,
-    presence_weight=0.01,
+    presence_weight=0.05,
+    dry=dry,
     second_pass=0.1,
     feature_weight=0.02,
     feature_from=iterations * 4 // 10,
@@ -35,10 +37,10 @@ train_dataloader = dict(
         type="RainPatches",
         stages=stages,
         # each of these parts can be set to 0
-        mixture=dict(streaks=0.45, lines=0.15, drops=0.1, noise=0.1, light=0.05, heavy=0.15),
+        mixture=dict(streaks=0.4, lines=0.2, drops=0.1, noise=0.1, light=0.05, heavy=0.15),
         composition=dict(preset=0.3, add=0.25, screen=0.15, cover=0.15, linear=0.15),
         layers_per_preset=120,
-        dry=0.1,
+        dry=dry,
         small_jpegs=0.5,
         veiled=0.15,
         varied=0.3,

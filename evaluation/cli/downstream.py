@@ -14,11 +14,10 @@ from typing import Annotated, Any, Literal
 
 import torch
 import typer
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, is_distributed, is_main_process
 
 from evaluation.cli import options as cli
 from evaluation.datasets.checks import examine
-from evaluation.datasets.layouts.base import SET_SIZES
 from evaluation.datasets.synthetic.dataset import SIZES, write_dataset
 from evaluation.downstream.conditions import check_derainer
 from evaluation.downstream.host_config import read_config
@@ -46,11 +45,6 @@ from jorder_preproc.rain import PRESETS, get_preset
 
 app = typer.Typer()
 _ROOT = Path(__file__).parents[2]
-_DATA_NAMES = {
-    "classification": "ImageNet validation",
-    "segmentation": "ADE20K validation",
-    "detection": "VOC 2007 test",
-}
 
 _Data = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
 _Labels = Annotated[Path | None, typer.Option(help="Label file, for a flat folder.")]
@@ -342,9 +336,8 @@ def _run(
     plan = Plan(
         task=task,
         model=model,
-        data="the built-in scenes" if built_in else _DATA_NAMES[task],
+        data="the built-in scenes" if built_in else None,
         root=root,
-        whole=None if built_in else SET_SIZES[task],
         command=cli.command_line(),
         out=out,
         rain=rains[0],
@@ -363,6 +356,9 @@ def _run(
         write_report(results, out)
         stdout.print(terminal_table(results))
         stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
+    if is_distributed():
+        barrier()  # torchrun ends all processes where one ends with its connections open
+        torch.distributed.destroy_process_group()
 
 
 def _find_module(task: str) -> ModuleType:

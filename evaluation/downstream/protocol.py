@@ -17,6 +17,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from PIL import Image
 from rich.console import Console
 
+from evaluation.datasets.layouts.base import data_name
 from evaluation.datasets.subsets import spread
 from evaluation.downstream.checkpoints import file_sha256
 from evaluation.downstream.conditions import derainer_sha256, deveil_sha256, make_transform
@@ -62,9 +63,8 @@ class Plan:
     Attributes:
         task: `classification`, `segmentation` or `detection`.
         model: name of the model, as `check_clean` knows it.
-        data: name of the data set.
+        data: name of the data set; None for that of its folder.
         root: its folder.
-        whole: size of the whole data set; None where that is not known.
         command: as typed.
         out: folder for all output.
         rain, derainer: see `evaluation.report.schema`.
@@ -77,9 +77,8 @@ class Plan:
 
     task: table.Task
     model: str
-    data: str
+    data: str | None
     root: str
-    whole: int | None
     command: str
     out: Path
     rain: table.Rain
@@ -134,6 +133,7 @@ def evaluate(
         _in_first_process(partial(score, condition))
     if not is_main_process():
         return None
+    data = plan.data or data_name(plan.task, len(dataset), plan.root)
     with console.status("resampling"):
         metrics = {name: _metric(name, scores, len(indices)) for name in scores["clean"].metrics}
     if plan.coco:
@@ -143,13 +143,13 @@ def evaluate(
             metrics[name] = _summarize(values, Bootstrap({}, UNDEFINED, UNDEFINED))
     return table.Results(
         task=plan.task,
-        title=f"{plan.model} on {plan.data}",
+        title=f"{plan.model} on {data}",
         command=plan.command,
         dataset=table.Dataset(
-            name=plan.data,
+            name=data,
             root=plan.root,
             images=len(indices),
-            whole=len(indices) == len(dataset) == (plan.whole or len(dataset)),
+            whole=len(indices) == len(dataset),
             unreadable=tuple(image_path(dataset, index) for index in sorted(unreadable)),
         ),
         model=table.Model(
