@@ -274,13 +274,13 @@ def test_named_network_is_read_at_the_first_image(network, weights):
 
 
 def test_named_network_is_not_pickled(weights):
-    transform = JorderDerain("jorder_e_lite", weights, tile=200)
+    transform = JorderDerain("jorder_e_lite", weights, tile=300)
     expected = transform(photo())
     pickled = pickle.dumps(transform)
     assert len(pickled) < 10_000
     again = pickle.loads(pickled)
     np.testing.assert_array_equal(again(photo()), expected)
-    assert (again.model, again.tile, again.weights) == ("jorder_e_lite", 200, str(weights))
+    assert (again.model, again.tile, again.weights) == ("jorder_e_lite", 300, str(weights))
 
 
 def test_given_network_is_pickled(network):
@@ -297,7 +297,7 @@ def test_network_is_no_submodule(network):
 
 
 def test_tile_reaches_derain(network):
-    with pytest.raises(ValueError, match="tile must be at least 170 px"):
+    with pytest.raises(ValueError, match="tile must be at least 240 px"):
         JorderDerain(network, tile=100)(photo())
 
 
@@ -368,9 +368,9 @@ def test_deveil_equals_derain_with_deveil(network, deveil_weights, deveil):
         np.testing.assert_array_equal(transform(rgb), expected)
         changed = np.abs(expected.astype(int) - expected_background(network, rgb)).max() > 5
         assert changed == (deveil is True or not clear)
-    video = np.stack([bright, bright // 8])
-    np.testing.assert_array_equal(transform(video)[0], transform(bright))
-    np.testing.assert_array_equal(transform(video)[1], transform(bright // 8))
+    for frame, rgb in zip(transform(np.stack([bright, bright // 8])), (bright, bright // 8)):
+        # a float of a batch may be rounded the other way
+        assert np.abs(frame.astype(int) - transform(rgb)).max() <= 1
 
 
 def test_shipped_deveil_weights_are_the_default(network, deveil_weights, tmp_path, monkeypatch):

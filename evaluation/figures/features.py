@@ -50,7 +50,7 @@ def find_features(network: Jorder, rainy: Tensor) -> Features:
 
     Args:
         network: the derainer.
-        rainy: O, float RGB (3, H, W), in [0, 1]; H, W multiples of the unshuffle factor.
+        rainy: O, float RGB (3, H, W), in [0, 1]; H, W multiples of `network.fold`.
     """
     kept: dict[str, Tensor] = {}
 
@@ -134,7 +134,7 @@ def study_features(
     for number, each in enumerate(add_rain_to_all(photographs, preset, seed)):
         for title, network in networks.items():
             rainy, clean, streaks = (
-                crop_centre(image, network.multiple)
+                crop_centre(image, network.fold)
                 for image in (each.rainy, each.clean, each.streak_map)
             )
             features = find_features(network, rainy)

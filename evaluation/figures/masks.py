@@ -86,7 +86,7 @@ def detect(network: Jorder, rainy: Tensor) -> Tensor:
 
     Args:
         network: predicts R.
-        rainy: O, float RGB (3, H, W), in [0, 1]; H, W multiples of `network.multiple`.
+        rainy: O, float RGB (3, H, W), in [0, 1]; H, W multiples of `network.fold`.
     """
     parameter = next(network.parameters())
     logits: Tensor = network(rainy[None].to(parameter))[-1].mask_logits
@@ -142,7 +142,7 @@ def derain_with_mask(network: Jorder, rainy: Tensor, logits: Tensor, mask: Mask)
 
     Args:
         network: predicts R.
-        rainy: O, float RGB (3, H, W), in [0, 1]; H, W multiples of `network.multiple`.
+        rainy: O, float RGB (3, H, W), in [0, 1]; H, W multiples of `network.fold`.
         logits: what `detect` gives.
         mask: (H, W), true on rain.
 
@@ -176,7 +176,7 @@ def study_masks(
     for kind in KINDS:
         for each in add_rain_to_all(photographs, kind, seed):
             height, width = (
-                min(size, _LARGEST_SIDE) // network.multiple * network.multiple
+                min(size, _LARGEST_SIDE) // network.fold * network.fold
                 for size in each.region.shape
             )
             part = (..., slice(height), slice(width))

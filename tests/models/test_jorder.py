@@ -2,13 +2,14 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, pixel_shuffle, pixel_unshuffle, relu
 
-from jorder_preproc.models import build_model, get_variant, list_models
+from jorder_preproc.models import Jorder, build_model, list_models
+from jorder_preproc.models.variants import Variant
 
 
-def randomized(name, seed=0):
+def randomized(name, seed=0, variant=None):
     """A network of which every layer does something: untrained ones end in zeros."""
     torch.manual_seed(seed)
-    network = build_model(name).double().eval()
+    network = Jorder(name, variant=variant).double().eval()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     return network
@@ -76,12 +77,24 @@ def release_reference(w, image, blocks, fold, sequential):
     return results
 
 
-@pytest.mark.parametrize(
-    ("name", "sequential"), [("jorder_e_practical", False), ("jorder_e_lite", True)]
+FOLDED = Variant(
+    channels=8,
+    blocks=5,
+    paths=((1, 1), (1, 2), (1, 4)),
+    context="sequential",
+    block="release",
+    fusion="modulate",
+    stages=2,
+    residual_stages=True,
+    unshuffle=2,
+    fusion_kernel=1,
 )
-def test_jorder_e_is_the_release_written_out(name, sequential):
-    network = randomized(name)
-    variant = get_variant(name)
+
+
+@pytest.mark.parametrize(("name", "variant"), [("jorder_e_practical", None), ("folded", FOLDED)])
+def test_jorder_e_is_the_release_written_out(name, variant):
+    network = randomized(name, variant=variant)
+    variant, sequential = network.variant, variant is not None
     image = torch.rand(2, 3, 12, 16, dtype=torch.float64)
     expected = release_reference(
         network.state_dict(), image, variant.blocks, variant.unshuffle, sequential
@@ -168,7 +181,7 @@ def test_bad_input_is_named():
     network = build_model("jorder_e_lite")
     with pytest.raises(ValueError, match=r"\(N, 3, H, W\).*image\[None\]"):
         network(torch.rand(3, 8, 8))
-    with pytest.raises(ValueError, match="multiples of 2.*which pads"):
+    with pytest.raises(ValueError, match="multiples of 8.*which pads"):
         network(torch.rand(1, 3, 7, 8))
     with pytest.raises(ValueError, match="unknown model 'jordan'; choose from jorder_minus"):
         build_model("jordan")

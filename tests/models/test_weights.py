@@ -97,7 +97,7 @@ def release_forward(tensors, rainy):
 
 def test_saved_weights_load_into_the_same_network(network, weights):
     loaded = load_model(LITE, weights)
-    image = torch.rand(1, 3, 16, 20)
+    image = torch.rand(1, 3, 16, 24)
     with torch.no_grad():
         expected = network(image)[-1]
         actual = loaded(image)[-1]

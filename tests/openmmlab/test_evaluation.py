@@ -160,10 +160,10 @@ def test_samples_of_batches_are_what_the_model_saw(det, tmp_path):
     checkpoint, file = tmp_path / "random.pth", tmp_path / "config.py"
     torch.save(runner.model.state_dict(), checkpoint)
     det.dump(file)
-    shown = {}
+    shown, options = {}, ("--dry", "derain")
     for where in ("pipeline", "batch"):
         out = tmp_path / where
-        (sample,) = evaluate("detection", file, checkpoint, out, "--where", where).samples
+        (sample,) = evaluate("detection", file, checkpoint, out, *options, "--where", where).samples
         for name, path in sample.images.items():
             with Image.open(out / path) as image:
                 shown[where, name] = np.asarray(image.convert("RGB"), np.float64)

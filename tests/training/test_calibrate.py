@@ -141,14 +141,14 @@ def test_command_writes_the_threshold_alone(photos, measured, tmp_path, capsys):
 
 def test_mistakes_are_named(photos, tmp_path, capsys):
     path = tmp_path / "blind.safetensors"
-    save_weights(build_model("jorder_e_lite"), path)
+    save_weights(build_model("jorder_e_practical"), path)
     content = path.read_bytes()
     for arguments, message in (
-        ([str(path), str(photos)], "jorder_e_lite cannot tell whether it rains; use one of"),
+        ([str(path), str(photos)], "jorder_e_practical cannot tell whether it rains; use one of"),
         ([str(path), str(tmp_path / "none")], "no images"),
         ([str(path), str(photos), "--photos-limit", "0"], "at least 1, got 0"),
         ([str(tmp_path / "no"), str(photos)], "weights must be"),
     ):
-        assert main(["calibrate", *arguments]) == 2
+        assert main(["calibrate", *arguments, "--model", "jorder_e_practical"]) == 2
         assert message in capsys.readouterr().err
     assert path.read_bytes() == content

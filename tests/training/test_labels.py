@@ -16,7 +16,7 @@ PRACTICAL = "jorder_e_practical"
 
 def rainy_batch(dtype=torch.float32):
     generator = torch.Generator().manual_seed(3)
-    background = torch.rand(2, 3, 20, 24, generator=generator) * 0.6
+    background = torch.rand(2, 3, 24, 24, generator=generator) * 0.6
     streak_map = torch.zeros_like(background)
     streak_map[..., 5:7] = 0.3
     return {

@@ -17,15 +17,16 @@ def batch():
     def draw(*shape):
         return torch.rand(*shape, generator=generator)
 
-    background = draw(3, 3, 24, 20) * 0.4 + 0.3
-    rainy = (background + draw(3, 1, 24, 20) ** 8 * 0.3).clamp(max=1)
+    background = draw(3, 3, 24, 24) * 0.4 + 0.3
+    rainy = (background + draw(3, 1, 24, 24) ** 8 * 0.3).clamp(max=1)
     streak_map = rainy - background
     return {
         "rainy": rainy,
         "background": background,
         "streak_map": streak_map,
         "region": (streak_map.amax(1) > 2 / 255).long(),
-        "transmission": draw(3, 1, 24, 20) * 0.5 + 0.5,
+        "raining": torch.ones(3),
+        "transmission": draw(3, 1, 24, 24) * 0.5 + 0.5,
         "atmospheric_light": draw(3, 3, 1, 1) * 0.2 + 0.8,
     }
 

@@ -47,20 +47,22 @@ def test_correlation_is_that_of_numpy():
     assert mean_correlation(torch.ones(2, 6, 7), torch.from_numpy(target)) == 0
 
 
+@pytest.mark.parametrize(("name", "fold"), [("jorder_e_practical", 1), ("jorder_e_lite", 2)])
 @torch.inference_mode()
-def test_features_are_those_of_the_layers(network):
-    rainy = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(2))
+def test_features_are_those_of_the_layers(name, fold):
+    network = random_network(name)
+    rainy = torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(2))
     found = find_features(network, rainy)
     encoder = network.stages[0].encoder
     both = torch.cat([rainy, rainy])[None]  # the estimate before the first stage is the image
-    folded = pixel_unshuffle(both, 2)
+    folded = pixel_unshuffle(both, fold)[:, : encoder.weight.shape[1]]
     expected = conv2d(folded, encoder.weight, encoder.bias, padding=1)[0]
     torch.testing.assert_close(found.first, expected, rtol=1e-4, atol=1e-4)
     # F is what the heads make R of, together with the R of the stage before
     outputs = network(rainy[None])
     head = network.stages[-1].heads.mask(found.last[None])
-    before, after = (pixel_unshuffle(stage.mask_logits, 2) for stage in outputs)
-    torch.testing.assert_close(before + head, after, rtol=1e-3, atol=1e-3)
+    *before, after = (pixel_unshuffle(stage.mask_logits, fold) for stage in outputs)
+    torch.testing.assert_close(sum(before, head), after, rtol=1e-3, atol=1e-3)
     logits = outputs[-1].mask_logits[0]
     expected = 1 / (1 + torch.exp(logits[0] - logits[1]))
     torch.testing.assert_close(found.mask[0], expected, rtol=1e-4, atol=1e-4)

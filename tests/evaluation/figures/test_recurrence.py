@@ -12,9 +12,11 @@ from evaluation.figures.recurrence import draw_recurrence, keep_stages, read_blo
 from jorder_preproc import derain, synthesize_rain
 from jorder_preproc.functional.derain import region_gate
 from jorder_preproc.metrics import luminance
+from jorder_preproc.models import save_weights
 from tests.evaluation.images import photograph
 from tests.networks import random_network
 
+MODEL = "jorder_e_practical"
 TABLE = {
     "rows": [
         {"row": "K = 1", "blocks": 1, "psnr": 20.5, "ssim": 0.5},
@@ -26,7 +28,8 @@ TABLE = {
 }
 
 
-def test_a_network_stops_after_its_first_stages(network):
+def test_a_network_stops_after_its_first_stages():
+    network = random_network(MODEL)
     rainy = torch.rand(3, 20, 24, generator=torch.Generator().manual_seed(1))
     first, last = network(rainy[None])
     for stages, output in ((1, first), (2, last)):
@@ -39,15 +42,15 @@ def test_a_network_stops_after_its_first_stages(network):
 
 
 @pytest.mark.parametrize("stages", [0, 3])
-def test_no_other_stages(network, stages):
-    with pytest.raises(ValueError, match=f"jorder_e_lite has 2 stages, got {stages}"):
-        keep_stages(network, stages)
+def test_no_other_stages(stages):
+    with pytest.raises(ValueError, match=f"jorder_e_practical has 2 stages, got {stages}"):
+        keep_stages(random_network(MODEL), stages)
 
 
 def test_stages_are_scored_as_scikit_image_does(tmp_path):
     pixels = photograph(tmp_path / "a.png", 0)
     clean = torch.from_numpy(pixels).permute(2, 0, 1) / 255
-    network = random_network("jorder_e_lite")
+    network = random_network(MODEL)
     grid = study_stages(network, {"a.png": lambda: clean}, preset="light", seed=2)
     rainy = synthesize_rain(clean, "light", 2, image_id="a.png").rainy
     rainy = (rainy * 255).round() / 255
@@ -65,11 +68,13 @@ def test_stages_are_scored_as_scikit_image_does(tmp_path):
 def test_command_reads_the_ablation(tmp_path):
     photograph(tmp_path / "photos/a.png", 0)
     (tmp_path / "runs").mkdir()
+    save_weights(random_network(MODEL), tmp_path / "a.safetensors")
     (tmp_path / "runs/table_21.json").write_text(json.dumps(TABLE))
     result = CliRunner().invoke(
         app,
         [
             *("figure", "recurrence", str(tmp_path / "photos"), "--runs", str(tmp_path / "runs")),
+            *("--derainer", MODEL, "--derainer-weights", str(tmp_path / "a.safetensors")),
             *("--device", "cpu", "--out", str(tmp_path / "out")),
         ],
     )
