@@ -368,7 +368,8 @@ def test_deveil_equals_derain_with_deveil(network, deveil_weights, deveil):
         np.testing.assert_array_equal(transform(rgb), expected)
         changed = np.abs(expected.astype(int) - expected_background(network, rgb)).max() > 5
         assert changed == (deveil is True or not clear)
-    for frame, rgb in zip(transform(np.stack([bright, bright // 8])), (bright, bright // 8)):
+    frames = bright, bright // 8
+    for frame, rgb in zip(transform(np.stack(frames)), frames, strict=True):
         # a float of a batch may be rounded the other way
         assert np.abs(frame.astype(int) - transform(rgb)).max() <= 1
 
