@@ -2,9 +2,9 @@
 
 python -m training configs/training/jorder_e_lite.py --photos DIR --streaks DIR --val-photos DIR
 
-9,000 iterations took 41 minutes on two CPU cores, in bfloat16. The card of the shipped weights
-tells what six such runs, one upon the other, reached: 30.16 dB over `light`, `heavy` and
-`rain800`, from 20.98 dB; a single run alone was not measured.
+On two idle CPU cores with bfloat16 instructions, about 14,000 iterations take an hour. The card of
+the shipped weights tells what fewer iterations, in several runs, reached; the 60,000 of this recipe
+have not been run to their end.
 """
 
 _base_ = "./_base_/runner.py"
