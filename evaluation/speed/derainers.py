@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
-from itertools import cycle, islice
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -39,7 +39,7 @@ class Derainer(NamedTuple):
     Attributes:
         name: of a network, with `+deveil` for deveiling, too (Sec. 5.2); or `PReNet`.
         backend, precision: see `jorder_preproc.backends`.
-        layout: of the features in memory; of backend `torch` alone.
+        layout: of the features in memory; None is that of the loaded network.
     """
 
     name: str
@@ -56,7 +56,10 @@ class Derainer(NamedTuple):
 def list_derainers(
     names: Sequence[str], backends: Sequence[str], precisions: Sequence[str]
 ) -> list[Derainer]:
-    """Every network with every backend in every precision; with `torch`, in both layouts.
+    """Every network with every backend in every precision.
+
+    PyTorch in float32 runs in both layouts, other backends and precisions in that of the loaded
+    network; `PReNet` runs in float32 alone.
 
     Raises:
         UserError: no such network, backend or precision.
@@ -71,14 +74,13 @@ def list_derainers(
     for name in names:
         if name != PRENET:
             get_variant(name.removesuffix(DEVEIL))
-    return [
-        Derainer(name, backend, precision, layout)  # type: ignore[arg-type]
-        for name in names
-        for backend in backends
-        for precision in precisions
-        for layout in (get_args(Layout) if backend == "torch" else (None,))
-        if name != PRENET or backend == "torch"
-    ]
+    found = []
+    for name, backend, precision in itertools.product(names, backends, precisions):
+        plain = (backend, precision) == ("torch", "float32")
+        if plain or name != PRENET:
+            layouts = get_args(Layout) if plain else (None,)
+            found += [Derainer(name, backend, precision, layout) for layout in layouts]  # type: ignore[arg-type]
+    return found
 
 
 def build(derainer: Derainer, device: str) -> Callable[[Tensor], Tensor]:
@@ -100,14 +102,10 @@ def build(derainer: Derainer, device: str) -> Callable[[Tensor], Tensor]:
     if layout is not None:
         network.to(memory_format=_FORMATS[layout])  # type: ignore[call-overload]
     if name == PRENET:
-        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        if precision not in ("float32", "bfloat16"):
-            raise UserError(f"{PRENET} runs in float32 or bfloat16, got {precision}")
-        network.to(dtype)
 
         @torch.no_grad()
         def run(images: Tensor) -> Tensor:
-            background = network(pixels_to_float(images).to(device, dtype)).float()
+            background = network(pixels_to_float(images).to(device))
             return float_to_pixels(background.clamp(0, 1), images.dtype).cpu()
 
         return run
@@ -131,7 +129,9 @@ def rainy_photographs(size: tuple[int, int], count: int) -> Tensor:
     """
     width, height = size
     rainy = []
-    for name, load in islice(built_in_photographs().items(), count):
+    for name, load in itertools.islice(built_in_photographs().items(), count):
         clean = interpolate(load()[None], (height, width), mode="bicubic", antialias=True)[0]
         rainy.append(synthesize_rain(clean.clamp(0, 1), "heavy", 1, name).rainy)
-    return float_to_pixels(torch.stack(list(islice(cycle(rainy), count))), torch.uint8)
+    return float_to_pixels(
+        torch.stack(list(itertools.islice(itertools.cycle(rainy), count))), torch.uint8
+    )

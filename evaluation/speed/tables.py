@@ -28,7 +28,7 @@ def speed_table(measured: Measurement, max_seconds: float) -> Grid:
     references = _fastest_torch(measured.timings, REFERENCE)
     rows: list[list[Cell]] = []
     for timing in measured.timings:
-        cells: list[Cell] = [None] * 8
+        cells: list[Cell] = [None] * 7
         if timing.seconds:
             low, median, high = timing.quartiles()
             reference = references.get((timing.size, timing.batch))
@@ -36,8 +36,7 @@ def speed_table(measured: Measurement, max_seconds: float) -> Grid:
             best = _best_rate(measured, timing.derainer)
             cells = [
                 median,
-                low,
-                high,
+                f"{low:.3f} to {high:.3f}",
                 median / timing.pixels * _GIGA,
                 None if reference is None else median / reference,
                 None if rate is None else rate / _GIGA,
@@ -46,7 +45,8 @@ def speed_table(measured: Measurement, max_seconds: float) -> Grid:
             ]
         rows.append([timing.derainer.name, timing.derainer.run_by, _shape(timing), *cells])
     digits = {
-        **dict.fromkeys(("median, s", "quartile 1, s", "quartile 3, s"), 3),
+        "median, s": 3,
+        "quartiles, s": 3,
         "ns/pixel": 0,
         "ratio": 3,
         "GFLOP/s": 0,
@@ -110,8 +110,8 @@ def _note(measured: Measurement, max_seconds: float) -> str:
         f"{describe_machine(measured.device)}; {repeats} repeats in turn, of uint8 photographs in "
         "heavy rain, derained even if they look dry. "
         f"Ratio: to the time of {REFERENCE} in torch float32 in its faster layout. % of best: of "
-        f"the fastest large layer in the same run, GFLOP/s: {best}. Memory: beyond network and "
-        "image.",
+        f"the fastest large layer of torch in the same run, GFLOP/s: {best}. Memory: beyond "
+        "network and image.",
         "Fastest, with the time as a share of that of torch float32: "
         f"{fastest_backends(measured.timings)}.",
     ]
