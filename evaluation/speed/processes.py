@@ -18,6 +18,7 @@ import torch
 from torchvision.io import write_png
 
 from evaluation.speed.derainers import DEVEIL, Derainer, build, rainy_photographs
+from jorder_preproc import JorderDerain
 
 Shape = tuple[tuple[int, int], int]
 """Width and height of images, px, and their number."""
@@ -67,11 +68,16 @@ def start_up(derainer: Derainer, size: tuple[int, int], repeats: int) -> np.ndar
 
     Returns:
         (repeats, steps): see `START_UP_STEPS`.
+
+    Raises:
+        UserError: `JorderDerain` refuses it.
     """
     options = transform_options(derainer)
+    image = rainy_photographs(size, 1)[0]
+    JorderDerain(**options)(image)  # raises here what each of the processes would raise
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rainy.png"
-        write_png(rainy_photographs(size, 1)[0], str(file))
+        write_png(image, str(file))
         asked = {"image": str(file), "options": options}
         return np.array([_run_python(_START_UP, asked) for _ in range(repeats)])
 

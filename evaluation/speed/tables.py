@@ -112,9 +112,10 @@ def _note(measured: Measurement, max_seconds: float) -> str:
         f"Ratio: to the time of {REFERENCE} in torch float32 in its faster layout. % of best: of "
         f"the fastest large layer of torch in the same run, GFLOP/s: {best}. Memory: beyond "
         "network and image.",
-        "Fastest, with the time as a share of that of torch float32: "
-        f"{fastest_backends(measured.timings)}.",
     ]
+    fastest = fastest_backends(measured.timings)
+    if fastest:
+        lines.append(f"Fastest, with the time as a share of that of torch float32: {fastest}.")
     if skipped:
         lines.append(
             f"{MISSING}: skipped, since a repeat would take more than {max_seconds:g} s "

@@ -159,6 +159,6 @@ def _time(run: Callable[[], object], device: str) -> float:
     time.sleep(_PAUSE_S)
     start = time.perf_counter()
     run()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
+    if device != "cpu":
+        torch.accelerator.synchronize()
     return time.perf_counter() - start

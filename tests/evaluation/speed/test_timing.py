@@ -193,8 +193,9 @@ def test_a_size_must_have_width_and_height(size):
         (["--start-up", "--workers", "1"], "two measurements"),
         (["--start-up", "--batches", "2"], "leave out --batches"),
         (["--workers", "1", "--device", "cuda"], "on the CPU"),
+        (["--start-up", "--models", "PReNet"], "unknown model 'PReNet'"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(options, message):
-    result = speed(*options)
+def test_options_that_do_not_fit_are_refused(options, message, tmp_path):
+    result = speed(*options, "--out", tmp_path)
     assert result.exit_code == 2 and message in result.stderr
