@@ -44,7 +44,7 @@ train: .venv/.demo
 	    $(if $(FEATURES),--cfg-options model.feature_weights=$(FEATURES)) \
 	    $(if $(wildcard work_dirs/jorder_e_lite/last_checkpoint),--resume)
 
-# Tables and figures of docs/tables.md again, by the commands on the page:
+# Tables and figures of docs/tables.md and docs/speed.md again, by the commands on the page:
 # make docs-tables SECTIONS="masks speed"; by default those that need shipped weights alone.
 docs-tables: .venv/.demo
 	$(BIN)/python -m tools.docs_tables $(SECTIONS)

@@ -440,6 +440,17 @@ def test_workers_give_what_the_main_process_gives(network, weights, start, worke
     assert np.abs(actual.astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_other_runtimes_work_in_workers_forked_after_their_use(backend):
+    dataset = Photos(JorderDerain(backend=backend))
+    expected = [dataset[index][0] for index in range(4)]
+    loader = DataLoader(
+        dataset, batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60
+    )
+    for (actual, _), same in zip(loader, expected, strict=True):
+        assert np.abs(actual.numpy().astype(int) - same).max() <= 1
+
+
 def test_cuda_in_a_forked_worker(monkeypatch):
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
     loader = DataLoader(

@@ -1,4 +1,4 @@
-"""Rewrite tables and figures of docs/tables.md: `make docs-tables SECTIONS="masks speed"`.
+"""Rewrite tables and figures of docs/tables.md and docs/speed.md: `make docs-tables`.
 
 A section stands between `<!-- NAME -->` and `<!-- /NAME -->` and ends with its command. The
 command is run, its Markdown replaces the tables above it, and its figure goes to docs/figures;
@@ -22,7 +22,11 @@ from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
 
 PAGE = Path(__file__).parents[1] / "docs/tables.md"
-SECTIONS = ("restoration", "speed", "masks", "texture", "types", "order")
+SPEED_PAGE = PAGE.with_name("speed.md")
+SPEED = ("speed", "start-up", "workers")
+"""Sections of `SPEED_PAGE`; the others are on `PAGE`."""
+
+SECTIONS = ("restoration", *SPEED, "masks", "texture", "types", "order")
 """Sections that need shipped weights only; the page says how to train those of others."""
 
 MAX_BYTES = 140_000
@@ -84,12 +88,13 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sections", nargs="*", help=f"default: {' '.join(SECTIONS)}")
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--page", type=Path, help="default: docs/tables.md or docs/speed.md")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/docs_tables"))
     args = parser.parse_args(arguments)
     try:
         for name in args.sections or SECTIONS:
-            update(args.page, name, args.out / name)
+            page = args.page or (SPEED_PAGE if name in SPEED else PAGE)
+            update(page, name, args.out / name)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""`python -m evaluation speed`, and `figure NAME`: the paper's figures and smaller tables."""
+"""`python -m evaluation figure NAME`: the paper's figures and smaller tables."""
 
 from __future__ import annotations
 
@@ -25,14 +25,6 @@ from evaluation.figures.order import compare_orders
 from evaluation.figures.rain_types import TYPES, study_types
 from evaluation.figures.recurrence import draw_recurrence, read_blocks, study_stages
 from evaluation.figures.samples import draw_samples
-from evaluation.figures.speed import (
-    SIZES,
-    default_rows,
-    draw_speed,
-    measure,
-    parse_size,
-    speed_table,
-)
 from evaluation.figures.texture import study_texture
 from evaluation.figures.training_sets import compare_training_sets, open_networks
 from evaluation.report.grid import Grid
@@ -79,49 +71,6 @@ class PhotoOptions(CommonOptions):
     def load(self) -> Jorder:
         """The derainer."""
         return load_model(self.derainer, self.derainer_weights, get_device())
-
-
-@app.command("speed")
-def speed_command(
-    derainer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Network, or NAME+deveil; may be repeated. Default: all, and jorder_e_lite+deveil."
-        ),
-    ] = None,
-    sizes: Annotated[
-        list[str] | None,
-        typer.Option(help=f"WIDTHxHEIGHT, px; may be repeated. Default: {', '.join(SIZES)}."),
-    ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Of each derainer on each size.")] = 5,
-    max_seconds: Annotated[
-        float, typer.Option(min=0, help="Skip what would take longer per image.")
-    ] = 20.0,
-    device: cli.Device = None,
-    out: cli.Out = None,
-) -> None:
-    """Seconds and memory per image (Table 3), with untrained weights, on CPU and GPU if any."""
-    cli.start("none", device)
-    out = cli.output_folder(out, "speed")
-    names = derainer or default_rows()
-    pixels = [parse_size(text) for text in sizes or SIZES]
-    devices = [device] if device else list(dict.fromkeys(["cpu", get_device()]))
-    timings = []
-    with progress_bar(stderr) as progress:
-        total = len(devices) * len(names) * len(pixels) * repeats
-        bar = progress.add_task("timing", total=total)
-        for each in devices:
-            own = measure(
-                names,
-                pixels,
-                device=each,
-                repeats=repeats,
-                max_seconds=max_seconds,
-                advance=lambda: progress.advance(bar),
-            )
-            timings.append((each, own))
-    grids = [speed_table(own, each) for each, own in timings]
-    finish("speed", grids, draw_speed(timings), out)
 
 
 @figure_app.command("samples")
@@ -309,11 +258,11 @@ def open_photographs(
 def finish(
     name: str,
     grids: Sequence[Grid],
-    figure: Image.Image | Figure,
+    figure: Image.Image | Figure | None,
     out: Path,
     each: Grid | None = None,
 ) -> None:
-    """Write the tables and the figure of a command, and print the tables.
+    """Write the tables and the figure, if any, of a command, and print the tables.
 
     Args:
         name: of the command and its files: `NAME.csv`, `NAME_2.csv` of a second table,
@@ -332,10 +281,11 @@ def finish(
     for file, content in files.items():
         with atomic_path(out / file) as temporary:
             temporary.write_text(content, encoding="utf-8", newline="")
-    shown = save_figure(figure, out / name)
     for grid in grids:
         stdout.print(grid.terminal())
-    stdout.print(f"figure: {shown}", soft_wrap=True, highlight=False)
+    if figure is not None:
+        shown = save_figure(figure, out / name)
+        stdout.print(f"figure: {shown}", soft_wrap=True, highlight=False)
 
 
 def _load_deveil(weights: Path | None) -> DeveilNetwork:

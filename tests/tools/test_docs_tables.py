@@ -5,7 +5,16 @@ import pytest
 from PIL import Image
 
 from tools import docs_tables
-from tools.docs_tables import MAX_BYTES, PAGE, SECTIONS, main, read_command, replace_tables
+from tools.docs_tables import (
+    MAX_BYTES,
+    PAGE,
+    SECTIONS,
+    SPEED,
+    SPEED_PAGE,
+    main,
+    read_command,
+    replace_tables,
+)
 
 TEXT = """\
 # Tables
@@ -41,13 +50,24 @@ def test_the_command_is_that_of_the_section():
     assert read_command(TEXT, "masks") == ["figure", "masks", "--seed", "3"]
 
 
-def test_every_section_of_the_page_has_its_command():
+def test_every_section_of_the_pages_has_its_command():
     page = PAGE.read_text(encoding="utf-8")
-    names = [*SECTIONS, "features", "recurrence", "training-sets"]
+    names = [name for name in SECTIONS if name not in SPEED]
+    names += ["features", "recurrence", "training-sets"]
     for name in names:
         command = read_command(page, name)
         assert command[0] == name or command[:2] == ["figure", name]
     assert page.count("<!-- /") == len(names)
+    page = SPEED_PAGE.read_text(encoding="utf-8")
+    assert [read_command(page, name)[1:2] for name in SPEED] == [[], ["--start-up"], ["--workers"]]
+    assert page.count("<!-- /") == len(SPEED)
+
+
+def test_each_section_is_updated_on_its_page(monkeypatch):
+    updated = []
+    monkeypatch.setattr(docs_tables, "update", lambda page, name, out: updated.append((page, name)))
+    assert main(["masks", "workers"]) == 0
+    assert updated == [(PAGE, "masks"), (SPEED_PAGE, "workers")]
 
 
 def fake_run(monkeypatch, returncode=0):

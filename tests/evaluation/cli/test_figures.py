@@ -1,7 +1,6 @@
-"""`speed`, `figure masks`, `figure texture` and `figure types`, on tiny images."""
+"""`figure masks`, `figure texture` and `figure types`, on tiny images."""
 
 import csv
-import statistics
 import sys
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_sco
 from typer.testing import CliRunner
 
 from evaluation.__main__ import app
-from evaluation.figures import masks, speed
+from evaluation.figures import masks
 from evaluation.figures.drawing import save_figure
 from evaluation.figures.rain_types import TYPES
 from evaluation.report.grid import Grid
@@ -229,51 +228,6 @@ def test_the_four_types_are_what_their_names_say():
     sizes = ndimage.sum_labels(np.ones_like(specks), specks, range(1, count + 1))
     assert np.median(sizes) < 40 and samples["sparkling"].region_mask.mean() < 0.05
     assert samples["sparkling"].streak_map.max() > 0.4
-
-
-def test_speed_s_table_is_worked_by_hand():
-    fast = speed.Timing("jorder_e_lite", (80, 60), [1.0, 3.0, 2.0], 5_000_000)
-    reference = speed.Timing(speed.REFERENCE, (80, 60), [4.0, 4.0, 6.0], 9_000_000)
-    late = speed.Timing("jorder", (80, 60))
-    table = speed.speed_table([fast, reference, late], "cpu")
-    assert list(table.rows[0]) == ["jorder_e_lite", "80x60", 2.0, 1.5, 2.5, 5.0, 2.0]
-    assert table.rows[1][-1] == 1.0
-    assert list(table.rows[2]) == ["jorder", "80x60", *[None] * 5]
-
-
-def test_derainers_take_turns_and_slow_ones_are_left_out(monkeypatch):
-    clock, order = [0.0], []
-
-    def build(name, device):
-        def derainer(image):
-            order.append((name, image.shape[-1]))
-            clock[0] += {"fast": 1e-5, "slow": 1.0}[name] * image[0].numel()
-            return image
-
-        return derainer
-
-    monkeypatch.setattr(speed, "build_row", build)
-    monkeypatch.setattr(speed, "peak_memory", lambda row, size, device: 7)
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
-    rows = speed.measure(["fast", "slow"], [(8, 4), (20, 10)], repeats=2, max_seconds=50)
-    timed = [(name, width) for name, width in order if width != 80]
-    assert timed == [("fast", 8), ("slow", 8), ("fast", 8), ("slow", 8), ("fast", 20), ("fast", 20)]
-    medians = [statistics.median(row.seconds) if row.seconds else None for row in rows]
-    assert medians == pytest.approx([3.2e-4, 32.0, 2e-3, None])
-    assert [row.peak_bytes for row in rows] == [7, 7, 7, None]
-
-
-def test_peak_memory_holds_at_least_the_features_of_an_image():
-    # 32 channels of float32 on each pixel, before and after a block
-    assert speed.peak_memory("jorder_e_practical", (400, 300)) > 2 * 32 * 4 * 400 * 300
-
-
-@pytest.mark.parametrize("size", ["80", "80x", "0x80", "80X80", "-8x8"])
-def test_a_size_must_have_width_and_height(size):
-    result = CliRunner().invoke(app, ["speed", "--sizes", size, "--device", "cpu"])
-    assert result.exit_code == 2
-    with pytest.raises(ValueError, match="a size must be WIDTHxHEIGHT"):
-        speed.parse_size(size)
 
 
 def test_a_grid_is_written_in_full_and_shown_rounded():
