@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args
@@ -78,7 +78,7 @@ def check_backend(backend: str, precision: str) -> None:
             f"{backend} has no bfloat16 on the CPU; use float32, or one of {', '.join(_HALF)}"
         )
     if backend in ("onnxruntime", "openvino"):
-        _import(backend)
+        require_runtime(backend)
 
 
 def use_backend(
@@ -115,23 +115,36 @@ def use_backend(
 
 
 def to_onnx(network: Jorder) -> bytes:
-    """A network as ONNX, for windows of any number and size; see `Window`.
+    """`Window` of a network as ONNX, for windows of any number and size.
 
     Inputs are `rainy` (N, 3, H, W), H and W multiples of `Jorder.multiple`, and the `cues` of a
     network with `ImageCues`.
     """
     window = Window(network)
     outputs = StageOutput._fields[: len(window(**window.example))]
-    axes = {name: {0: "images"} for name in (*window.example, *outputs)}
-    axes["rainy"] |= {2: "height", 3: "width"}
+    return trace(window, window.example, outputs)
+
+
+def trace(module: nn.Module, example: dict[str, Tensor], outputs: Sequence[str]) -> bytes:
+    """A module as ONNX, by tracing it on an example.
+
+    Args:
+        module: with tensors as inputs and outputs.
+        example: its inputs by name; numbers of images, heights and widths may be others later.
+        outputs: names of its outputs.
+    """
+    axes = {name: {0: "images"} for name in (*example, *outputs)}
+    for name, tensor in example.items():
+        if tensor.ndim == 4:
+            axes[name] |= {2: "height", 3: "width"}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing is deprecated, but takes a tenth of the time
         file = Path(folder) / "network.onnx"
         torch.onnx.export(
-            window,
-            tuple(window.example.values()),
+            module,
+            tuple(example.values()),
             file,
-            input_names=list(window.example),
+            input_names=list(example),
             output_names=list(outputs),
             dynamic_axes=axes,
             opset_version=_OPSET,
@@ -140,8 +153,24 @@ def to_onnx(network: Jorder) -> bytes:
         return file.read_bytes()
 
 
+def require_runtime(package: str) -> ModuleType:
+    """The module `onnxruntime` or `openvino`.
+
+    Raises:
+        ValueError: it, or what its extra installs with it, is not there.
+    """
+    try:
+        importlib.import_module("onnx")  # of the export
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise UserError(
+            f"{package} needs a package that is not here ({error}); install it by "
+            f"pip install 'jorder-preproc[{package}]'"
+        ) from error
+
+
 def _onnxruntime_engine(network: Jorder) -> Engine:
-    runtime = _import("onnxruntime")
+    runtime = require_runtime("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
@@ -157,7 +186,7 @@ def _onnxruntime_engine(network: Jorder) -> Engine:
 
 
 def _openvino_engine(network: Jorder, precision: Precision) -> Engine:
-    runtime = _import("openvino")
+    runtime = require_runtime("openvino")
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
@@ -171,14 +200,3 @@ def _openvino_engine(network: Jorder, precision: Precision) -> Engine:
         return StageOutput(*(torch.tensor(part) for part in compiled(inputs).values()))
 
     return run
-
-
-def _import(backend: str) -> ModuleType:
-    try:
-        importlib.import_module("onnx")  # of the export
-        return importlib.import_module(backend)
-    except ImportError as error:
-        raise UserError(
-            f"backend={backend!r} needs a package that is not here ({error}); install it by "
-            f"pip install 'jorder-preproc[{backend}]'"
-        ) from error

@@ -1,4 +1,4 @@
-"""The command `jorder`: derain image files, put rain on them, list and convert weights."""
+"""The command `jorder`: derain image files, put rain on them, list, convert, export weights."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from jorder_preproc.commands import (
     stdout,
 )
 from jorder_preproc.errors import UserError
+from jorder_preproc.export import Format, export_network
 from jorder_preproc.image_files import ImageFileError, read_image, write_image, write_png
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.models import (
@@ -73,6 +74,10 @@ _SaveStreaks = Annotated[
     bool, typer.Option("--save-streaks", help="Also write NAME_streaks.png: the rain alone.")
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo images whose results exist.")]
+_Model = Annotated[str, typer.Option(help="Derainer; `jorder models` lists them.")]
+_Weights = Annotated[
+    Path | None, typer.Option(help="Weights file (safetensors) in place of the shipped one.")
+]
 
 
 @app.command()
@@ -81,12 +86,8 @@ def derain(
     out: _Out,
     save_mask: _SaveMask = False,
     save_streaks: _SaveStreaks = False,
-    model: Annotated[
-        str, typer.Option(help="Derainer; `jorder models` lists them.")
-    ] = "jorder_e_lite",
-    weights: Annotated[
-        Path | None, typer.Option(help="Weights file (safetensors) in place of the shipped one.")
-    ] = None,
+    model: _Model = "jorder_e_lite",
+    weights: _Weights = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: the GPU if there is one.")
     ] = None,
@@ -235,6 +236,23 @@ def convert(
     except OSError as error:
         raise UserError(str(error)) from error
     _print(f"Wrote {network.name}: use it with --model {network.name} --weights {out}")
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="File to write: .onnx, or .xml for OpenVINO.")],
+    format: Annotated[Format, typer.Option(help="Of the file.")] = "onnx",
+    model: _Model = "jorder_e_lite",
+    weights: _Weights = None,
+) -> None:
+    """Write a derainer as a file for ONNX Runtime or OpenVINO, which runs without this package.
+
+    It takes float32 RGB images in [0, 1], (N, 3, H, W) of at least 16x16 px, and returns them
+    derained, then the streaks, the region mask and, of networks that predict it, the
+    probability of rain; docs/python.md has the details.
+    """
+    export_network(load_model(model, weights), out, format)
+    _print(f"Wrote {out}")
 
 
 @app.command()
