@@ -19,17 +19,21 @@ import torch
 from torch import Tensor, nn
 
 from jorder_preproc.errors import UserError
+from jorder_preproc.int8 import load_ranges, quantize, warn_if_slow
 from jorder_preproc.models.jorder import Jorder, StageOutput
 
 Backend = Literal["torch", "compile", "onnxruntime", "openvino"]
 """`torch`: eager mode. `compile`: torch.compile, which needs a C++ compiler and a minute at the
 first image. `onnxruntime`, `openvino`: on the CPU; each is an extra of this package."""
 
-Precision = Literal["float32", "bfloat16"]
-"""Of the network's layers; images and results keep theirs."""
+Precision = Literal["float32", "bfloat16", "int8"]
+"""Of the network's layers; images and results keep theirs. `int8`: most convolutions in 8-bit
+integers; see `jorder_preproc.int8`."""
 
 _OPSET = 17
 _HALF = ("torch", "compile", "openvino")
+_OPENVINO_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}  # of float layers
+_INT8 = ("onnxruntime", "openvino")
 
 Engine = Callable[[Tensor, Tensor | None], StageOutput]
 """`Jorder.predict` of one network in another runtime."""
@@ -77,6 +81,8 @@ def check_backend(backend: str, precision: str) -> None:
         raise UserError(
             f"{backend} has no bfloat16 on the CPU; use float32, or one of {', '.join(_HALF)}"
         )
+    if precision == "int8" and backend not in _INT8:
+        raise UserError(f"{backend} has no int8; use float32, or one of {', '.join(_INT8)}")
     if backend in ("onnxruntime", "openvino"):
         require_runtime(backend)
 
@@ -95,19 +101,25 @@ def use_backend(
         The network.
 
     Raises:
-        ValueError: see `check_backend`; or the network is not where the runtime works.
+        ValueError: see `check_backend`; the network is not where the runtime works; or, for
+            int8, there are no ranges that belong to its weights.
     """
     check_backend(backend, precision)
     network.engine = None
     device = next(network.parameters()).device.type
     if backend in ("onnxruntime", "openvino") and device != "cpu":
         raise UserError(f"{backend} runs on the CPU, the network is on {device}; use torch there")
-    if backend == "openvino":
-        network.engine = _openvino_engine(network, precision)
-        return network
-    network.to(torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    # OpenVINO rounds to bfloat16 itself
+    half = precision == "bfloat16" and backend != "openvino"
+    network.to(torch.bfloat16 if half else torch.float32)
+    exported = network
+    if precision == "int8":
+        exported = quantize(network, load_ranges(network), outputs=backend == "onnxruntime")
+        warn_if_slow()
     if backend == "onnxruntime":
-        network.engine = _onnxruntime_engine(network)
+        network.engine = _onnxruntime_engine(exported)
+    elif backend == "openvino":
+        network.engine = _openvino_engine(exported, precision)
     elif backend == "compile":
         compiled = torch.compile(Window(network), dynamic=True)
         network.engine = lambda rainy, cues: StageOutput(*compiled(rainy, cues))
@@ -189,7 +201,7 @@ def _openvino_engine(network: Jorder, precision: Precision) -> Engine:
     runtime = require_runtime("openvino")
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "INFERENCE_PRECISION_HINT": _OPENVINO_HINTS[precision],
     }
     core = runtime.Core()
     compiled = core.compile_model(core.read_model(to_onnx(network)), "CPU", settings)

@@ -14,6 +14,7 @@ from jorder_preproc.atomic import atomic_path
 from jorder_preproc.backends import require_runtime, trace
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain_window
+from jorder_preproc.int8 import Ranges, quantize
 from jorder_preproc.models.jorder import Jorder
 
 Format = Literal["onnx", "openvino"]
@@ -60,19 +61,11 @@ class WholeImage(nn.Module):
         )
 
 
-def export_network(network: Jorder, path: Path, format: Format) -> None:
-    """Write a network to a file that runs without this package, atomically.
-
-    It computes `WholeImage`, for any number and size of images.
-
-    Args:
-        network: for inference, float32, on the CPU.
-        path: of the file, which ends in `.onnx`, or in `.xml` for OpenVINO, which gets a
-            `.bin` with the weights beside it.
-        format: see `path`.
+def check_export(path: Path, format: str) -> None:
+    """Report what keeps `export_network` from writing a file, before any work.
 
     Raises:
-        ValueError: unknown format, another ending, the file exists or cannot be written, or a
+        ValueError: unknown format, another ending, the file exists, its folder does not, or a
             package is not installed.
     """
     if format not in _SUFFIXES:
@@ -82,11 +75,39 @@ def export_network(network: Jorder, path: Path, format: Format) -> None:
             f"a file of the format {format} must end in {_SUFFIXES[format]}, got {path.name}; "
             "change its name or --format"
         )
-    files = [path] if format == "onnx" else [path.with_suffix(".bin"), path]
-    for file in files:
+    for file in _files(path, format):
         if file.exists():
             raise UserError(f"{file} exists; remove it or choose another name")
-    runtime = require_runtime("openvino" if format == "openvino" else "onnxruntime")
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: there is no folder {path.parent}")
+    require_runtime("openvino" if format == "openvino" else "onnxruntime")
+
+
+def _files(path: Path, format: str) -> list[Path]:
+    return [path] if format == "onnx" else [path.with_suffix(".bin"), path]
+
+
+def export_network(
+    network: Jorder, path: Path, format: Format, ranges: Ranges | None = None
+) -> None:
+    """Write a network to a file that runs without this package, atomically.
+
+    It computes `WholeImage`, for any number and size of images.
+
+    Args:
+        network: for inference, float32, on the CPU.
+        path: of the file, which ends in `.onnx`, or in `.xml` for OpenVINO, which gets a
+            `.bin` with the weights beside it.
+        format: see `path`.
+        ranges: of the layers, to compute in 8-bit integers; None computes in float32.
+
+    Raises:
+        ValueError: see `check_export`; or the file cannot be written.
+    """
+    check_export(path, format)
+    files = _files(path, format)
+    if ranges is not None:
+        network = quantize(network, ranges, outputs=format == "onnx")
     whole = WholeImage(network)
     example = {"rainy": torch.zeros(1, 3, 67, 75)}  # both sides are padded
     content = trace(whole, example, whole.outputs)
@@ -97,6 +118,7 @@ def export_network(network: Jorder, path: Path, format: Format) -> None:
             return
         with tempfile.TemporaryDirectory() as folder:
             saved = Path(folder) / path.name
+            runtime = require_runtime("openvino")
             model = runtime.Core().read_model(content)
             runtime.save_model(model, saved, compress_to_fp16=False)
             for file in files:  # the weights first: without them the other cannot be read
