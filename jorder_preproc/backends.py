@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args
@@ -19,17 +19,21 @@ import torch
 from torch import Tensor, nn
 
 from jorder_preproc.errors import UserError
+from jorder_preproc.int8 import load_ranges, quantize, warn_if_slow
 from jorder_preproc.models.jorder import Jorder, StageOutput
 
 Backend = Literal["torch", "compile", "onnxruntime", "openvino"]
 """`torch`: eager mode. `compile`: torch.compile, which needs a C++ compiler and a minute at the
 first image. `onnxruntime`, `openvino`: on the CPU; each is an extra of this package."""
 
-Precision = Literal["float32", "bfloat16"]
-"""Of the network's layers; images and results keep theirs."""
+Precision = Literal["float32", "bfloat16", "int8"]
+"""Of the network's layers; images and results keep theirs. `int8`: most convolutions in 8-bit
+integers; see `jorder_preproc.int8`."""
 
 _OPSET = 17
 _HALF = ("torch", "compile", "openvino")
+_OPENVINO_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}  # of float layers
+_INT8 = ("onnxruntime", "openvino")
 
 Engine = Callable[[Tensor, Tensor | None], StageOutput]
 """`Jorder.predict` of one network in another runtime."""
@@ -77,8 +81,10 @@ def check_backend(backend: str, precision: str) -> None:
         raise UserError(
             f"{backend} has no bfloat16 on the CPU; use float32, or one of {', '.join(_HALF)}"
         )
+    if precision == "int8" and backend not in _INT8:
+        raise UserError(f"{backend} has no int8; use float32, or one of {', '.join(_INT8)}")
     if backend in ("onnxruntime", "openvino"):
-        _import(backend)
+        require_runtime(backend)
 
 
 def use_backend(
@@ -95,19 +101,25 @@ def use_backend(
         The network.
 
     Raises:
-        ValueError: see `check_backend`; or the network is not where the runtime works.
+        ValueError: see `check_backend`; the network is not where the runtime works; or, for
+            int8, there are no ranges that belong to its weights.
     """
     check_backend(backend, precision)
     network.engine = None
     device = next(network.parameters()).device.type
     if backend in ("onnxruntime", "openvino") and device != "cpu":
         raise UserError(f"{backend} runs on the CPU, the network is on {device}; use torch there")
-    if backend == "openvino":
-        network.engine = _openvino_engine(network, precision)
-        return network
-    network.to(torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    # OpenVINO rounds to bfloat16 itself
+    half = precision == "bfloat16" and backend != "openvino"
+    network.to(torch.bfloat16 if half else torch.float32)
+    exported = network
+    if precision == "int8":
+        exported = quantize(network, load_ranges(network), outputs=backend == "onnxruntime")
+        warn_if_slow()
     if backend == "onnxruntime":
-        network.engine = _onnxruntime_engine(network)
+        network.engine = _onnxruntime_engine(exported)
+    elif backend == "openvino":
+        network.engine = _openvino_engine(exported, precision)
     elif backend == "compile":
         compiled = torch.compile(Window(network), dynamic=True)
         network.engine = lambda rainy, cues: StageOutput(*compiled(rainy, cues))
@@ -115,23 +127,36 @@ def use_backend(
 
 
 def to_onnx(network: Jorder) -> bytes:
-    """A network as ONNX, for windows of any number and size; see `Window`.
+    """`Window` of a network as ONNX, for windows of any number and size.
 
     Inputs are `rainy` (N, 3, H, W), H and W multiples of `Jorder.multiple`, and the `cues` of a
     network with `ImageCues`.
     """
     window = Window(network)
     outputs = StageOutput._fields[: len(window(**window.example))]
-    axes = {name: {0: "images"} for name in (*window.example, *outputs)}
-    axes["rainy"] |= {2: "height", 3: "width"}
+    return trace(window, window.example, outputs)
+
+
+def trace(module: nn.Module, example: dict[str, Tensor], outputs: Sequence[str]) -> bytes:
+    """A module as ONNX, by tracing it on an example.
+
+    Args:
+        module: with tensors as inputs and outputs.
+        example: its inputs by name; numbers of images, heights and widths may be others later.
+        outputs: names of its outputs.
+    """
+    axes = {name: {0: "images"} for name in (*example, *outputs)}
+    for name, tensor in example.items():
+        if tensor.ndim == 4:
+            axes[name] |= {2: "height", 3: "width"}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing is deprecated, but takes a tenth of the time
         file = Path(folder) / "network.onnx"
         torch.onnx.export(
-            window,
-            tuple(window.example.values()),
+            module,
+            tuple(example.values()),
             file,
-            input_names=list(window.example),
+            input_names=list(example),
             output_names=list(outputs),
             dynamic_axes=axes,
             opset_version=_OPSET,
@@ -140,8 +165,24 @@ def to_onnx(network: Jorder) -> bytes:
         return file.read_bytes()
 
 
+def require_runtime(package: str) -> ModuleType:
+    """The module `onnxruntime` or `openvino`.
+
+    Raises:
+        ValueError: it, or what its extra installs with it, is not there.
+    """
+    try:
+        importlib.import_module("onnx")  # of the export
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise UserError(
+            f"{package} needs a package that is not here ({error}); install it by "
+            f"pip install 'jorder-preproc[{package}]'"
+        ) from error
+
+
 def _onnxruntime_engine(network: Jorder) -> Engine:
-    runtime = _import("onnxruntime")
+    runtime = require_runtime("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
@@ -157,10 +198,10 @@ def _onnxruntime_engine(network: Jorder) -> Engine:
 
 
 def _openvino_engine(network: Jorder, precision: Precision) -> Engine:
-    runtime = _import("openvino")
+    runtime = require_runtime("openvino")
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "INFERENCE_PRECISION_HINT": _OPENVINO_HINTS[precision],
     }
     core = runtime.Core()
     compiled = core.compile_model(core.read_model(to_onnx(network)), "CPU", settings)
@@ -171,14 +212,3 @@ def _openvino_engine(network: Jorder, precision: Precision) -> Engine:
         return StageOutput(*(torch.tensor(part) for part in compiled(inputs).values()))
 
     return run
-
-
-def _import(backend: str) -> ModuleType:
-    try:
-        importlib.import_module("onnx")  # of the export
-        return importlib.import_module(backend)
-    except ImportError as error:
-        raise UserError(
-            f"backend={backend!r} needs a package that is not here ({error}); install it by "
-            f"pip install 'jorder-preproc[{backend}]'"
-        ) from error

@@ -59,7 +59,9 @@ DryOption = Annotated[
 ]
 
 BACKEND = typer.Option(help="What runs the network; the last two on the CPU, if installed.")
-PRECISION = typer.Option(help="Of the network; bfloat16 not with onnxruntime.")
+PRECISION = typer.Option(
+    help="Of the network; bfloat16 not with onnxruntime, int8 only with the last two backends."
+)
 
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
 

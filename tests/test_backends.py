@@ -120,7 +120,7 @@ def test_eager_again(images):
     ("backend", "precision", "message"),
     [
         ("tensorrt", "float32", "backend must be one of torch, compile, onnxruntime, openvino"),
-        ("torch", "float16", "precision must be one of float32, bfloat16, got 'float16'"),
+        ("torch", "float16", "precision must be one of float32, bfloat16, int8, got 'float16'"),
         ("onnxruntime", "bfloat16", "onnxruntime has no bfloat16 on the CPU"),
     ],
 )

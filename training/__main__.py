@@ -1,7 +1,8 @@
 """`python -m training CONFIG --photos DIR`: train a network with MMEngine's Runner.
 
 `python -m training score PHOTOS` scores it (`training.score`); `python -m training calibrate
-WEIGHTS PHOTOS` sets its threshold on the probability of rain (`training.calibrate`).
+WEIGHTS PHOTOS` sets its threshold on the probability of rain (`training.calibrate`); `python -m
+training ranges WEIGHTS PHOTOS` measures what int8 needs (`training.ranges`).
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner, find_latest_checkpoint
 
-# registers the classes that configs name, but for the score and the calibration
+# registers the classes that configs name, but for the other commands
 import training.calibrate
 import training.data
 import training.hooks
 import training.model
 import training.patches
 import training.precision
+import training.ranges
 import training.score
 import training.veils
 from jorder_preproc.errors import UserError
@@ -125,9 +127,13 @@ def train(arguments: list[str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train, score or calibrate; returns the exit code."""
+    """Train, score, calibrate or measure ranges; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    others = {"score": training.score.main, "calibrate": training.calibrate.main}
+    others = {
+        "score": training.score.main,
+        "calibrate": training.calibrate.main,
+        "ranges": training.ranges.main,
+    }
     if arguments and arguments[0] in others:
         return others[arguments[0]](arguments[1:])
     return train(arguments)

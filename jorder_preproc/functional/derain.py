@@ -297,7 +297,7 @@ def _derain_batch(
     rows, columns = windows.spans(images.shape[2], *cut), windows.spans(images.shape[3], *cut)
     for row, column in itertools.product(rows, columns):
         rainy = pixels_to_float(images[..., row.source[:, None], column.source])
-        derained, coarsest = _derain_window(model, rainy.to(device), cues)
+        derained, coarsest = derain_window(model, rainy.to(device), cues)
         if model.presence is not None and coarsest is not None:
             kept = coarsest[windows.cells_of(row, column, model.fold)]
             sums = sums.to(device) + model.presence.sums(kept)
@@ -342,7 +342,7 @@ def _describe(model: Jorder, images: Tensor, tile: int | None) -> Tensor:
     return cues
 
 
-def _derain_window(
+def derain_window(
     model: Jorder, rainy: Tensor, cues: Tensor | None
 ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
     """B, S and R of a window on the network's device, and the coarsest features of stage 1."""

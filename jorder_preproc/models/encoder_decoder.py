@@ -19,6 +19,8 @@ from torch.nn.functional import layer_norm, pixel_shuffle
 from jorder_preproc.models.variants import ContextVariant
 
 _FIRST_RESIDUAL_SCALE = 0.1  # blocks of an untrained network change little
+_VALUES_AT_ONCE = 1 << 18  # 1 MiB in float32
+_FEWEST_ROWS = 4  # at a time; each strip computes two more in part
 
 
 class ChannelNorm(nn.Module):
@@ -61,10 +63,42 @@ class GatedBlock(nn.Module):
             nn.init.zeros_(self.from_cues.bias)
 
     def forward(self, features: Tensor, cues: Tensor | None = None) -> Tensor:
-        """Features of the same shape (N, C, H, W); cues are (N, cues)."""
-        gated = _gate(self.depthwise(self.expand(self.norm(features))))
+        """Features of the same shape (N, C, H, W); cues are (N, cues).
+
+        On the CPU, large features are computed in strips of rows, which stay in the cache and take
+        little memory. Training, and networks that are exported or compiled, take them whole.
+        """
+        scales = None
         if self.from_cues is not None:
-            gated = gated * (1 + self.from_cues(cues))[..., None, None]
+            scales = (1 + self.from_cues(cues))[..., None, None]
+        height = features.shape[2]
+        rows = max(_VALUES_AT_ONCE // features[:, :, 0].numel(), _FEWEST_ROWS)
+        if (
+            features.device.type != "cpu"
+            or torch.is_grad_enabled()
+            or torch.jit.is_tracing()
+            or torch.compiler.is_compiling()
+            or rows >= height
+        ):
+            return self._compute(features, scales)
+        result = torch.empty_like(features)
+        for start in range(0, height, rows):
+            # the depth-wise convolution sees one row to each side
+            first, stop = max(start - 1, 0), min(start + rows, height)
+            kept = slice(start - first, stop - first)
+            result[:, :, start:stop] = self._compute(features[:, :, first : stop + 1], scales, kept)
+        return result
+
+    def _compute(
+        self, features: Tensor, scales: Tensor | None, kept: slice | None = None
+    ) -> Tensor:
+        """The block on some rows, of which those in `kept` are returned; None returns all."""
+        gated = self.depthwise(self.expand(self.norm(features)))
+        if kept is not None:
+            features, gated = features[:, :, kept], gated[:, :, kept]
+        gated = _gate(gated)
+        if scales is not None:
+            gated = gated * scales
         features = features + self.project(gated)
         mixed: Tensor = self.mix_out(_gate(self.mix_in(self.mix_norm(features))))
         return features + mixed

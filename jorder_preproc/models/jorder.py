@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -212,6 +213,7 @@ class Jorder(nn.Module):
         presence: estimates whether it rains, from the first stage; or None.
         image_cues: describes the rain in the whole image to the stages; or None.
         detects_rain: whether mask class 1 is rain.
+        weights_file: that the weights were loaded from, by `load_model`; or None.
         engine: what takes the place of the stages in `predict`; see `jorder_preproc.backends`.
         fold: height and width of the input must be multiples of this, px.
         multiple: tile origins must be multiples of this to match whole-image output, px.
@@ -254,6 +256,7 @@ class Jorder(nn.Module):
         v = self.variant
         self.presence = RainPresence(v.channels * 2**v.levels) if v.levels else None
         self.image_cues = ImageCues(v.cues) if v.cues else None
+        self.weights_file: Path | None = None
         self.engine: Callable[[Tensor, Tensor | None], StageOutput] | None = None
         self.stages = nn.ModuleList(JorderStage(v) for _ in range(v.stages))
         self.fold = v.unshuffle * 2**v.levels

@@ -80,6 +80,7 @@ def load_model(
     except (KeyError, ValueError) as error:
         raise UserError(f"{path} has wrong metadata: {error}; export it again") from error
     _fill(network, tensors, path)
+    network.weights_file = path
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

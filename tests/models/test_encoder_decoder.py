@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, pixel_shuffle
 
+from jorder_preproc.models import encoder_decoder
 from jorder_preproc.models.encoder_decoder import EncoderDecoder
 from jorder_preproc.models.variants import ContextVariant
 
@@ -71,6 +72,24 @@ def test_it_is_the_network_written_out():
     previous = torch.randn_like(actual)
     _, after = network(image, [at_coarsest, previous], cues)
     torch.testing.assert_close(after, expected + previous)
+
+
+@pytest.mark.parametrize("values_at_once", [1, 600, 1800])
+def test_strips_make_no_difference(monkeypatch, values_at_once):
+    """The rows are whole with gradients, and in strips without."""
+    network = randomized()
+    features, cues = torch.rand(2, 4, 24, 12).double(), torch.rand(2, 3).double()
+    whole = network(features, cues=cues)
+    monkeypatch.setattr(encoder_decoder, "_VALUES_AT_ONCE", values_at_once)
+    heights = []
+    network.encoders[0][0].expand.register_forward_hook(
+        lambda layer, inputs, output: heights.append(inputs[0].shape[2])
+    )
+    with torch.no_grad():
+        strips = network(features, cues=cues)
+    assert len(heights) > 1 and max(heights) < 24
+    for part, other in zip(strips, whole, strict=True):
+        torch.testing.assert_close(part, other, rtol=0, atol=1e-12)
 
 
 def test_untrained_blocks_take_no_notice_of_the_cues():

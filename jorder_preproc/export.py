@@ -1,0 +1,128 @@
+"""Networks as files for ONNX Runtime and OpenVINO: `export_network`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from jorder_preproc.atomic import atomic_path
+from jorder_preproc.backends import require_runtime, trace
+from jorder_preproc.errors import UserError
+from jorder_preproc.functional.derain import derain_window
+from jorder_preproc.int8 import Ranges, quantize
+from jorder_preproc.models.jorder import Jorder
+
+Format = Literal["onnx", "openvino"]
+
+_SUFFIXES: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml"}
+
+
+class WholeImage(nn.Module):
+    """`jorder_preproc.derain` of whole float images, with tensors alone as inputs and outputs.
+
+    Attributes:
+        outputs: names of what `forward` returns, like the fields of `Derained`.
+    """
+
+    def __init__(self, network: Jorder):
+        super().__init__()
+        self.network = network
+        self.outputs = ["background", "streak_map", "region_mask"]
+        if network.presence is not None:
+            self.outputs.append("rain_probability")
+
+    def forward(self, rainy: Tensor) -> tuple[Tensor, ...]:
+        """B, S, R and the probability of rain.
+
+        Args:
+            rainy: O, float32 RGB (N, 3, H, W), in [0, 1]; H, W >= 16.
+        """
+        height, width = rainy.shape[2:]
+        fold = self.network.fold
+        padded = pad(rainy, (0, -width % fold, 0, -height % fold), mode="reflect")
+        layers, coarsest = derain_window(self.network, padded, None)
+        background, streak_map, region_mask = (part[..., :height, :width] for part in layers)
+        presence = self.network.presence
+        if presence is None or coarsest is None:
+            return background, streak_map, region_mask
+        cells = coarsest.shape[2] * coarsest.shape[3]
+        probability = presence(presence.sums(coarsest), cells).sigmoid()
+        rains = (probability >= self.network.dry_threshold)[:, None, None, None]
+        return (
+            torch.where(rains, background, rainy),
+            streak_map * rains,
+            region_mask * rains,
+            probability,
+        )
+
+
+def check_export(path: Path, format: str) -> None:
+    """Report what keeps `export_network` from writing a file, before any work.
+
+    Raises:
+        ValueError: unknown format, another ending, the file exists, its folder does not, or a
+            package is not installed.
+    """
+    if format not in _SUFFIXES:
+        raise UserError(f"format must be one of {', '.join(_SUFFIXES)}, got {format!r}")
+    if path.suffix != _SUFFIXES[format]:
+        raise UserError(
+            f"a file of the format {format} must end in {_SUFFIXES[format]}, got {path.name}; "
+            "change its name or --format"
+        )
+    for file in _files(path, format):
+        if file.exists():
+            raise UserError(f"{file} exists; remove it or choose another name")
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: there is no folder {path.parent}")
+    require_runtime("openvino" if format == "openvino" else "onnxruntime")
+
+
+def _files(path: Path, format: str) -> list[Path]:
+    return [path] if format == "onnx" else [path.with_suffix(".bin"), path]
+
+
+def export_network(
+    network: Jorder, path: Path, format: Format, ranges: Ranges | None = None
+) -> None:
+    """Write a network to a file that runs without this package, atomically.
+
+    It computes `WholeImage`, for any number and size of images.
+
+    Args:
+        network: for inference, float32, on the CPU.
+        path: of the file, which ends in `.onnx`, or in `.xml` for OpenVINO, which gets a
+            `.bin` with the weights beside it.
+        format: see `path`.
+        ranges: of the layers, to compute in 8-bit integers; None computes in float32.
+
+    Raises:
+        ValueError: see `check_export`; or the file cannot be written.
+    """
+    check_export(path, format)
+    files = _files(path, format)
+    if ranges is not None:
+        network = quantize(network, ranges, outputs=format == "onnx")
+    whole = WholeImage(network)
+    example = {"rainy": torch.zeros(1, 3, 67, 75)}  # both sides are padded
+    content = trace(whole, example, whole.outputs)
+    try:
+        if format == "onnx":
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(content)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            saved = Path(folder) / path.name
+            runtime = require_runtime("openvino")
+            model = runtime.Core().read_model(content)
+            runtime.save_model(model, saved, compress_to_fp16=False)
+            for file in files:  # the weights first: without them the other cannot be read
+                with atomic_path(file) as temporary:
+                    temporary.write_bytes(saved.with_suffix(file.suffix).read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error}") from error
