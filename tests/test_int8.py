@@ -22,8 +22,6 @@ from jorder_preproc.models import save_weights
 from jorder_preproc.models.weights import find_weights
 from training.__main__ import main as training
 
-NETWORKS = ["jorder_e_lite", "jorder_e_unet"]
-
 
 @pytest.fixture(scope="module")
 def clean():
@@ -53,9 +51,8 @@ def own_weights(tmp_path):
     return tmp_path / "own.safetensors"
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_int8_costs_less_than_a_tenth_of_a_decibel(clean, rainy, name):
-    network = load_model(name)
+def test_int8_costs_less_than_a_tenth_of_a_decibel(clean, rainy):
+    network = load_model()
     expected = derain(network, rainy)
     # only the means by preset: images of this size vary by more
     scores = psnr(expected.background, clean).reshape(2, 3).mean(1)
@@ -74,6 +71,9 @@ def test_a_layer_computes_with_integers():
     network = load_model("jorder_e_lite")
     layers = quantized_layers(network)
     name, layer = next(iter(layers.items()))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer.reset_parameters()  # the shipped weights, of half precision, may lie between steps
 
     def convolve(features, weight, bias=None):
         return conv2d(*map(torch.from_numpy, (features, weight)), bias, padding=layer.padding)
@@ -105,12 +105,14 @@ def test_ranges_are_those_of_the_features(rainy):
     network = load_model("jorder_e_lite")
     images = rainy[:2, :, :128, :128], rainy[5, :, :96, :160]
     found = measure_ranges(network, images)
-    assert list(found) == list(quantized_layers(network))
-    name = next(iter(found))
+    assert found.keys() == quantized_layers(network).keys()
+    first, stage = "context.encoders.0.0", network.stages[0]
+    name = f"stages.0.{first}.expand"
     inputs = []
     with torch.no_grad():
         for batch in (images[0], images[1][None]):
-            inputs.append(network.stages[0].encoder(pixel_unshuffle(torch.cat([batch] * 2, 1), 2)))
+            features = stage.encoder(pixel_unshuffle(batch, 2))
+            inputs.append(stage.get_submodule(first).norm(features))
         outputs = [network.get_submodule(name)(part) for part in inputs]
     for what, parts in (("input", inputs), ("output", outputs)):
         values = torch.cat([part.flatten() for part in parts])
@@ -120,10 +122,9 @@ def test_ranges_are_those_of_the_features(rainy):
     assert not any(layer._forward_hooks for layer in network.modules())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_shipped_ranges_belong_to_the_shipped_weights(name):
+def test_shipped_ranges_belong_to_the_shipped_weights():
     """If this fails after a change of weights: `python -m training ranges`, docs/training.md."""
-    network = load_model(name)
+    network = load_model()
     ranges = load_ranges(network)
     assert ranges.keys() == quantized_layers(network).keys()
 

@@ -30,8 +30,8 @@ from jorder_preproc.errors import UserError
 from jorder_preproc.progress import progress_bar
 
 SIZES = ("224x224", "481x321", "512x512", "1920x1080")
-_SHIPPED = ("jorder_e_lite", "jorder_e_unet")
-_MODELS = (REFERENCE, *_SHIPPED, f"jorder_e_lite{DEVEIL}", PRENET)
+_LITE = "jorder_e_lite"
+_MODELS = (REFERENCE, _LITE, f"{_LITE}{DEVEIL}", PRENET)
 _BACKENDS = ("torch", "onnxruntime", "openvino")
 _ONE_SIZE = "481x321"
 
@@ -52,7 +52,7 @@ def speed_command(
         list[str] | None,
         typer.Option(
             help=f"Network, NAME{DEVEIL} or {PRENET}; may be repeated. Default: "
-            f"{', '.join(_MODELS)}; with --start-up or --workers {', '.join(_SHIPPED)}."
+            f"{', '.join(_MODELS)}; with --start-up or --workers {_LITE}."
         ),
     ] = None,
     backends: Annotated[
@@ -103,7 +103,7 @@ def speed_command(
     out = cli.output_folder(out, other or "speed")
     pixels = [parse_size(text) for text in sizes or ((_ONE_SIZE,) if other else SIZES)]
     derainers = list_derainers(
-        models or (_SHIPPED if other else _MODELS),
+        models or ([_LITE] if other else _MODELS),
         backends or (("torch",) if other else _BACKENDS),
         precisions or (("float32",) if other else get_args(Precision)),
     )

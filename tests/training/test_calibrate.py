@@ -17,40 +17,46 @@ from training.__main__ import main
 from training.calibrate import FORMS, RAINS, auc, choose_threshold, describe, measure
 
 
-def probabilities(light=(0.9,), heavy=(0.99,), **of_form):
-    """`light` and `heavy` in all forms, or `light_256=` and so on in one."""
+def probabilities(light=(0.9,), heavy=(0.99,), dry=(0.9,), **of_form):
+    """`light`, `heavy` and `dry` in all forms, or `light_256=` and so on in one."""
     found = {(rain, form): torch.tensor([0.1, 0.2]).double() for rain in RAINS for form in FORMS}
-    for rain, values in (("light", light), ("heavy", heavy)):
+    for rain, values in (("light", light), ("heavy", heavy), ("dry", dry)):
         for form in FORMS:
             chosen = of_form.get(f"{rain}_{form}", values)
             found[rain, form] = torch.tensor(chosen, dtype=torch.float64)
     return found
 
 
-def with_margin(largest):
-    """Half the odds."""
-    odds = largest / (1 - largest) / 2
-    return odds / (1 + odds)
-
-
 def test_threshold_by_hand():
-    assert choose_threshold(probabilities(light=[0.3, 0.2, 0.8])) == pytest.approx(with_margin(0.2))
+    assert choose_threshold(probabilities(light=[0.3, 0.2, 0.8])) == 0.2
     # of 100 one may be left alone, of 99 none, of 250 two
     many = np.linspace(0.21, 0.4, 250)
     for number, below in ((100, 1), (99, 0), (250, 2)):
         values = many[:number]
         found = choose_threshold(probabilities(light=values))
-        assert found == pytest.approx(with_margin(values[below]))
+        assert found == values[below]
         assert (values < values[below]).mean() <= 0.01
     # of heavy rain none, however many there are
-    assert choose_threshold(probabilities(heavy=[0.05, *many])) == pytest.approx(with_margin(0.05))
+    assert choose_threshold(probabilities(heavy=[0.05, *many])) == 0.05
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("rain", ["light", "heavy"])
 def test_every_form_counts(rain, form):
     found = choose_threshold(probabilities(**{f"{rain}_{form}": [0.02, 0.9]}))
-    assert found == pytest.approx(with_margin(0.02))
+    assert found == 0.02
+
+
+def test_room_between_dry_and_rain_is_halved():
+    """Odds of 1 to 4 and of 9 to 11: their geometric mean."""
+    odds = (1 / 4 * 9 / 11) ** 0.5
+    dry = [0.2] * 97 + [0.95] * 3  # of which 3 % may be derained
+    expected = pytest.approx(odds / (1 + odds))
+    assert choose_threshold(probabilities(light=[0.45], dry=dry)) == expected
+    assert choose_threshold(probabilities(light=[0.45], dry=[*dry, 0.95])) == 0.45
+    # windows of dry photographs do not count
+    found = probabilities(light=[0.45], dry=[0.2], dry_windows=[0.95])
+    assert choose_threshold(found) == expected
 
 
 def test_nothing_that_is_likely_rain_is_left_alone():

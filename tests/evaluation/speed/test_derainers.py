@@ -68,11 +68,10 @@ def test_unknown_choices_are_named(arguments, message):
 def test_what_is_timed_derains(layout):
     rainy = rainy_photographs((48, 40), 2)
     assert rainy.shape == (2, 3, 40, 48) and rainy.dtype == torch.uint8
-    for name in ("jorder_e_lite", "jorder_e_unet"):
-        found = build(Derainer(name, layout=layout), "cpu")(rainy)
-        expected = derain(load_model(name), rainy, dry="derain").background
-        assert (found.int() - expected.int()).abs().max() <= 1
-        assert (found.int() - rainy.int()).abs().max() > 40
+    found = build(Derainer("jorder_e_lite", layout=layout), "cpu")(rainy)
+    expected = derain(load_model(), rainy, dry="derain").background
+    assert (found.int() - expected.int()).abs().max() <= 1
+    assert (found.int() - rainy.int()).abs().max() > 40
     deveiled = build(Derainer("jorder_e_lite+deveil", layout=layout), "cpu")(rainy)
     assert (deveiled.int() - expected.int()).abs().max() > 1
 
