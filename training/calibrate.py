@@ -4,10 +4,11 @@ The probability is predicted for clean photographs and for the same photographs 
 forms: at native size, as JPEGs of 256x256, and as random crops. The threshold is written into the
 weights file, which otherwise stays as it is.
 
-The rule: no higher than the largest threshold at which at most 1 % of `light` and none of `heavy` are
-left unchanged in each form; and no lower than the one at which 97 % of the dry photographs, whole, are.
-Where there is room between the two, their middle (in log-odds) is taken, where there is none, the
-first; and at most 0.5, so that no image is left unchanged that more probably shows rain.
+The rule: no higher than the largest threshold at which at most 1 % of `light` and none of `heavy`
+are left unchanged in each form; and no lower than the one at which 97 % of the dry photographs,
+whole, are. Where there is room between the two, their middle (in log-odds) is taken, where there
+is none, the first; and at most 0.5, so that no image is left unchanged that more probably shows
+rain.
 """
 
 from __future__ import annotations
