@@ -254,7 +254,7 @@ def export(
     int8: Annotated[
         bool,
         typer.Option(
-            "--int8", help="8-bit convolutions: faster on processors with VNNI, within 0.1 dB."
+            "--int8", help="8-bit convolutions, within 0.1 dB; measure whether they are faster."
         ),
     ] = False,
     calibration: Annotated[

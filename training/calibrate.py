@@ -42,6 +42,7 @@ WHOLE = FORMS[:2]
 CALIBRATION_SEED = 2  # not that of the score
 LIGHT_LEFT_ALONE = 0.01
 DRY_LEFT_ALONE = 0.97
+_LEAST = 1e-6  # probabilities of 0 and 1 have no finite log-odds
 HIGHEST_THRESHOLD = 0.5
 
 _WINDOWS = 8
@@ -115,7 +116,7 @@ def choose_threshold(probabilities: Probabilities) -> float:
         values = probabilities[DRY, form].sort().values
         smallest = max(smallest, float(values[math.ceil(DRY_LEFT_ALONE * len(values)) - 1]))
     if smallest < largest:
-        largest = float(torch.tensor([smallest, largest]).double().logit().mean().sigmoid())
+        largest = float(torch.tensor([smallest, largest]).double().logit(_LEAST).mean().sigmoid())
     return min(largest, HIGHEST_THRESHOLD)
 
 

@@ -54,6 +54,9 @@ def test_room_between_dry_and_rain_is_halved():
     expected = pytest.approx(odds / (1 + odds))
     assert choose_threshold(probabilities(light=[0.45], dry=dry)) == expected
     assert choose_threshold(probabilities(light=[0.45], dry=[*dry, 0.95])) == 0.45
+    # certainty on either side leaves a middle
+    certain = probabilities(light=[1.0], heavy=[1.0], dry=[0.0])
+    assert choose_threshold(certain) == pytest.approx(0.5)
     # windows of dry photographs do not count
     found = probabilities(light=[0.45], dry=[0.2], dry_windows=[0.95])
     assert choose_threshold(found) == expected
