@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, pixel_shuffle
 
+from jorder_preproc.models.strips import strips
 from jorder_preproc.models.variants import ContextVariant
 
 _FIRST_RESIDUAL_SCALE = 0.1  # blocks of an untrained network change little
@@ -65,29 +66,21 @@ class GatedBlock(nn.Module):
     def forward(self, features: Tensor, cues: Tensor | None = None) -> Tensor:
         """Features of the same shape (N, C, H, W); cues are (N, cues).
 
-        On the CPU, large features are computed in strips of rows, which stay in the cache and take
-        little memory. Training, and networks that are exported or compiled, take them whole.
+        Where features are computed in `strips`, the result takes the memory of the input.
         """
         scales = None
         if self.from_cues is not None:
             scales = (1 + self.from_cues(cues))[..., None, None]
-        height = features.shape[2]
-        rows = max(_VALUES_AT_ONCE // features[:, :, 0].numel(), _FEWEST_ROWS)
-        if (
-            features.device.type != "cpu"
-            or torch.is_grad_enabled()
-            or torch.jit.is_tracing()
-            or torch.compiler.is_compiling()
-            or rows >= height
-        ):
-            return self._compute(features, scales)
-        result = torch.empty_like(features)
-        for start in range(0, height, rows):
+        above = features[:, :, :0]
+        for start, stop in strips(features, _VALUES_AT_ONCE, _FEWEST_ROWS):
+            if start == 0 and stop == features.shape[2]:
+                return self._compute(features, scales)
             # the depth-wise convolution sees one row to each side
-            first, stop = max(start - 1, 0), min(start + rows, height)
-            kept = slice(start - first, stop - first)
-            result[:, :, start:stop] = self._compute(features[:, :, first : stop + 1], scales, kept)
-        return result
+            seen = torch.cat([above, features[:, :, start : stop + 1]], 2)
+            kept = slice(above.shape[2], above.shape[2] + stop - start)
+            above = features[:, :, stop - 1 : stop].clone()
+            features[:, :, start:stop] = self._compute(seen, scales, kept)
+        return features
 
     def _compute(
         self, features: Tensor, scales: Tensor | None, kept: slice | None = None
@@ -145,7 +138,7 @@ class EncoderDecoder(nn.Module):
         previous: Sequence[Tensor] | None = None,
         cues: Tensor | None = None,
     ) -> list[Tensor]:
-        """The features at the coarsest resolution, and F.
+        """The features at the coarsest resolution, and F. The memory of `features` may be reused.
 
         Args:
             features: first convolution of the image, (N, C, H, W), H and W multiples of
@@ -161,7 +154,7 @@ class EncoderDecoder(nn.Module):
         features = coarsest = _run(self.coarsest, features, cues)
         for level in reversed(range(len(skips))):
             up = pixel_shuffle(self.ups[level](features), 2)
-            features = _run(self.decoders[level], skips[level] + up, cues)
+            features = _run(self.decoders[level], up.add_(skips[level]), cues)
         return [coarsest, features if previous is None else features + previous[-1]]
 
 

@@ -15,9 +15,12 @@ from jorder_preproc.models.context import ContextNetwork, conv
 from jorder_preproc.models.cues import ImageCues
 from jorder_preproc.models.encoder_decoder import EncoderDecoder
 from jorder_preproc.models.presence import RainPresence
+from jorder_preproc.models.strips import strips
 from jorder_preproc.models.variants import VARIANTS, Variant, get_variant
 
 LabelConvention = Literal["paper", "release"]
+
+_VALUES_OF_HEADS = 1 << 19  # of F, at once
 
 
 class StageOutput(NamedTuple):
@@ -180,7 +183,7 @@ class JorderStage(nn.Module):
             coarsest = after_blocks[0]
         else:
             after_blocks = self.context(features, seen_before, active_paths)
-        mask, streaks, residual = self.heads(after_blocks[-1], previous)
+        mask, streaks, residual = self._run_heads(after_blocks[-1], previous)
         output = StageOutput(
             background=base + pixel_shuffle(residual, self.variant.unshuffle),
             streak_map=pixel_shuffle(streaks, self.variant.unshuffle),
@@ -188,6 +191,26 @@ class JorderStage(nn.Module):
             coarsest=coarsest,
         )
         return output, _StageState(after_blocks, mask, streaks)
+
+    def _run_heads(self, features: Tensor, previous: _StageState | None) -> list[Tensor]:
+        """R, S and the residual of B, in `strips` that overlap by the reach of the heads."""
+        reach = self.variant.head_reach
+        results: list[Tensor] = []
+        for start, stop in strips(features, _VALUES_OF_HEADS, 8 * reach):
+            first = max(start - reach, 0)
+            seen = slice(first, stop + reach), slice(start - first, stop - first)
+            before = previous and previous._replace(
+                mask=previous.mask[:, :, seen[0]], streaks=previous.streaks[:, :, seen[0]]
+            )
+            parts = self.heads(features[:, :, seen[0]], before)
+            if start == 0 and stop == features.shape[2]:
+                return list(parts)
+            if not results:
+                shapes = [(*part.shape[:2], *features.shape[2:]) for part in parts]
+                results = [p.new_empty(shape) for p, shape in zip(parts, shapes, strict=True)]
+            for result, part in zip(results, parts, strict=True):
+                result[:, :, start:stop] = part[:, :, seen[1]]
+        return results
 
 
 class Jorder(nn.Module):
@@ -263,11 +286,8 @@ class Jorder(nn.Module):
         self.multiple = v.unshuffle * v.context_multiple
         if v.cues:
             self.multiple = math.lcm(self.multiple, ImageCues.cell_px)
-        heads = {"rsb": 3, "srb": 3, "par": 2, "raw": 1}[v.order]
-        if v.fusion == "modulate":
-            heads = 2 + 2 * (v.fusion_kernel // 2) + 2
         # the last term is for the fold: a pixel and its neighbours share one cell
-        cells = v.stages * (1 + v.context_reach + heads) + (v.unshuffle > 1)
+        cells = v.stages * (1 + v.context_reach + v.head_reach) + (v.unshuffle > 1)
         self.receptive_field = v.unshuffle * cells
 
     @property

@@ -124,6 +124,13 @@ class Variant(ContextVariant):
         if self.fusion == "modulate" and self.order != "rsb":
             raise ValueError(f"order={self.order!r} needs fusion='concat', got 'modulate'")
 
+    @property
+    def head_reach(self) -> int:
+        """Cells of F to each side that one cell of R, S and B depends on at most."""
+        if self.fusion == "modulate":
+            return 2 + 2 * (self.fusion_kernel // 2) + 2
+        return {"rsb": 3, "srb": 3, "par": 2, "raw": 1}[self.order]
+
 
 @dataclass(frozen=True, kw_only=True)
 class NamedVariant(Variant):

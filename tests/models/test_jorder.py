@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, pixel_shuffle, pixel_unshuffle, relu
 
-from jorder_preproc.models import Jorder, build_model, list_models
+from jorder_preproc.models import Jorder, build_model, jorder, list_models
 from jorder_preproc.models.variants import Variant
 
 
@@ -169,6 +169,25 @@ def test_receptive_field_covers_every_pixel_that_matters(name):
     farthest = (seen - centre).abs().max().item()
     # exact without a fold; with one it may be off by the position within the cell
     assert reach - 2 * network.multiple < farthest <= reach
+
+
+@pytest.mark.parametrize("name", ["jorder_e_lite", "jorder_e_practical"])
+def test_heads_in_strips_make_no_difference(monkeypatch, name):
+    """The rows are whole with gradients, and in strips without."""
+    network = randomized(name)
+    image = torch.rand(1, 3, 176, 24).double()
+    whole = network(image)
+    monkeypatch.setattr(jorder, "_VALUES_OF_HEADS", 1)
+    heights = []
+    network.stages[0].heads.register_forward_hook(
+        lambda layer, inputs, output: heights.append(inputs[0].shape[2])
+    )
+    with torch.no_grad():
+        strips = network(image)
+    assert len(heights) > 1 and max(heights) < 176 // network.variant.unshuffle
+    for stage, other in zip(strips, whole, strict=True):
+        for part, same in zip(stage[:3], other[:3], strict=True):
+            torch.testing.assert_close(part, same, rtol=0, atol=1e-12)
 
 
 def test_an_untrained_network_returns_the_image():
