@@ -30,9 +30,7 @@ def slugs(page):
 
 def test_slugs_are_github_s(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(
-        "# The `jorder` command\n## Tables 1, 2\n```\n# no heading\n```\n## Tables 1, 2\n"
-    )
+    page.write_text("# The `jorder` command\n## Table 1\n```\n# no heading\n```\n## Table 1\n")
     assert slugs(page) == ["the-jorder-command", "table-1", "table-1-1"]
 
 
