@@ -1,4 +1,4 @@
-# make demo | test | lint | train: each makes and uses .venv in this folder, with pip alone.
+# make demo | test | lint | train | docs: each makes and uses .venv in this folder, with pip alone.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -10,7 +10,7 @@ else
 TORCH := torch==2.13.0 torchvision==0.28.0
 endif
 
-.PHONY: demo test lint train docs-tables clean
+.PHONY: demo test lint train docs test-site docs-tables clean
 
 # Rain on and off photographs, then the downstream tables on half of the scenes that are drawn
 # here; without --limit each command takes all of them, for twice the time
@@ -44,13 +44,21 @@ train: .venv/.demo
 	    $(if $(FEATURES),--cfg-options model.feature_weights=$(FEATURES)) \
 	    $(if $(wildcard work_dirs/jorder_e_lite/last_checkpoint),--resume)
 
+# The documentation site, in site/; its page "Try it" takes the runtime for browsers from npm.
+docs: .venv/.docs build/site/.runtime build/site/derainer.onnx
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# the site in Chromium: the page "Try it" beside Python, nothing from elsewhere, fit for phones
+test-site: docs
+	$(BIN)/python -m pytest tests_site
+
 # Tables and figures of docs/tables.md and docs/speed.md again, by the commands on the page:
 # make docs-tables SECTIONS="masks speed"; by default those that need shipped weights alone.
 docs-tables: .venv/.demo
 	$(BIN)/python -m tools.docs_tables $(SECTIONS)
 
 clean:
-	rm -rf .venv demo_output
+	rm -rf .venv demo_output build/site site
 
 # Stamps: an environment is made once, and again after a change of what it holds.
 .venv/.torch: Makefile
@@ -72,3 +80,14 @@ clean:
 	$(BIN)/python -m pip install --quiet --editable '.[dev,openmmlab]' $(TORCH)
 	$(BIN)/python tools/build_mmcv.py $(MMCV)
 	touch $@
+
+.venv/.docs: .venv/.dev
+	$(BIN)/python -m pip install --quiet --editable '.[dev,docs]' $(TORCH)
+	touch $@
+
+build/site/.runtime: Makefile
+	npm install --prefix build/site --ignore-scripts --no-audit --no-fund onnxruntime-web@1.30.0
+	touch $@
+
+build/site/derainer.onnx: .venv/.docs jorder_preproc/weights/jorder_e_lite.safetensors tools/site_assets.py
+	$(BIN)/python -m tools.site_assets

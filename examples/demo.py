@@ -19,7 +19,7 @@ from rich.table import Table
 
 from evaluation.datasets.photos import built_in_photographs
 from evaluation.figures.contact_sheet import draw_sheet, thumbnail_row, to_thumbnail
-from evaluation.report.pages import jpeg_uri
+from jorder_preproc.compare import jpeg_uri
 from jorder_preproc.functional.derain import Derained, derain
 from jorder_preproc.metrics import psnr, ssim
 from jorder_preproc.models import load_model

@@ -12,6 +12,9 @@ from jorder_preproc.errors import UserError
 from jorder_preproc.image_files import SUFFIXES, is_image, list_images
 from jorder_preproc.rain.identity import image_name
 
+ENDINGS = {"mask": "_mask.png", "streaks": "_streaks.png", "parameters": "_rain.json"}
+"""Endings of further files per image, by kind, in place of the image's suffix."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -48,8 +51,7 @@ def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> li
     Args:
         inputs: files, folders and globs (`**` for any sub-folders).
         out: folder for the results; need not exist.
-        extras: further files per image, by kind: the ending that replaces the image's suffix,
-            such as `_mask.png`.
+        extras: further files per image, by kind: some of `ENDINGS`.
 
     Raises:
         ValueError: an input that names no image, two files with one output, or an output

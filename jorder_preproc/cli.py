@@ -20,7 +20,7 @@ from rich.table import Column, Table
 from jorder_preproc import functional
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.backends import Backend, Precision, use_backend
-from jorder_preproc.batch import Job, plan_jobs
+from jorder_preproc.batch import ENDINGS, Job, plan_jobs
 from jorder_preproc.commands import (
     BACKEND,
     PRECISION,
@@ -34,6 +34,7 @@ from jorder_preproc.commands import (
     stderr,
     stdout,
 )
+from jorder_preproc.compare import find_pairs, write_comparison
 from jorder_preproc.errors import UserError
 from jorder_preproc.export import Format, check_export, export_network
 from jorder_preproc.image_files import (
@@ -67,8 +68,6 @@ from jorder_preproc.rain import PRESETS, get_preset, synthesize_rain
 
 MAX_RAIN_PIXELS = 40_000_000
 """Largest image for `jorder rain`, which holds the whole image as floats."""
-
-_ENDINGS = {"mask": "_mask.png", "streaks": "_streaks.png", "parameters": "_rain.json"}
 
 app = command_group("Derain images, or put rain on them.")
 
@@ -199,6 +198,31 @@ def rain(
 
     extras = {"mask": save_mask, "streaks": save_streaks, "parameters": save_parameters}
     _run("Raining", inputs, out, work, overwrite, **extras)
+
+
+@app.command()
+def compare(
+    rainy: Annotated[Path, typer.Argument(help="Folder of the images before deraining.")],
+    derained: Annotated[Path, typer.Argument(help="Folder of the results.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Page to write, .html.")],
+    max_side: Annotated[
+        int, typer.Option(min=1, help="Longer images are scaled down on the page, px.")
+    ] = 1600,
+) -> None:
+    """Write a page that shows images before and after deraining.
+
+    One HTML file with a border to drag over each image, zoom, and the rain masks that `jorder
+    derain --save-mask` wrote. It works without a network, and holds JPEG copies of the images.
+    """
+    if out.suffix not in (".html", ".htm"):
+        raise UserError(f"the page must end in .html, got {out}; change its name")
+    pairs = find_pairs(rainy, derained)
+    try:
+        with progress_bar(stderr) as progress:
+            write_comparison(progress.track(pairs, description="Comparing"), out, max_side)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error}") from error
+    _print(f"Wrote {out}: {len(pairs)} images, {out.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command()
@@ -369,12 +393,12 @@ def _run(
 ) -> None:
     """Run `work` on every image, report those that fail, and print a summary.
 
-    `extras` are the kinds of `_ENDINGS`, and whether `work` writes them.
+    `extras` are the kinds of `ENDINGS`, and whether `work` writes them.
 
     Raises:
         typer.Exit: with status 1 if any failed.
     """
-    endings = {kind: _ENDINGS[kind] for kind, wanted in extras.items() if wanted}
+    endings = {kind: ENDINGS[kind] for kind, wanted in extras.items() if wanted}
     jobs = plan_jobs(inputs, out, endings)
     check_output(out)
     pending = [job for job in jobs if overwrite or not job.done]

@@ -14,10 +14,11 @@ from PIL import Image
 
 from evaluation.metrics.statistics import CONDITIONS
 from evaluation.report import tables
-from evaluation.report.pages import jpeg_uri, page_environment
+from evaluation.report.pages import page_environment
 from evaluation.report.paper_numbers import NOTE
 from evaluation.report.schema import ClassRow, Results, to_json
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.compare import WEB, jpeg_uri
 from jorder_preproc.errors import UserError
 
 IMAGE_WIDTH_PX = 640
@@ -61,6 +62,8 @@ def render_page(results: Sequence[Results], folder: Path) -> str:
     ):
         environment.filters[function.__name__] = _typeset(function)
     return environment.get_template("report.html.j2").render(
+        style=(WEB / "compare.css").read_text(encoding="utf-8"),
+        script=(WEB / "compare.js").read_text(encoding="utf-8"),
         results=results,
         conditions=CONDITIONS,
         titles=tables.TITLES,

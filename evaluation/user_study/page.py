@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evaluation.report.pages import jpeg_uri, page_environment
+from evaluation.report.pages import page_environment
 from jorder_preproc.atomic import atomic_path
+from jorder_preproc.compare import jpeg_uri
 from jorder_preproc.errors import UserError
 from jorder_preproc.image_files import list_images
 

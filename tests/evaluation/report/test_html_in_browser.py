@@ -88,9 +88,10 @@ def test_headings_sort_all_classes(folder, tmp_path):
 
 def test_borders_move_by_keys_pointer_and_names(folder, tmp_path):
     script = """
-        const sample = document.querySelector(".sample"), stage = sample.querySelector(".stage");
+        const sample = document.querySelector(".sample"), stage = sample.querySelector(".compare");
         const [a, b] = stage.querySelectorAll("input");
-        const where = () => ["--a", "--b"].map((name) => stage.style.getPropertyValue(name));
+        const where = () => [...stage.querySelectorAll(".layer + .layer")].map(
+            (layer) => layer.style.getPropertyValue("--left"));
         const key = (input, name) => input.dispatchEvent(new KeyboardEvent("keydown", {key: name}));
         const seen = [where()];
         key(a, "ArrowRight"); seen.push(where());
@@ -101,7 +102,7 @@ def test_borders_move_by_keys_pointer_and_names(folder, tmp_path):
             {pointerId: 1, clientX: box.left + share * box.width}));
         at("pointerdown", 0.25); at("pointermove", 0.5); at("pointerup", 0.5);
         at("pointermove", 0.1); seen.push(where());
-        const button = sample.querySelector("[data-show=rainy]");
+        const button = sample.querySelector('[data-show="1"]');
         button.click(); seen.push([...where(), button.getAttribute("aria-pressed")]);
         button.click(); seen.push([...where(), button.getAttribute("aria-pressed")]);
         return seen;
@@ -119,7 +120,7 @@ def test_borders_move_by_keys_pointer_and_names(folder, tmp_path):
 
 def test_the_image_has_its_three_parts(folder, tmp_path):
     script = """
-        const stage = document.querySelector(".stage");
+        const stage = document.querySelector(".compare");
         document.body.replaceChildren(stage);
         document.body.style.margin = 0;
         return 1;
