@@ -187,7 +187,7 @@ def _weights() -> list[Files]:
 
 
 def _onnx() -> list[Files]:
-    image = ["n", 3, "h", "w"]
+    image: list[str | int | None] = ["n", 3, "h", "w"]
     kernel = helper.make_tensor("k", TensorProto.FLOAT, [3, 3, 3, 3], np.full(81, 0.02).tolist())
     graph = helper.make_graph(
         [

@@ -26,10 +26,9 @@ from evaluation.downstream.records import RecordStore
 from evaluation.report.html import gather_samples, write_report
 from evaluation.report.schema import read_results
 from evaluation.restoration.methods import open_method
-from jorder_preproc import cli
+from jorder_preproc import cli, derain, deveil
 from jorder_preproc.commands import stderr, stdout
 from jorder_preproc.errors import UserError
-from jorder_preproc.functional import derain
 from jorder_preproc.image_files import read_image, read_rgb, read_size
 from jorder_preproc.int8 import load_ranges
 from jorder_preproc.models import load_deveil_model, load_model
@@ -99,14 +98,11 @@ def _weights(case: Path) -> None:
     (file,) = case.iterdir()
     with contextlib.suppress(UserError):
         read_state(file)
-    if "deveil" in file.name:
-        network = load_deveil_model(file)
-        options = {"deveil": True, "deveil_model": network}
-        derainer = load_model()
-    else:
-        derainer, options = load_model(weights=file), {}
     image = torch.from_numpy(random_pixels(3, HEIGHT, WIDTH)) / 255
-    result = derain(derainer, image, **options).background
+    if "deveil" in file.name:
+        result = deveil(load_deveil_model(file), image).background
+    else:
+        result = derain(load_model(weights=file), image).background
     assert result.shape == image.shape
     assert result.isfinite().all()
 

@@ -1,3 +1,6 @@
+import hashlib
+from pathlib import Path
+
 import torch
 
 from jorder_preproc.models.deveil import DeveilNetwork
@@ -56,3 +59,9 @@ def network_that_sees(rain_above: float) -> Jorder:
     logit.bias[0] = -100 * rain_above
     network.dry_threshold = 0.5
     return network
+
+
+def write_card(weights: Path) -> None:
+    """The model card that shipped weights have beside them."""
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    weights.with_suffix(".md").write_text(f"# {weights.stem}\n\nsha256 `{digest}`\n")
