@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -19,6 +19,7 @@ from rich.table import Table
 from jorder_preproc.commands import stderr, stdout
 from jorder_preproc.progress import progress_bar
 from reliability import mutations
+from reliability.mutations import Files
 from reliability.probes import LIMIT_S, PROBES
 
 COUNTS = {
@@ -32,6 +33,9 @@ COUNTS = {
     "cache": 50,
 }
 """Cases of each kind of the whole run."""
+
+COMMAND = ("-m", "reliability.probes")
+"""Arguments of Python before the kind, the folder and the cases."""
 
 _BATCH = 250
 _ENDINGS = ("worked", "refused", "defect")
@@ -81,30 +85,40 @@ def fuzz(
 def run_cases(
     kind: str, numbers: range, seed: int, keep: Path | None = None
 ) -> Iterator[tuple[str, Outcome]]:
-    """Names and outcomes of cases; the same number and seed give the same files."""
-    found = mutations.seeds(kind)
+    """Names and outcomes of cases."""
+    seeds = mutations.seeds(kind)
     for start in range(0, len(numbers), _BATCH):
         with TemporaryDirectory() as temporary:
             folder = Path(temporary)
             for number in numbers[start : start + _BATCH]:
-                rng = np.random.default_rng([seed, list(PROBES).index(kind), number])
-                files = mutations.damage(found[number % len(found)], rng)
-                for name, content in files.items():
-                    path = folder / f"{number:05}" / name
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(content)
-            for case, outcome in _probe(kind, folder).items():
+                write_case(folder / f"{number:05}", damaged(kind, seeds, number, seed))
+            for case, outcome in probe(kind, folder).items():
                 if keep is not None and outcome[0] == "defect":
                     shutil.copytree(folder / case, keep / kind / case, dirs_exist_ok=True)
                 yield case, outcome
 
 
-def _probe(kind: str, folder: Path) -> dict[str, Outcome]:
+def damaged(kind: str, seeds: Sequence[Files], number: int, seed: int) -> Files:
+    """The files of a case; the same number and seed give the same files."""
+    rng = np.random.default_rng([seed, list(PROBES).index(kind), number])
+    return mutations.damage(seeds[number % len(seeds)], rng)
+
+
+def write_case(folder: Path, files: Files) -> Path:
+    """Write the files of a case into a folder of its own."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def probe(kind: str, folder: Path) -> dict[str, Outcome]:
     """Try the cases of a folder in another process; in a new one behind each that kills it."""
     outcomes: dict[str, Outcome] = {}
     waiting = sorted(path.name for path in folder.iterdir())
     while waiting:
-        command = [sys.executable, "-m", "reliability.probes", kind, str(folder), *waiting]
+        command = [sys.executable, *COMMAND, kind, str(folder), *waiting]
         limit = LIMIT_S * (len(waiting) + 1)
         process = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=limit

@@ -54,7 +54,7 @@ def damage(files: Files, rng: np.random.Generator) -> Files:
         for _ in range(rng.integers(1, 4)):
             content = _damage_bytes(content, rng)
         if content.startswith(_PNG_START) and rng.random() < 0.6:
-            content = _with_checksums(content)
+            content = with_checksums(content)
     return {**files, name: content}
 
 
@@ -123,7 +123,7 @@ def _damage_member(content: bytes, rng: np.random.Generator) -> bytes:
     return written.getvalue()
 
 
-def _with_checksums(content: bytes) -> bytes:
+def with_checksums(content: bytes) -> bytes:
     """A PNG file with the checksums that its chunks should have, so that decoders go on."""
     data, start = bytearray(content), len(_PNG_START)
     while start + 12 <= len(data):

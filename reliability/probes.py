@@ -47,14 +47,15 @@ def main(kind: str, cases: Iterable[Path]) -> None:
     torch.set_num_threads(1)
     for case in cases:
         faulthandler.dump_traceback_later(LIMIT_S, exit=True)
-        ending, message = _try(PROBES[kind], case)
+        ending, message = try_case(kind, case)
         faulthandler.cancel_dump_traceback_later()
         print(json.dumps({"case": case.name, "ending": ending, "message": message}), flush=True)
 
 
-def _try(probe: Callable[[Path], None], case: Path) -> tuple[str, str]:
+def try_case(kind: str, case: Path) -> tuple[str, str]:
+    """How a case ends, and the message or the traceback."""
     try:
-        probe(case)
+        PROBES[kind](case)
     except UserError as error:
         return ("refused", str(error)) if str(error) else ("defect", "an error without a message")
     except Exception:
