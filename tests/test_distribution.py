@@ -47,7 +47,8 @@ def built(tmp_path_factory):
 def expected() -> set[str]:
     """Files of the package, in the wheel: the modules and the data named here."""
     found = {path for path in (ROOT / "jorder_preproc").rglob("*.py")}
-    found |= set((ROOT / "jorder_preproc/weights").glob("*.*"))
+    for folder in ("weights", "web"):
+        found |= set((ROOT / "jorder_preproc" / folder).glob("*.*"))
     names = {path.relative_to(ROOT).as_posix() for path in found} | {"jorder_preproc/py.typed"}
     for folder in ("mixins", "mmdet", "mmseg"):
         for path in (ROOT / "configs" / folder).glob("*.py"):
