@@ -10,7 +10,7 @@ else
 TORCH := torch==2.13.0 torchvision==0.28.0
 endif
 
-.PHONY: demo test lint train docs test-site docs-tables clean
+.PHONY: demo test fuzz soak audit lint train docs test-site docs-tables clean
 
 # Rain on and off photographs, then the downstream tables on half of the scenes that are drawn
 # here; without --limit each command takes all of them, for twice the time
@@ -30,6 +30,17 @@ demo: .venv/.demo
 # a process for each core, up to four, since every one loads the whole stack; threads would slow them down
 test: .venv/.openmmlab
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+
+# Checks too long for the tests; results are in docs/reliability.md
+fuzz soak: .venv/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m reliability $@
+
+# Known vulnerabilities of what is installed; needs a registry that serves them, such as PyPI
+audit: .venv/.dev
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable | grep '==' > .venv/audit/installed.txt
+	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .venv/audit/installed.txt
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

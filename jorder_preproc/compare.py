@@ -90,7 +90,11 @@ def write_comparison(pairs: Iterable[Pair], out: Path, max_side_px: int) -> None
     for name in ("compare.css", "compare.js"):
         page = page.replace(f"/* {name} */", (WEB / name).read_text(encoding="utf-8"))
     head, tail = page.split("<!-- images -->\n")
-    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    # names of files may hold bytes that are not text
+    with (
+        atomic_path(out) as temporary,
+        temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file,
+    ):
         file.write(head)
         for pair in pairs:  # one at a time: a page may be larger than the memory
             file.write(_figure(pair, max_side_px))

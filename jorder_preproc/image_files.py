@@ -37,7 +37,9 @@ memory; beyond the limit a small file could fill that of an ordinary machine."""
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
 """Suffixes of image files in folders; a file named by itself may have any suffix."""
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF")
+"""Formats read, by Pillow's names: of others, some decoders start other programs."""
+
 _SAVE_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
     "WEBP": {"quality": 95},
@@ -90,7 +92,7 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
     path = Path(path)
     with path.open("rb") as file:
         try:
-            with _own_pixel_limit(), Image.open(file, formats=_FORMATS) as image:
+            with _own_pixel_limit(), Image.open(file, formats=FORMATS) as image:
                 _check(image)
                 return _decode(image, path)
         except ImageFileError:
@@ -124,9 +126,10 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         ImageFileError, OSError: see there.
     """
+    Image.init()  # as in read_image
     with Path(path).open("rb") as file:
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 # Pillow turns the size of a TIFF in some versions
                 tags = getattr(image, "tag_v2", None)
                 width, height = image.size if tags is None else (tags[tag] for tag in _TIFF_SIZE)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -90,23 +91,30 @@ def load_ranges(network: Jorder) -> Ranges:
     """The ranges that lie beside the network's weights.
 
     Raises:
-        ValueError: there are none, or they were measured with other weights.
+        ValueError: there are none, they were measured with other weights, or the file is damaged.
     """
     path = _ranges_file(network)
+    ranges: Ranges = {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if content["weights_sha256"] == weights_sha256(network):
+            for name in quantized_layers(network):
+                ranges[name] = {
+                    what: _check_range(content["ranges"][name][what])
+                    for what in ("input", "output")
+                }
+            return ranges
+        reason = "was measured with other weights"
     except FileNotFoundError:
-        content = None
-    if content is None or content["weights_sha256"] != weights_sha256(network):
-        reason = "does not exist" if content is None else "was measured with other weights"
-        raise UserError(
-            f"int8 needs the ranges of {network.name}'s features, and {path} {reason}; measure "
-            f"them with `python -m training ranges {path.with_suffix('.safetensors')} PHOTOS "
-            f"--model {network.name}`, or export a file with `jorder export FILE --int8 "
-            "--calibration RAINY_IMAGES`"
-        )
-    ranges: Ranges = content["ranges"]
-    return ranges
+        reason = "does not exist"
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        reason = f"is damaged ({type(error).__name__}: {error})"
+    raise UserError(
+        f"int8 needs the ranges of {network.name}'s features, and {path} {reason}; measure "
+        f"them with `python -m training ranges {path.with_suffix('.safetensors')} PHOTOS "
+        f"--model {network.name}`, or export a file with `jorder export FILE --int8 "
+        "--calibration RAINY_IMAGES`"
+    )
 
 
 def weights_sha256(network: Jorder) -> str:
@@ -179,6 +187,13 @@ def _scale_and_zero(values: Range) -> tuple[float, int]:
     low, high = values
     scale = max((high - low) / 255, _SMALLEST_SCALE)
     return scale, round(-low / scale)
+
+
+def _check_range(values: Range) -> Range:
+    low, high = values
+    if not -math.inf < low <= 0 <= high < math.inf:
+        raise ValueError(f"no range around 0: {values}")
+    return low, high
 
 
 def _ranges_file(network: Jorder) -> Path:

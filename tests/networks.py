@@ -1,7 +1,11 @@
+import hashlib
+from pathlib import Path
+
 import torch
 
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder, LabelConvention
+from jorder_preproc.models.variants import Variant
 
 
 def random_network(name: str, label_convention: LabelConvention = "paper") -> Jorder:
@@ -55,4 +59,35 @@ def network_that_sees(rain_above: float) -> Jorder:
     logit.weight[0, 0] = 100
     logit.bias[0] = -100 * rain_above
     network.dry_threshold = 0.5
+    return network
+
+
+def write_card(weights: Path) -> None:
+    """The model card that shipped weights have beside them."""
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    weights.with_suffix(".md").write_text(f"# {weights.stem}\n\nsha256 `{digest}`\n")
+
+
+def tiny_network() -> Jorder:
+    """`random_network` of the default kind with few channels, so that large images are quick."""
+    variant = Variant(
+        channels=4,
+        blocks=1,
+        stages=1,
+        context="encoder_decoder",
+        levels=2,
+        outer_blocks=1,
+        block="release",
+        fusion="modulate",
+        unshuffle=2,
+        head_channels=4,
+        fusion_kernel=1,
+        cues=64,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        network = Jorder("tiny", variant=variant).eval().requires_grad_(False)
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.reset_parameters()
     return network

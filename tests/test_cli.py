@@ -519,3 +519,27 @@ def test_memory_per_pixel_of_a_large_image(tmp_path):
 def test_import_of_the_package_needs_no_command_line(tmp_path):
     code = "import sys, jorder_preproc; print({'typer', 'rich', 'mmengine'} & set(sys.modules))"
     assert run_module(code, tmp_path).stdout.strip() == "set()"
+
+
+def test_a_file_name_that_is_not_text(tmp_path):
+    """As on old archives; neither the output nor the page of a comparison ends with it."""
+    (tmp_path / "in").mkdir()
+    odd = os.fsencode(tmp_path / "in") + b"/\xff.png"
+    try:
+        Image.new("RGB", (30, 20), (9, 90, 200)).save(tmp_path / "in/a.png")
+        os.rename(tmp_path / "in/a.png", odd)
+    except OSError:
+        return  # a file system of Unicode names has no such files
+    program = """
+from jorder_preproc.cli import app
+app(["derain", "in", "-o", "out"], standalone_mode=False)
+app(["compare", "in", "out", "--out", "page.html"], standalone_mode=False)
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert rb"\udcff.png: 0." in ran.stdout
+    assert os.listdir(os.fsencode(tmp_path / "out")) == [b"\xff.png"]
+    assert "?.png, 30 x 20 px" in (tmp_path / "page.html").read_text(encoding="utf-8")

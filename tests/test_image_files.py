@@ -1,6 +1,10 @@
+import re
 import struct
 import zlib
+from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +21,7 @@ from jorder_preproc.image_files import (
     write_png,
 )
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
 ORIENTATION, MAKE, EXIF_IFD, EXPOSURE_TIME = 0x0112, 0x010F, 0x8769, 0x829A
 
 
@@ -325,3 +330,86 @@ def test_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
         write_image(path, image_file)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@contextmanager
+def at_most_50_mb():
+    """Fails if the block takes more memory, where the system tells."""
+    if not Path("/proc/self/clear_refs").exists():
+        yield
+        return
+    peak = re.compile(r"VmHWM:\s+(\d+) kB")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is used
+    before = int(peak.search(Path("/proc/self/status").read_text())[1])
+    yield
+    assert int(peak.search(Path("/proc/self/status").read_text())[1]) - before < 50_000
+
+
+def png_bomb(side, bits, colour=2, text=b""):
+    """A PNG that says it has `side` squared pixels, with 80 MB of zeros in 80 kB."""
+
+    def chunk(kind, content):
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    zeros = zlib.compressobj()
+    content = b"".join(zeros.compress(bytes(1 << 20)) for _ in range(80)) + zeros.flush()
+    header = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0)
+    if text:
+        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(text, b"a\0\0" + content)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", content), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def large_gif():
+    """A GIF of one pixel on a canvas of four billion."""
+    file = BytesIO()
+    Image.new("L", (1, 1)).save(file, "GIF")
+    return b"GIF89a" + struct.pack("<HH", 65535, 65535) + file.getvalue()[10:]
+
+
+def endless_tiff():
+    """A TIFF whose second directory is followed by itself."""
+    entries = [(256, 4), (257, 4), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (279, 16)]
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    first = 8 + 16
+    second = first + len(directory) + 4
+    start = b"II*\0" + struct.pack("<I", first) + bytes(16)
+    return start + (directory + struct.pack("<I", second)) * 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: png_bomb(60_000, 8), "60000 x 60000 pixels are more than 256 megapixels"),
+        (lambda: png_bomb(60_000, 16), "60000 x 60000 pixels are more than 256 megapixels"),
+        (lambda: png_bomb(8, 8, text=b"iCCP"), "damaged image"),
+        (lambda: png_bomb(8, 8, text=b"zTXt"), "damaged image"),
+        (large_gif, "65535 x 65535 pixels"),
+        (endless_tiff, "2 images in one TIFF file"),
+        # PostScript, for which Pillow starts another program
+        (lambda: EPS, "not an image"),
+    ],
+    ids=["8 bits", "16 bits", "profile", "text", "GIF", "endless", "EPS"],
+)
+def test_small_files_that_would_grow_are_refused(tmp_path, make, message):
+    path = tmp_path / "a.png"
+    path.write_bytes(make())
+    with at_most_50_mb(), pytest.raises(ImageFileError, match=message):
+        read_image(path)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_no_more_is_unpacked_than_the_image_holds(tmp_path, bits):
+    path = tmp_path / "a.png"
+    path.write_bytes(png_bomb(8, bits))
+    with at_most_50_mb():
+        assert not read_image(path).pixels.any()
+
+
+def test_the_size_of_other_formats_is_not_read(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(EPS)
+    with pytest.raises(ImageFileError, match="cannot identify"):
+        read_size(path)

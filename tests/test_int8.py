@@ -136,6 +136,10 @@ def test_other_weights_need_ranges_of_their_own(own_weights, rainy, clean, tmp_p
     shutil.copy(find_weights("jorder_e_lite").with_suffix(".int8.json"), tmp_path / "own.int8.json")
     with pytest.raises(ValueError, match="was measured with other weights"):
         use_backend(network, "onnxruntime", "int8")
+    for damaged in ("{", "[]", '{"ranges": 1}'):
+        (tmp_path / "own.int8.json").write_text(damaged)
+        with pytest.raises(ValueError, match="own.int8.json is damaged"):
+            use_backend(network, "onnxruntime", "int8")
     (tmp_path / "photos").mkdir()
     for number in range(2):
         pixels = (clean[number, :, :96, :128] * 255).byte().permute(1, 2, 0).numpy()

@@ -27,7 +27,7 @@ from jorder_preproc import (
 )
 from jorder_preproc.models.weights import save_weights
 from jorder_preproc.rain import image_name
-from tests.networks import random_deveil_network, random_network
+from tests.networks import random_deveil_network, random_network, write_card
 
 HEIGHT, WIDTH = 17, 22
 
@@ -375,7 +375,9 @@ def test_deveil_equals_derain_with_deveil(network, deveil_weights, deveil):
 
 
 def test_shipped_deveil_weights_are_the_default(network, deveil_weights, tmp_path, monkeypatch):
-    (tmp_path / "jorder_deveil_lite.safetensors").write_bytes(deveil_weights.read_bytes())
+    shipped = tmp_path / "jorder_deveil_lite.safetensors"
+    shipped.write_bytes(deveil_weights.read_bytes())
+    write_card(shipped)
     monkeypatch.setattr("jorder_preproc.models.weights.SHIPPED_WEIGHTS", tmp_path)
     rgb = pixels(HEIGHT, WIDTH, 3)
     result = JorderDerain(network, deveil=True)(rgb)

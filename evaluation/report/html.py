@@ -20,6 +20,7 @@ from evaluation.report.schema import ClassRow, Results, to_json
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.compare import WEB, jpeg_uri
 from jorder_preproc.errors import UserError
+from jorder_preproc.image_files import FORMATS
 
 IMAGE_WIDTH_PX = 640
 """Largest width of the page's images."""
@@ -212,9 +213,9 @@ def _typeset(show: Callable[..., str]) -> Callable[..., str]:
 
 def _data_uri(path: Path) -> str:
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=FORMATS) as file:
             image = file.convert("RGB")
-    except (OSError, Image.DecompressionBombError) as error:
+    except Exception as error:  # damaged files fail in any way in their decoders
         raise UserError(_no_sample(path, error)) from error
     image.thumbnail((IMAGE_WIDTH_PX, image.height), Image.Resampling.LANCZOS)
     return jpeg_uri(image, quality=88)

@@ -25,6 +25,7 @@ DEVEIL_WEIGHTS = "jorder_deveil_lite"
 
 SHIPPED_WEIGHTS = Path(__file__).parents[1] / "weights"
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save: zip since 1.6, a bare pickle before
+_CARD_SHA256 = re.compile(r"^sha256 `([0-9a-f]{64})`$", re.MULTILINE)
 _RELEASES = ("jorder_e_practical", "jorder_e")
 _RELEASE_SCALE = 255.0
 
@@ -46,7 +47,8 @@ def load_model(
 
     Raises:
         ValueError: unknown name; no weights are shipped for it; or the file is not
-            safetensors, is damaged, or belongs to another network.
+            safetensors, is damaged, or belongs to another network; shipped weights are damaged
+            if their SHA-256 is not that of their model card.
         FileNotFoundError: no such file.
     """
     get_variant(name)  # an unknown name is reported before a missing file
@@ -199,8 +201,22 @@ def _shipped_file(name: str) -> Path:
     return SHIPPED_WEIGHTS / f"{name}.safetensors"
 
 
+def _check_shipped(path: Path) -> None:
+    """Compare a shipped file with the SHA-256 in its model card, beside it."""
+    card, found = path.with_suffix(".md"), shipped_sha256(path.stem)
+    recorded = _CARD_SHA256.search(card.read_text(encoding="utf-8")) if card.is_file() else None
+    if recorded is None or recorded[1] != found:
+        raise UserError(
+            f"{path} is not the file that came with jorder-preproc: its sha256 is {found}, "
+            f"{card.name} says {recorded[1] if recorded else 'nothing'}; install the package "
+            "again, and pass weights of your own from another folder by weights=FILE"
+        )
+
+
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a file that `save_weights` wrote."""
+    if path == _shipped_file(path.stem):
+        _check_shipped(path)
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -239,6 +255,9 @@ def _fill(network: Jorder | DeveilNetwork, tensors: Mapping[str, Tensor], path: 
     differences = _differences(network, tensors)
     if differences:
         raise UserError(f"{path} does not fit {network.name}: {differences}; export it again")
+    for key, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise UserError(f"{path} holds numbers that are not finite, in {key}; export it again")
     network.load_state_dict(tensors, assign=True)
     network.requires_grad_(False).eval()
 

@@ -20,8 +20,9 @@ class DerainInputs:
 
     Args:
         train: derain batches of training as well.
-        **derain: arguments of `jorder_preproc.JorderDerain` without `device`; `deveil="auto"`
-            and `dry` decide for each image of a batch.
+        **derain: arguments of `jorder_preproc.JorderDerain` without `device`: a named network
+            runs on that of the model, a ready one where it is; `deveil="auto"` and `dry` decide
+            for each image of a batch.
 
     Raises:
         TypeError: unknown argument.
@@ -41,9 +42,13 @@ class DerainInputs:
             inputs: images (N, C, H, W), a list of images (C, H, W), or a list of such batches
                 (test-time augmentation).
         """
-        if not isinstance(inputs, Tensor) and inputs and not isinstance(inputs[0], Tensor):
+        several = not isinstance(inputs, Tensor) and len(inputs) > 0
+        if several and (not isinstance(inputs[0], Tensor) or inputs[0].ndim == 4):
             return [self.derain(host, batch) for batch in inputs]
-        inputs, device = host.cast_data(inputs), str(host.device)
+        inputs = host.cast_data(inputs)
+        # a ready network stays where it is
+        named = isinstance(self._arguments.get("model", ""), str)
+        device = str(host.device) if named else None
         if self._derainer.device != device:  # the model may move between two batches
             self._derainer = JorderDerain(**self._arguments | {"device": device})
 

@@ -27,10 +27,11 @@ def change_array(image: NDArray[Any], change: Callable[[Tensor], Tensor]) -> NDA
             f"results['img'] must be one NumPy array, got {type(image).__name__}; "
             "put the transform right behind the image loader"
         )
-    # a copy: arrays may be read-only, tensors cannot
-    planes = torch.tensor(np.atleast_3d(image)).permute(2, 0, 1)
+    # a copy: arrays may be read-only or flipped, tensors cannot
+    copied = np.array(np.atleast_3d(image), image.dtype.newbyteorder("="), order="C")
+    planes = torch.from_numpy(copied).permute(2, 0, 1)
     changed = change_tensor(planes[None], change)[0].permute(1, 2, 0)
-    return np.ascontiguousarray(changed.reshape(image.shape).numpy())
+    return np.ascontiguousarray(changed.reshape(image.shape).numpy(), image.dtype)
 
 
 def change_tensor(images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:

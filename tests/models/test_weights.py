@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from jorder_preproc.models import Jorder, build_model, load_model, save_weights
 from jorder_preproc.models import weights as weights_module
 from jorder_preproc.models.weights import convert_release, shipped_models, shipped_sha256
+from tests.networks import random_network, write_card
 
 LITE = "jorder_e_lite"
 
@@ -214,6 +215,16 @@ def test_wrong_metadata(weights, key, value, message):
         load_model(LITE, weights)
 
 
+def test_weights_that_are_not_finite(weights):
+    with safe_open(weights, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(weights)
+    tensors["stages.0.encoder.bias"][3] = torch.inf
+    save_file(tensors, weights, metadata)
+    with pytest.raises(ValueError, match=r"not finite, in stages\.0\.encoder\.bias; export"):
+        load_model(LITE, weights)
+
+
 @pytest.mark.parametrize("change", ["missing", "unexpected", "shape"])
 def test_wrong_tensors(weights, change):
     with safe_open(weights, "pt") as file:
@@ -259,6 +270,7 @@ def test_shipped_weights(network, tmp_path, monkeypatch):
     monkeypatch.setattr(weights_module, "SHIPPED_WEIGHTS", tmp_path)
     assert shipped_models() == []
     save_weights(network, tmp_path / f"{LITE}.safetensors")
+    write_card(tmp_path / f"{LITE}.safetensors")
     assert shipped_models() == [LITE]
     assert load_model().name == LITE
     assert load_model(LITE, LITE).name == LITE
@@ -267,6 +279,27 @@ def test_shipped_weights(network, tmp_path, monkeypatch):
     assert re.fullmatch("[0-9a-f]{64}", shipped_sha256(LITE))
     with pytest.raises(ValueError, match=r"\(for: jorder_e_lite\)"):
         load_model("jorder_e")
+
+
+@pytest.mark.parametrize("change", ["weights", "card", "no card"])
+def test_shipped_weights_that_were_changed(network, tmp_path, monkeypatch, change):
+    shipped = tmp_path / f"{LITE}.safetensors"
+    save_weights(network, shipped)
+    write_card(shipped)
+    card = shipped.with_suffix(".md")
+    if change == "weights":
+        save_weights(random_network(LITE), shipped)
+    elif change == "card":
+        card.write_text("# another card")
+    else:
+        card.unlink()
+    # a file that a user names is not compared with a card
+    assert load_model(LITE, shipped).name == LITE
+    monkeypatch.setattr(weights_module, "SHIPPED_WEIGHTS", tmp_path)
+    with pytest.raises(ValueError, match=r"not the file that came with jorder-preproc: its sha256"):
+        load_model()
+    with pytest.raises(ValueError, match=r"jorder_e_lite\.md says \w+; install the package again"):
+        load_model(LITE, LITE)
 
 
 def test_converted_release_matches_the_release(tmp_path):

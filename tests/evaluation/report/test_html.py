@@ -285,12 +285,23 @@ def test_names_cannot_become_markup(tmp_path):
         results,
         classes=dataclasses.replace(results.classes, rows=rows),
         origins=[dataclasses.replace(results.origins[0], machine={"<i>": "<u>"})],
+        dataset=dataclasses.replace(
+            results.dataset, root="</title><img src=r>", unreadable=("<img src=x onerror=f()>.jpg",)
+        ),
+        samples=[
+            dataclasses.replace(sample, image="\"><img src=y onerror='f()'>.jpg", target="</dl>")
+            for sample in results.samples
+        ],
     )
     write_report([results], tmp_path)
     text = read(tmp_path)
     assert "ImageNet &lt;validation&gt;" in text and "&lt;script&gt;alert(1)" in text
-    for markup in ("<script>alert", "<b>bold", "<u>", "<validation>"):
+    assert "&lt;img src=x onerror=f()&gt;.jpg" in text
+    for markup in ("<script>alert", "<b>bold", "<u>", "<validation>", "<img src=x", "<img src=r"):
         assert markup not in text
+    page = Page(text)
+    assert all(image.startswith("data:image/jpeg") for image in page.images)
+    assert {alt.rpartition(", ")[0] for alt in page.alts} == {"\"><img src=y onerror='f()'>.jpg"}
 
 
 def test_undefined_recovery_is_said(tmp_path):
