@@ -12,6 +12,7 @@ from jorder_preproc.functional import (
     synthesize_rain,
 )
 from jorder_preproc.models.jorder import build_model
+from jorder_preproc.models.shipped import JorderDeveilLite_Weights, JorderELite_Weights
 from jorder_preproc.models.variants import list_models
 from jorder_preproc.models.weights import load_deveil_model, load_model
 from jorder_preproc.transforms import JorderDerain, SynthesizeRain
@@ -22,6 +23,8 @@ __all__ = [
     "Derained",
     "Deveiled",
     "JorderDerain",
+    "JorderDeveilLite_Weights",
+    "JorderELite_Weights",
     "SynthesizeRain",
     "__version__",
     "build_model",

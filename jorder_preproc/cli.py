@@ -55,14 +55,9 @@ from jorder_preproc.models import (
     load_deveil_model,
     load_model,
 )
+from jorder_preproc.models.shipped import SHIPPED, SHIPPED_WEIGHTS
 from jorder_preproc.models.variants import get_deveil_variant
-from jorder_preproc.models.weights import (
-    DEVEIL_WEIGHTS,
-    SHIPPED_WEIGHTS,
-    convert_release,
-    shipped_models,
-    shipped_sha256,
-)
+from jorder_preproc.models.weights import convert_release
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset, synthesize_rain
 
@@ -227,10 +222,13 @@ def compare(
 
 @app.command()
 def models() -> None:
-    """List the models: parameters, cost, and whether weights are shipped."""
+    """List the models: parameters, cost, and the shipped weights with their scores."""
     right = partial(Column, justify="right")
     table = Table("model", right("stages"), right("parameters"), right("kMAC/pixel"), "weights")
-    shipped = shipped_models()
+
+    def weights_of(name: str) -> str:
+        return str(SHIPPED.get(name, "-"))
+
     for name in list_models():
         variant = get_variant(name)
         table.add_row(
@@ -238,7 +236,7 @@ def models() -> None:
             str(variant.stages),
             f"{variant.parameters:,}",
             f"{variant.macs_per_pixel / 1000:,.1f}",
-            "shipped" if name in shipped else "-",
+            weights_of(name),
         )
     stdout.print(table)
     table = Table("for --deveil", right("parameters"), right("MMAC/image, at most"), "weights")
@@ -250,10 +248,18 @@ def models() -> None:
             name,
             f"{row.parameters:,}",
             f"{macs / 1e6:,.0f}",
-            "shipped" if name in shipped else "-",
+            weights_of(name),
         )
     stdout.print(table)
-    _print_digests(shipped)
+    for weights in SHIPPED.values():
+        table = Table(f"{weights}: rain", right("PSNR rainy, dB"), right("restored, dB"))
+        for rain, score in weights.meta["scores"].items():
+            before = f"{score['psnr_rainy']:.2f}" if "psnr_rainy" in score else "-"
+            table.add_row(rain, before, f"{score['psnr']:.2f}")
+        stdout.print(table)
+        _print(f"licence {weights.meta['license']}, recipe {weights.meta['recipe']}")
+        _print(f"card {weights.card}")
+    _print_digests()
 
 
 @app.command()
@@ -318,7 +324,7 @@ def info() -> None:
     rows["weights"] = str(SHIPPED_WEIGHTS)
     for key, value in rows.items():
         _print(f"{key}: {value}")
-    _print_digests(shipped_models())
+    _print_digests()
 
 
 def _calibrate(network: Jorder, folder: Path) -> Ranges:
@@ -337,9 +343,9 @@ def _print(line: str) -> None:
     stdout.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _print_digests(names: Sequence[str]) -> None:
-    for name in names:
-        _print(f"sha256 {shipped_sha256(name)}  {name}")
+def _print_digests() -> None:
+    for name, weights in SHIPPED.items():
+        _print(f"sha256 {weights.meta['sha256']}  {name}")
 
 
 def _devices() -> list[str]:
@@ -380,7 +386,7 @@ def _load_deveil_network(
                 "--deveil-weights are for --deveil on or auto; give one of them as well"
             )
         return None
-    return load_deveil_model(weights or DEVEIL_WEIGHTS, next(derainer.parameters()).device)
+    return load_deveil_model(weights, next(derainer.parameters()).device)
 
 
 def _run(

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from jorder_preproc.models import (
     load_model,
     save_weights,
 )
+from jorder_preproc.models.shipped import SHIPPED, JorderELite_Weights
 from jorder_preproc.rain import synthesize_rain
 from tests.networks import random_deveil_network
 
@@ -425,18 +427,17 @@ def test_models_lists_every_network(jorder):
         assert macs == pytest.approx(counter.get_total_flops() / 2 / 1e6, abs=1)
 
 
-def test_models_gives_the_digest_of_shipped_weights(jorder, weights, tmp_path, monkeypatch):
-    import hashlib
-
-    from jorder_preproc.models import weights as weights_module
-
-    content = weights.read_bytes()
-    monkeypatch.setattr(weights_module, "SHIPPED_WEIGHTS", tmp_path)
-    for name in ("jorder_e_lite", "jorder_deveil_lite"):
-        (tmp_path / f"{name}.safetensors").write_bytes(content)
-    line = f"sha256 {hashlib.sha256(content).hexdigest()}"
-    for command in ("models", "info"):
-        assert f"{line}  jorder_e_lite\n{line}  jorder_deveil_lite" in jorder(command).stdout
+def test_models_shows_the_facts_of_shipped_weights(jorder):
+    for name, shipped in SHIPPED.items():
+        digest = f"sha256 {hashlib.sha256(shipped.file.read_bytes()).hexdigest()}  {name}\n"
+        for command in ("models", "info"):
+            assert digest in jorder(command).stdout
+    text = jorder("models").stdout
+    assert re.search(r"jorder_e_lite +│.*│ JorderELite_Weights.SYNTHETIC_V1 │", text)
+    scores = JorderELite_Weights.DEFAULT.meta["scores"]
+    rainy, restored = (f"{scores['heavy'][key]:.2f}" for key in ("psnr_rainy", "psnr"))
+    assert re.search(rf"heavy +│ +{rainy} │ +{restored} │", text)
+    assert re.search(rf"dry +│ +- │ +{scores['dry']['psnr']:.2f} │", text)
 
 
 def test_info(jorder):

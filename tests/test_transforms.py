@@ -376,7 +376,7 @@ def test_deveil_equals_derain_with_deveil(network, deveil_weights, deveil):
 
 def test_shipped_deveil_weights_are_the_default(network, deveil_weights, tmp_path, monkeypatch):
     (tmp_path / "jorder_deveil_lite.safetensors").write_bytes(deveil_weights.read_bytes())
-    monkeypatch.setattr("jorder_preproc.models.weights.SHIPPED_WEIGHTS", tmp_path)
+    monkeypatch.setattr("jorder_preproc.models.shipped.SHIPPED_WEIGHTS", tmp_path)
     rgb = pixels(HEIGHT, WIDTH, 3)
     result = JorderDerain(network, deveil=True)(rgb)
     np.testing.assert_array_equal(result, expected_deveiled(network, rgb))

@@ -8,8 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from jorder_preproc.models import Jorder, build_model, load_model, save_weights
-from jorder_preproc.models import weights as weights_module
-from jorder_preproc.models.weights import convert_release, shipped_models, shipped_sha256
+from jorder_preproc.models.weights import convert_release
 
 LITE = "jorder_e_lite"
 
@@ -251,22 +250,8 @@ def test_pickle_is_refused_and_its_code_not_run(tmp_path, writer):
 
 
 def test_no_shipped_weights_says_which_ship():
-    with pytest.raises(ValueError, match=r"no weights for jorder_r come with .*; train some, or"):
+    with pytest.raises(ValueError, match=r"no weights for jorder_r come .*lite\); train some, or"):
         load_model("jorder_r")
-
-
-def test_shipped_weights(network, tmp_path, monkeypatch):
-    monkeypatch.setattr(weights_module, "SHIPPED_WEIGHTS", tmp_path)
-    assert shipped_models() == []
-    save_weights(network, tmp_path / f"{LITE}.safetensors")
-    assert shipped_models() == [LITE]
-    assert load_model().name == LITE
-    assert load_model(LITE, LITE).name == LITE
-    with pytest.raises(ValueError, match="holds weights of jorder_e_lite, not of jorder_e"):
-        load_model("jorder_e", LITE)
-    assert re.fullmatch("[0-9a-f]{64}", shipped_sha256(LITE))
-    with pytest.raises(ValueError, match=r"\(for: jorder_e_lite\)"):
-        load_model("jorder_e")
 
 
 def test_converted_release_matches_the_release(tmp_path):

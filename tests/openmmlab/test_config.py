@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 
 import jorder_preproc
-import jorder_preproc.models.weights
+import jorder_preproc.models.shipped
 from jorder_preproc.openmmlab import config_path, patch_config
 from tests.openmmlab.stack import (
     DERAIN,
@@ -181,7 +181,7 @@ def test_every_example_has_its_host_here():
 def test_config(name, weights, monkeypatch, tmp_path):
     """Loads, builds and runs; but for the one line it is the host's pipeline."""
     (tmp_path / "jorder_e_lite.safetensors").symlink_to(weights)
-    monkeypatch.setattr(jorder_preproc.models.weights, "SHIPPED_WEIGHTS", tmp_path)
+    monkeypatch.setattr(jorder_preproc.models.shipped, "SHIPPED_WEIGHTS", tmp_path)
     cfg = Config.fromfile(config_path(name))
     package, _, _ = name.partition("/")
     if package == "mixins":

@@ -15,7 +15,7 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 
-import jorder_preproc.models.weights
+import jorder_preproc.models.shipped
 from jorder_preproc.openmmlab import DerainHook, config_path, patch_config
 from tests.openmmlab.stack import (
     ADE_SIZES,
@@ -47,7 +47,7 @@ def shipped(monkeypatch, weights, deveil_weights, tmp_path):
     """The random networks as those in the package, for configs that name no weights."""
     (tmp_path / "jorder_e_lite.safetensors").symlink_to(weights)
     (tmp_path / "jorder_deveil_lite.safetensors").symlink_to(deveil_weights)
-    monkeypatch.setattr(jorder_preproc.models.weights, "SHIPPED_WEIGHTS", tmp_path)
+    monkeypatch.setattr(jorder_preproc.models.shipped, "SHIPPED_WEIGHTS", tmp_path)
 
 
 def image_count(cfg: Config) -> int:

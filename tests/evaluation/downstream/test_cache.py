@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage import data
 
-import jorder_preproc.models.weights
+import jorder_preproc.models.shipped
 from evaluation.downstream.cache import CachedJorderDerain
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import save_weights
@@ -100,7 +100,7 @@ def test_shipped_deveil_weights_count_only_where_they_are_used(
 ):
     cache, package = tmp_path / "cache", tmp_path / "package"
     package.mkdir()
-    monkeypatch.setattr(jorder_preproc.models.weights, "SHIPPED_WEIGHTS", package)
+    monkeypatch.setattr(jorder_preproc.models.shipped, "SHIPPED_WEIGHTS", package)
     shipped = package / "jorder_deveil_lite.safetensors"
     shipped.write_bytes(Path(deveil_weights).read_bytes())
     for deveil, kept in ((False, 1), (True, 2)):
