@@ -310,7 +310,7 @@ def test_sideways_photograph_is_derained_upright(jorder):
         (("one", "--deveil-weights", "none"), "--deveil-weights are for --deveil on or auto"),
         (("one", "--deveil", "on", "--deveil-weights", "none"), "none is neither; check the path"),
         (
-            ("one", "--deveil", "auto", "--deveil-weights", "jorder_e_lite"),
+            ("one", "--deveil", "auto", "--deveil-weights", JorderELite_Weights.DEFAULT.file),
             "holds weights of jorder_e_lite, which is no deveil network",
         ),
     ],
