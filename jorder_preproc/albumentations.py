@@ -23,7 +23,7 @@ except ImportError as error:
     ) from error
 
 
-class JorderDerain(ImageOnlyTransform):
+class JorderDerain(ImageOnlyTransform):  # type: ignore[misc]
     """Derain the image; put it before everything that resizes or normalises.
 
     The network is loaded at the first image, in each process.
@@ -57,7 +57,7 @@ class JorderDerain(ImageOnlyTransform):
         return {name: getattr(self._derain, name) for name in self._given}
 
 
-class SynthesizeRain(ImageOnlyTransform):
+class SynthesizeRain(ImageOnlyTransform):  # type: ignore[misc]
     """Put rain on the image.
 
     Args:

@@ -10,11 +10,12 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 from rich.table import Column, Table
 
 from jorder_preproc import functional
@@ -178,7 +179,7 @@ def rain(
         pixels = _to_tensor(image.pixels)
         sample = synthesize_rain(pixels_to_float(pixels), preset, seed, job.name)
 
-        def encode(values: torch.Tensor) -> np.ndarray:
+        def encode(values: torch.Tensor) -> NDArray[Any]:
             return _to_array(float_to_pixels(values.clamp(0, 1), pixels.dtype))
 
         if save_mask:
@@ -367,12 +368,12 @@ def _load_network(model: str, weights: Path | None, device: str | None) -> Jorde
     return network
 
 
-def _to_tensor(pixels: np.ndarray) -> torch.Tensor:
+def _to_tensor(pixels: NDArray[Any]) -> torch.Tensor:
     """(H, W, 3) as (3, H, W), of the same memory."""
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _to_array(pixels: torch.Tensor) -> np.ndarray:
+def _to_array(pixels: torch.Tensor) -> NDArray[Any]:
     return pixels.permute(1, 2, 0).numpy()
 
 

@@ -59,12 +59,27 @@ class PretrainedJorder(
         cls,
         *,
         model_id: str,
-        name: str,  # of config.json; the rest of it is in the file with the weights as well
-        **arguments: Any,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        map_location: str = "cpu",
+        strict: bool = True,
+        **model_kwargs: Any,
     ) -> PretrainedJorder:
         file = Path(model_id, _FILE)
         if not file.parent.is_dir():
-            download = ("revision", "cache_dir", "force_download", "local_files_only", "token")
-            chosen = {key: arguments[key] for key in download}
-            file = Path(hf_hub_download(model_id, _FILE, **chosen))
-        return cls.of(load_model(name, file))
+            file = Path(
+                hf_hub_download(
+                    model_id,
+                    _FILE,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    force_download=force_download,
+                    local_files_only=local_files_only,
+                    token=token,
+                )
+            )
+        # of config.json no more than the name: the file with the weights has the rest, too
+        return cls.of(load_model(model_kwargs["name"], file, map_location))

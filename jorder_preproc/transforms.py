@@ -45,7 +45,7 @@ from jorder_preproc.rain.presets import RainPreset, get_preset
 _IMAGES = (Image.Image, tv_tensors.Image, tv_tensors.Video)
 
 
-class _ImageTransform(v2.Transform):
+class _ImageTransform(v2.Transform):  # type: ignore[misc]
     """A transform of the images in a sample; see the docstring of this module."""
 
     def _needs_transform_list(self, flat_inputs: list[Any]) -> list[bool]:

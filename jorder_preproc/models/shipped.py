@@ -16,7 +16,7 @@ from torchvision.models import Weights, WeightsEnum
 SHIPPED_WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
-class ShippedWeights(WeightsEnum):
+class ShippedWeights(WeightsEnum):  # type: ignore[misc]
     """Weights of one network; the members are its versions, `DEFAULT` is the one to use.
 
     `meta` holds, beside the facts that torchvision's weights have:

@@ -79,7 +79,8 @@ def load_model(
         raise UserError(f"{path} has wrong metadata: {error}; export it again") from error
     _fill(network, tensors, path)
     network.weights_file = path
-    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def load_deveil_model(
