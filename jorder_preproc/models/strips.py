@@ -28,7 +28,7 @@ def strips(features: Tensor, values: int, fewest: int) -> Iterator[tuple[int, in
     if (
         features.device.type != "cpu"
         or torch.is_grad_enabled()
-        or torch.jit.is_tracing()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         or torch.compiler.is_compiling()
     ):
         rows = height
