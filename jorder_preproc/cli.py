@@ -46,7 +46,7 @@ from jorder_preproc.image_files import (
     write_png,
 )
 from jorder_preproc.images import float_to_pixels, pixels_to_float
-from jorder_preproc.int8 import Ranges, load_ranges, measure_ranges
+from jorder_preproc.int8 import Ranges, load_ranges, measure_ranges, weights_sha256
 from jorder_preproc.models import (
     DeveilNetwork,
     Jorder,
@@ -61,6 +61,7 @@ from jorder_preproc.models.variants import get_deveil_variant
 from jorder_preproc.models.weights import convert_release
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset, synthesize_rain
+from jorder_preproc.video import DerainedVideo, derain_video, is_video
 
 MAX_RAIN_PIXELS = 40_000_000
 """Largest image for `jorder rain`, which holds the whole image as floats."""
@@ -68,6 +69,9 @@ MAX_RAIN_PIXELS = 40_000_000
 app = command_group("Derain images, or put rain on them.")
 
 _Inputs = Annotated[list[str], typer.Argument(help="Images, folders of images, or quoted globs.")]
+_ImagesOrVideo = Annotated[
+    list[str], typer.Argument(help="Images, folders of images, quoted globs; or one video.")
+]
 _Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 _SaveMask = Annotated[
     bool, typer.Option("--save-mask", help="Also write NAME_mask.png: white where rain is.")
@@ -84,8 +88,10 @@ _Weights = Annotated[
 
 @app.command()
 def derain(
-    inputs: _Inputs,
-    out: _Out,
+    inputs: _ImagesOrVideo,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the results; of a video also a file.")
+    ],
     save_mask: _SaveMask = False,
     save_streaks: _SaveStreaks = False,
     model: _Model = "jorder_e_lite",
@@ -108,16 +114,39 @@ def derain(
     ] = 1280,
     overwrite: _Overwrite = False,
 ) -> None:
-    """Derain images.
+    """Derain images, or a video.
 
     Names, sub-folders, format, EXIF, colour profile, opacity and 16 bits are kept; EXIF
     orientations are applied. Images whose results exist are skipped. If the network can tell
     whether it rains, the probability is printed for each image, and which were left alone.
+
+    A video keeps its frame rate, sound and rotation; whether it rains is decided once for the
+    whole clip. The same command again continues an interrupted one.
     """
+    video = any(is_video(given) for given in inputs)
+    if video:
+        _check_video(inputs, save_mask or save_streaks, deveil)
     network = use_backend(_load_network(model, weights, device), backend, precision)
     # a tile that is too small fails here, on one pixel, instead of on every image
     functional.derain(network, torch.zeros(3, 1, 1), tile=tile)
     deveil_network = _load_deveil_network(deveil, deveil_weights, network)
+    if video:
+        settings = {
+            "weights": weights_sha256(network),
+            "deveil": None if deveil_network is None else weights_sha256(deveil_network),
+            "backend": backend,
+            "precision": precision,
+        }
+        change = partial(
+            derain_video,
+            network=network,
+            tile=tile,
+            deveil_model=deveil_network,
+            dry=dry.value,
+            settings=settings,
+        )
+        _run_video(Path(inputs[0]), out, change, overwrite)
+        return
 
     def work(job: Job) -> None:
         image = read_image(job.source)
@@ -388,6 +417,47 @@ def _load_deveil_network(
             )
         return None
     return load_deveil_model(weights, next(derainer.parameters()).device)
+
+
+def _check_video(inputs: Sequence[str], maps: bool, deveil: DeveilChoice) -> None:
+    if len(inputs) > 1:
+        raise UserError(f"videos are derained one by one, got {len(inputs)} inputs; give one")
+    if maps:
+        raise UserError("--save-mask and --save-streaks are for images; leave them out")
+    if deveil is DeveilChoice.auto:
+        raise UserError(
+            "--deveil auto decides image by image, and a video would flicker; use on or off"
+        )
+    if not Path(inputs[0]).is_file():
+        raise UserError(f"no file {inputs[0]}; check the path")
+
+
+def _run_video(
+    source: Path, out: Path, change: Callable[..., DerainedVideo], overwrite: bool
+) -> None:
+    """Derain a video to a file, or into a folder, and print what was done."""
+    target = out if is_video(out) else out / source.name
+    check_output(target.parent)
+    if target.resolve() == source.resolve():
+        raise UserError(f"{target} is itself the input; choose another name")
+    if target.exists() and not overwrite:
+        _print(f"{target} exists, skipped; --overwrite derains it again")
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with progress_bar(stderr) as progress:
+        task = progress.add_task("Deraining", total=None)
+
+        def report(done: int, total: int | None) -> None:
+            progress.update(task, completed=done, total=total)
+
+        try:
+            result = change(source, target, report=report)
+        except ImportError as error:
+            raise UserError(str(error)) from error
+    if result.rain_probability is not None:
+        left = ", left alone" if result.left_alone else ""
+        _print(f"{source}: {result.rain_probability:.2f} rain{left}")
+    _print(f"Wrote {target}")
 
 
 def _run(

@@ -109,7 +109,7 @@ def load_ranges(network: Jorder) -> Ranges:
     return ranges
 
 
-def weights_sha256(network: Jorder) -> str:
+def weights_sha256(network: nn.Module) -> str:
     """SHA-256 of the tensors of a network in float32, whatever file they come from."""
     tensors = {
         key: value.detach().to("cpu", torch.float32).contiguous()
