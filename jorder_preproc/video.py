@@ -50,9 +50,10 @@ _ENCODERS: Mapping[str, Mapping[str, str]] = {
     "ffv1": {},
 }
 _SAME_ENCODER = {"hevc": "libx265", "vp9": "libvpx-vp9", "ffv1": "ffv1"}
-# swscale's bilinear, full_chroma_int, full_chroma_inp and accurate_rnd: without the last three a
-# conversion to RGB and back darkens images by more than a grey level
-_CONVERSION = 0x2 | 0x2000 | 0x4000 | 0x40000
+# swscale's bicubic, full_chroma_int, full_chroma_inp and accurate_rnd: without the last three a
+# conversion to RGB and back darkens images by more than a grey level, and bilinear with them gives
+# wrong colours in 16 bits
+_CONVERSION = 0x4 | 0x2000 | 0x4000 | 0x40000
 _COLOURS = ("color_range", "colorspace", "color_primaries", "color_trc")
 _FULL_RANGE = 2
 
