@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 import jorder_preproc.video
+from benchmarks.flicker import NOISE, draw_clip, flicker
 from jorder_preproc import Derained
 from jorder_preproc.cli import app
 from jorder_preproc.models import save_weights
@@ -294,3 +295,14 @@ def test_without_pyav(jorder, monkeypatch):
     result = jorder("a.mp4", "-o", "out")
     assert result.exit_code == 2
     assert "pip install 'jorder-preproc[video]'" in result.stderr
+
+
+def test_flicker_by_hand():
+    frames = torch.zeros(3, 3, 2, 2)
+    frames[1, :, 0] = 2 / 255
+    frames[2, :, 0, 0] = 5 / 255
+    frames[:, :, 1] = torch.rand(3, 3, 2)  # something moves there
+    static = torch.tensor([[True, True], [False, False]])
+    assert flicker(frames, static) == pytest.approx(((2 + 2) / 2 + (3 + 2) / 2) / 2)
+    clip, static = draw_clip(4)
+    assert flicker(clip, static) == pytest.approx(NOISE * 2 / np.sqrt(np.pi), rel=0.05)
