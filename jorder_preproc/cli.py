@@ -18,7 +18,7 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Column, Table
 
-from jorder_preproc import functional
+from jorder_preproc import __version__, functional
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.backends import Backend, Precision, use_backend
 from jorder_preproc.batch import ENDINGS, Job, plan_jobs
@@ -66,7 +66,7 @@ from jorder_preproc.video import DerainedVideo, derain_video, is_video
 MAX_RAIN_PIXELS = 40_000_000
 """Largest image for `jorder rain`, which holds the whole image as floats."""
 
-app = command_group("Derain images, or put rain on them.")
+app = command_group("Derain images and videos, or put rain on images.", completion=True)
 
 _Inputs = Annotated[list[str], typer.Argument(help="Images, folders of images, or quoted globs.")]
 _ImagesOrVideo = Annotated[
@@ -84,6 +84,23 @@ _Model = Annotated[str, typer.Option(help="Derainer; `jorder models` lists them.
 _Weights = Annotated[
     Path | None, typer.Option(help="Weights file (safetensors) in place of the shipped one.")
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        _print(f"jorder-preproc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    # the help is that of `app`
+    pass
 
 
 @app.command()
@@ -257,7 +274,7 @@ def models() -> None:
     table = Table("model", right("stages"), right("parameters"), right("kMAC/pixel"), "weights")
 
     def weights_of(name: str) -> str:
-        return str(SHIPPED.get(name, "-"))
+        return SHIPPED[name].name if name in SHIPPED else "-"
 
     for name in list_models():
         variant = get_variant(name)
@@ -503,7 +520,3 @@ def _run(
     stdout.print(table)
     if failed:
         raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    app()
