@@ -32,7 +32,6 @@ from evaluation.datasets.photos import find_photographs
 from evaluation.restoration.scores import add_rain, score
 from jorder_preproc import deveil, load_deveil_model
 from jorder_preproc.errors import UserError
-from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.rain import RainPreset, get_preset
 
 INPUT, FITTED = "input", "best gain and offset"
@@ -108,7 +107,7 @@ def boundary_constraint() -> Method:
     return run
 
 
-def ours(weights: str) -> Method:
+def ours(weights: str | None) -> Method:
     """`jorder_preproc.deveil`."""
     network = load_deveil_model(weights)
     return lambda pixels: to_pixels(deveil(network, to_tensor(pixels)).background)
@@ -144,7 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("photos", type=Path, help="folder of clean photographs")
     parser.add_argument("--limit", type=int, help="only so many, the first ones")
     parser.add_argument("--seed", type=int, default=1, help="of the veils (default: 1)")
-    parser.add_argument("--deveil-weights", default=DEVEIL_WEIGHTS, help="safetensors file")
+    parser.add_argument("--deveil-weights", help="safetensors file")
     args = parser.parse_args(arguments)
     methods = {
         "dark channel prior": dark_channel(),

@@ -5,6 +5,7 @@ from jorder_preproc.functional import (
     Derained,
     Deveiled,
     derain,
+    derain_bgr,
     derain_image,
     deveil,
     rain_image,
@@ -12,6 +13,7 @@ from jorder_preproc.functional import (
     synthesize_rain,
 )
 from jorder_preproc.models.jorder import build_model
+from jorder_preproc.models.shipped import JorderDeveilLite_Weights, JorderELite_Weights
 from jorder_preproc.models.variants import list_models
 from jorder_preproc.models.weights import load_deveil_model, load_model
 from jorder_preproc.transforms import JorderDerain, SynthesizeRain
@@ -22,10 +24,13 @@ __all__ = [
     "Derained",
     "Deveiled",
     "JorderDerain",
+    "JorderDeveilLite_Weights",
+    "JorderELite_Weights",
     "SynthesizeRain",
     "__version__",
     "build_model",
     "derain",
+    "derain_bgr",
     "derain_image",
     "deveil",
     "list_models",

@@ -10,14 +10,15 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 from rich.table import Column, Table
 
-from jorder_preproc import functional
+from jorder_preproc import __version__, functional
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.backends import Backend, Precision, use_backend
 from jorder_preproc.batch import ENDINGS, Job, plan_jobs
@@ -45,7 +46,7 @@ from jorder_preproc.image_files import (
     write_png,
 )
 from jorder_preproc.images import float_to_pixels, pixels_to_float
-from jorder_preproc.int8 import Ranges, load_ranges, measure_ranges
+from jorder_preproc.int8 import Ranges, load_ranges, measure_ranges, weights_sha256
 from jorder_preproc.models import (
     DeveilNetwork,
     Jorder,
@@ -55,23 +56,22 @@ from jorder_preproc.models import (
     load_deveil_model,
     load_model,
 )
+from jorder_preproc.models.shipped import SHIPPED, SHIPPED_WEIGHTS
 from jorder_preproc.models.variants import get_deveil_variant
-from jorder_preproc.models.weights import (
-    DEVEIL_WEIGHTS,
-    SHIPPED_WEIGHTS,
-    convert_release,
-    shipped_models,
-    shipped_sha256,
-)
+from jorder_preproc.models.weights import convert_release
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset, synthesize_rain
+from jorder_preproc.video import DerainedVideo, derain_video, is_video
 
 MAX_RAIN_PIXELS = 40_000_000
 """Largest image for `jorder rain`, which holds the whole image as floats."""
 
-app = command_group("Derain images, or put rain on them.")
+app = command_group("Derain images and videos, or put rain on images.", completion=True)
 
 _Inputs = Annotated[list[str], typer.Argument(help="Images, folders of images, or quoted globs.")]
+_ImagesOrVideo = Annotated[
+    list[str], typer.Argument(help="Images, folders of images, quoted globs; or one video.")
+]
 _Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 _SaveMask = Annotated[
     bool, typer.Option("--save-mask", help="Also write NAME_mask.png: white where rain is.")
@@ -86,10 +86,29 @@ _Weights = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        _print(f"jorder-preproc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    # the help is that of `app`
+    pass
+
+
 @app.command()
 def derain(
-    inputs: _Inputs,
-    out: _Out,
+    inputs: _ImagesOrVideo,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the results; of a video also a file.")
+    ],
     save_mask: _SaveMask = False,
     save_streaks: _SaveStreaks = False,
     model: _Model = "jorder_e_lite",
@@ -112,16 +131,39 @@ def derain(
     ] = 1280,
     overwrite: _Overwrite = False,
 ) -> None:
-    """Derain images.
+    """Derain images, or a video.
 
     Names, sub-folders, format, EXIF, colour profile, opacity and 16 bits are kept; EXIF
     orientations are applied. Images whose results exist are skipped. If the network can tell
     whether it rains, the probability is printed for each image, and which were left alone.
+
+    A video keeps its frame rate, sound and rotation; whether it rains is decided once for the
+    whole clip. The same command again continues an interrupted one.
     """
+    video = any(is_video(given) for given in inputs)
+    if video:
+        _check_video(inputs, save_mask or save_streaks, deveil)
     network = use_backend(_load_network(model, weights, device), backend, precision)
     # a tile that is too small fails here, on one pixel, instead of on every image
     functional.derain(network, torch.zeros(3, 1, 1), tile=tile)
     deveil_network = _load_deveil_network(deveil, deveil_weights, network)
+    if video:
+        settings = {
+            "weights": weights_sha256(network),
+            "deveil": None if deveil_network is None else weights_sha256(deveil_network),
+            "backend": backend,
+            "precision": precision,
+        }
+        change = partial(
+            derain_video,
+            network=network,
+            tile=tile,
+            deveil_model=deveil_network,
+            dry=dry.value,
+            settings=settings,
+        )
+        _run_video(Path(inputs[0]), out, change, overwrite)
+        return
 
     def work(job: Job) -> None:
         image = read_image(job.source)
@@ -183,7 +225,7 @@ def rain(
         pixels = _to_tensor(image.pixels)
         sample = synthesize_rain(pixels_to_float(pixels), preset, seed, job.name)
 
-        def encode(values: torch.Tensor) -> np.ndarray:
+        def encode(values: torch.Tensor) -> NDArray[Any]:
             return _to_array(float_to_pixels(values.clamp(0, 1), pixels.dtype))
 
         if save_mask:
@@ -227,10 +269,13 @@ def compare(
 
 @app.command()
 def models() -> None:
-    """List the models: parameters, cost, and whether weights are shipped."""
+    """List the models: parameters, cost, and the shipped weights with their scores."""
     right = partial(Column, justify="right")
     table = Table("model", right("stages"), right("parameters"), right("kMAC/pixel"), "weights")
-    shipped = shipped_models()
+
+    def weights_of(name: str) -> str:
+        return SHIPPED[name].name if name in SHIPPED else "-"
+
     for name in list_models():
         variant = get_variant(name)
         table.add_row(
@@ -238,7 +283,7 @@ def models() -> None:
             str(variant.stages),
             f"{variant.parameters:,}",
             f"{variant.macs_per_pixel / 1000:,.1f}",
-            "shipped" if name in shipped else "-",
+            weights_of(name),
         )
     stdout.print(table)
     table = Table("for --deveil", right("parameters"), right("MMAC/image, at most"), "weights")
@@ -250,10 +295,18 @@ def models() -> None:
             name,
             f"{row.parameters:,}",
             f"{macs / 1e6:,.0f}",
-            "shipped" if name in shipped else "-",
+            weights_of(name),
         )
     stdout.print(table)
-    _print_digests(shipped)
+    for weights in SHIPPED.values():
+        table = Table(f"{weights}: rain", right("PSNR rainy, dB"), right("restored, dB"))
+        for rain, score in weights.meta["scores"].items():
+            before = f"{score['psnr_rainy']:.2f}" if "psnr_rainy" in score else "-"
+            table.add_row(rain, before, f"{score['psnr']:.2f}")
+        stdout.print(table)
+        _print(f"licence {weights.meta['license']}, recipe {weights.meta['recipe']}")
+        _print(f"card {weights.card}")
+    _print_digests()
 
 
 @app.command()
@@ -318,7 +371,7 @@ def info() -> None:
     rows["weights"] = str(SHIPPED_WEIGHTS)
     for key, value in rows.items():
         _print(f"{key}: {value}")
-    _print_digests(shipped_models())
+    _print_digests()
 
 
 def _calibrate(network: Jorder, folder: Path) -> Ranges:
@@ -337,9 +390,9 @@ def _print(line: str) -> None:
     stdout.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _print_digests(names: Sequence[str]) -> None:
-    for name in names:
-        _print(f"sha256 {shipped_sha256(name)}  {name}")
+def _print_digests() -> None:
+    for name, weights in SHIPPED.items():
+        _print(f"sha256 {weights.meta['sha256']}  {name}")
 
 
 def _devices() -> list[str]:
@@ -361,12 +414,12 @@ def _load_network(model: str, weights: Path | None, device: str | None) -> Jorde
     return network
 
 
-def _to_tensor(pixels: np.ndarray) -> torch.Tensor:
+def _to_tensor(pixels: NDArray[Any]) -> torch.Tensor:
     """(H, W, 3) as (3, H, W), of the same memory."""
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _to_array(pixels: torch.Tensor) -> np.ndarray:
+def _to_array(pixels: torch.Tensor) -> NDArray[Any]:
     return pixels.permute(1, 2, 0).numpy()
 
 
@@ -380,7 +433,48 @@ def _load_deveil_network(
                 "--deveil-weights are for --deveil on or auto; give one of them as well"
             )
         return None
-    return load_deveil_model(weights or DEVEIL_WEIGHTS, next(derainer.parameters()).device)
+    return load_deveil_model(weights, next(derainer.parameters()).device)
+
+
+def _check_video(inputs: Sequence[str], maps: bool, deveil: DeveilChoice) -> None:
+    if len(inputs) > 1:
+        raise UserError(f"videos are derained one by one, got {len(inputs)} inputs; give one")
+    if maps:
+        raise UserError("--save-mask and --save-streaks are for images; leave them out")
+    if deveil is DeveilChoice.auto:
+        raise UserError(
+            "--deveil auto decides image by image, and a video would flicker; use on or off"
+        )
+    if not Path(inputs[0]).is_file():
+        raise UserError(f"no file {inputs[0]}; check the path")
+
+
+def _run_video(
+    source: Path, out: Path, change: Callable[..., DerainedVideo], overwrite: bool
+) -> None:
+    """Derain a video to a file, or into a folder, and print what was done."""
+    target = out if is_video(out) else out / source.name
+    check_output(target.parent)
+    if target.resolve() == source.resolve():
+        raise UserError(f"{target} is itself the input; choose another name")
+    if target.exists() and not overwrite:
+        _print(f"{target} exists, skipped; --overwrite derains it again")
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with progress_bar(stderr) as progress:
+        task = progress.add_task("Deraining", total=None)
+
+        def report(done: int, total: int | None) -> None:
+            progress.update(task, completed=done, total=total)
+
+        try:
+            result = change(source, target, report=report)
+        except ImportError as error:
+            raise UserError(str(error)) from error
+    if result.rain_probability is not None:
+        left = ", left alone" if result.left_alone else ""
+        _print(f"{source}: {result.rain_probability:.2f} rain{left}")
+    _print(f"Wrote {target}")
 
 
 def _run(
@@ -426,7 +520,3 @@ def _run(
     stdout.print(table)
     if failed:
         raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    app()

@@ -107,12 +107,17 @@ class CommandGroup(TyperGroup):
             raise typer.Exit(2) from error
 
 
-def command_group(help: str) -> typer.Typer:
-    """An application whose commands are run as `CommandGroup` says; without one it prints help."""
+def command_group(help: str, completion: bool = False) -> typer.Typer:
+    """An application whose commands are run as `CommandGroup` says; without one it prints help.
+
+    Args:
+        help: what it is for.
+        completion: add the options that install completion by the shell.
+    """
     return typer.Typer(
         cls=CommandGroup,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completion,
         pretty_exceptions_enable=False,
         help=help,
     )

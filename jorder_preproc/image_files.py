@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_png
 
@@ -97,7 +97,7 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
                 return _decode(image, path)
         except ImageFileError:
             raise
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise ImageFileError(
                 "not an image, or its first bytes are damaged; expected a JPEG, PNG, TIFF, "
                 "WebP, BMP or GIF file"
@@ -295,7 +295,8 @@ def _grey(pixels: Pixels) -> Pixels:
     total = pixels.sum(2, dtype=np.uint32)
     total += 1
     total //= 3
-    return total.astype(pixels.dtype)
+    grey: Pixels = total.astype(pixels.dtype)
+    return grey
 
 
 def _png_bits(path: Path) -> int:

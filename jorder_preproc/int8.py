@@ -117,7 +117,7 @@ def load_ranges(network: Jorder) -> Ranges:
     )
 
 
-def weights_sha256(network: Jorder) -> str:
+def weights_sha256(network: nn.Module) -> str:
     """SHA-256 of the tensors of a network in float32, whatever file they come from."""
     tensors = {
         key: value.detach().to("cpu", torch.float32).contiguous()
@@ -176,10 +176,10 @@ class _QuantizedConv(nn.Module):
         weight = torch.fake_quantize_per_channel_affine(
             self.layer.weight, self.scales, self.zeros, 0, -128, 127
         )
-        result = self.layer._conv_forward(rounded, weight, self.layer.bias)
-        if self.output is None:
-            return result
-        return torch.fake_quantize_per_tensor_affine(result, *self.output, 0, 255)
+        result: Tensor = self.layer._conv_forward(rounded, weight, self.layer.bias)
+        if self.output is not None:
+            result = torch.fake_quantize_per_tensor_affine(result, *self.output, 0, 255)
+        return result
 
 
 def _scale_and_zero(values: Range) -> tuple[float, int]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,8 @@ from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder
 from jorder_preproc.models.variants import get_variant
 from jorder_preproc.models.weights import (
-    DEVEIL_WEIGHTS,
+    DEVEIL_MODEL,
+    AnyWeights,
     find_weights,
     load_deveil_model,
     load_model,
@@ -45,7 +45,7 @@ from jorder_preproc.rain.presets import RainPreset, get_preset
 _IMAGES = (Image.Image, tv_tensors.Image, tv_tensors.Video)
 
 
-class _ImageTransform(v2.Transform):
+class _ImageTransform(v2.Transform):  # type: ignore[misc]
     """A transform of the images in a sample; see the docstring of this module."""
 
     def _needs_transform_list(self, flat_inputs: list[Any]) -> list[bool]:
@@ -77,13 +77,13 @@ class JorderDerain(_ImageTransform):
 
     Args:
         model: a name of `list_models`, or a network, used as it is and where it is.
-        weights: a safetensors file for a named network, or the name of shipped weights;
-            None takes those shipped for that network.
+        weights: of a named network: a safetensors file, or shipped weights, such as
+            `JorderELite_Weights.DEFAULT`; None takes the default ones of that network.
         device: where a named network runs; None is the CPU. Results are on the image's device.
         tile: see `derain`.
         deveil: remove the veil of rain accumulation as well (Sec. 5.2): True from every image,
             `"auto"` from those that show one; see `derain`.
-        deveil_weights: a safetensors file of a deveil network; None takes the shipped one.
+        deveil_weights: of a deveil network, as `weights`.
         dry: for networks that can tell whether it rains: `leave` returns an image without rain
             bit for bit, `derain` derains it all the same; see `derain`.
         backend, precision: what runs a named network, and in which precision; see
@@ -101,11 +101,11 @@ class JorderDerain(_ImageTransform):
     def __init__(
         self,
         model: str | Jorder = "jorder_e_lite",
-        weights: str | Path | None = None,
+        weights: AnyWeights | None = None,
         device: str | torch.device | None = None,
         tile: int | None = None,
         deveil: Deveil = False,
-        deveil_weights: str | Path | None = None,
+        deveil_weights: AnyWeights | None = None,
         dry: Dry = "leave",
         backend: Backend = "torch",
         precision: Precision = "float32",
@@ -116,7 +116,7 @@ class JorderDerain(_ImageTransform):
         if isinstance(model, str):
             get_variant(model)
             if weights is not None:
-                find_weights(weights)
+                weights = find_weights(model, weights)
             self.model = model
         elif isinstance(model, nn.Module):
             if weights is not None or device is not None:
@@ -137,7 +137,8 @@ class JorderDerain(_ImageTransform):
         self.tile = tile
         check_options(deveil, dry)
         if deveil:
-            find_weights(deveil_weights or DEVEIL_WEIGHTS)
+            file = find_weights(DEVEIL_MODEL, deveil_weights)
+            deveil_weights = None if deveil_weights is None else file
         elif deveil_weights is not None:
             raise ValueError("deveil_weights are for deveil=True or 'auto', got deveil=False")
         self.deveil = deveil
@@ -187,7 +188,7 @@ class JorderDerain(_ImageTransform):
             network = load_model(self.model, self.weights, where)
             networks["derain"] = use_backend(network, self.backend, self.precision)
         if self.deveil and "deveil" not in networks:
-            networks["deveil"] = load_deveil_model(self.deveil_weights or DEVEIL_WEIGHTS, where)
+            networks["deveil"] = load_deveil_model(self.deveil_weights, where)
         return networks["derain"], networks.get("deveil")
 
     def __getstate__(self) -> dict[str, Any]:

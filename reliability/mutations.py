@@ -22,7 +22,7 @@ from evaluation.downstream.records import RecordStore
 from evaluation.report import schema
 from evaluation.report.paper_numbers import paper_rows
 from jorder_preproc.image_files import ImageFile, write_image
-from jorder_preproc.models.weights import SHIPPED_WEIGHTS
+from jorder_preproc.models.shipped import SHIPPED_WEIGHTS
 
 HEIGHT, WIDTH = 18, 25
 """Of the seed images, px."""

@@ -1,10 +1,12 @@
 import hashlib
 from pathlib import Path
 
+import pytest
 import torch
 
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder, LabelConvention
+from jorder_preproc.models.shipped import SHIPPED
 from jorder_preproc.models.variants import Variant
 
 
@@ -62,10 +64,14 @@ def network_that_sees(rain_above: float) -> Jorder:
     return network
 
 
-def write_card(weights: Path) -> None:
-    """The model card that shipped weights have beside them."""
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    weights.with_suffix(".md").write_text(f"# {weights.stem}\n\nsha256 `{digest}`\n")
+def ship(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Put the files of a folder, NAME.safetensors, in place of the shipped weights."""
+    monkeypatch.setattr("jorder_preproc.models.shipped.SHIPPED_WEIGHTS", folder)
+    for name, weights in SHIPPED.items():
+        file = folder / f"{name}.safetensors"
+        if file.is_file():
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            monkeypatch.setitem(weights.meta, "sha256", digest)
 
 
 def tiny_network() -> Jorder:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
-from jorder_preproc import cli, derain
+from jorder_preproc import __version__, cli, derain
 from jorder_preproc.batch import plan_jobs
 from jorder_preproc.cli import app
 from jorder_preproc.errors import UserError
@@ -26,6 +27,7 @@ from jorder_preproc.models import (
     load_model,
     save_weights,
 )
+from jorder_preproc.models.shipped import SHIPPED, JorderELite_Weights
 from jorder_preproc.rain import synthesize_rain
 from tests.networks import random_deveil_network
 
@@ -308,7 +310,7 @@ def test_sideways_photograph_is_derained_upright(jorder):
         (("one", "--deveil-weights", "none"), "--deveil-weights are for --deveil on or auto"),
         (("one", "--deveil", "on", "--deveil-weights", "none"), "none is neither; check the path"),
         (
-            ("one", "--deveil", "auto", "--deveil-weights", "jorder_e_lite"),
+            ("one", "--deveil", "auto", "--deveil-weights", JorderELite_Weights.DEFAULT.file),
             "holds weights of jorder_e_lite, which is no deveil network",
         ),
     ],
@@ -425,18 +427,18 @@ def test_models_lists_every_network(jorder):
         assert macs == pytest.approx(counter.get_total_flops() / 2 / 1e6, abs=1)
 
 
-def test_models_gives_the_digest_of_shipped_weights(jorder, weights, tmp_path, monkeypatch):
-    import hashlib
-
-    from jorder_preproc.models import weights as weights_module
-
-    content = weights.read_bytes()
-    monkeypatch.setattr(weights_module, "SHIPPED_WEIGHTS", tmp_path)
-    for name in ("jorder_e_lite", "jorder_deveil_lite"):
-        (tmp_path / f"{name}.safetensors").write_bytes(content)
-    line = f"sha256 {hashlib.sha256(content).hexdigest()}"
-    for command in ("models", "info"):
-        assert f"{line}  jorder_e_lite\n{line}  jorder_deveil_lite" in jorder(command).stdout
+def test_models_shows_the_facts_of_shipped_weights(jorder):
+    for name, shipped in SHIPPED.items():
+        digest = f"sha256 {hashlib.sha256(shipped.file.read_bytes()).hexdigest()}  {name}\n"
+        for command in ("models", "info"):
+            assert digest in jorder(command).stdout
+    text = jorder("models").stdout
+    assert re.search(r"jorder_e_lite +│.*│ SYNTHETIC_V1 +│", text)
+    assert "JorderELite_Weights.SYNTHETIC_V1: rain" in text
+    scores = JorderELite_Weights.DEFAULT.meta["scores"]
+    rainy, restored = (f"{scores['heavy'][key]:.2f}" for key in ("psnr_rainy", "psnr"))
+    assert re.search(rf"heavy +│ +{rainy} │ +{restored} │", text)
+    assert re.search(rf"dry +│ +- │ +{scores['dry']['psnr']:.2f} │", text)
 
 
 def test_info(jorder):
@@ -463,10 +465,10 @@ def test_plan_takes_the_base_of_a_glob_from_its_first_wildcard(tmp_path):
     assert not job.done
 
 
-def run_module(code, folder, *arguments):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+def run_python(folder, *arguments, **variables):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"} | variables
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -475,12 +477,25 @@ def run_module(code, folder, *arguments):
     )
 
 
+def test_version(jorder):
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"jorder-preproc {__version__}\n")
+
+
+def test_completion_by_the_shell():
+    asked = {"_JORDER_COMPLETE": "complete_bash", "COMP_WORDS": "jorder mo", "COMP_CWORD": "1"}
+    result = CliRunner().invoke(app, prog_name="jorder", env=asked)
+    assert result.stdout.split() == ["models"]
+
+
 def test_entry_point_in_a_process_of_its_own(tmp_path, weights):
     make_image(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("not an image")
     arguments = ("derain", "a.png", "b.png", "-o", "out", "--weights", weights)
-    done = run_module("from jorder_preproc.cli import app; app()", tmp_path, *arguments)
+    colours = {"FORCE_COLOR": "1", "NO_COLOR": "1"}
+    done = run_python(tmp_path, "-m", "jorder_preproc", *arguments, **colours)
     assert done.returncode == 1
+    assert not re.search(r"\x1b\[[\d;]*[349]\dm", done.stdout + done.stderr)
     assert "failed: b.png: not an image" in done.stderr
     assert "images/s" in done.stdout
     assert files_in(tmp_path / "out") == ["a.png"]
@@ -510,7 +525,7 @@ def test_memory_per_pixel_of_a_large_image(tmp_path):
     for side in (1000, 4000):
         Image.linear_gradient("L").resize((side, side)).convert("RGB").save(tmp_path / "a.jpg")
         arguments = ("derain", "a.jpg", "-o", f"out{side}", "--tile", "512")
-        done = run_module(LARGE_IMAGE, tmp_path, *arguments)
+        done = run_python(tmp_path, "-c", LARGE_IMAGE, *arguments)
         assert done.returncode == 0, done.stderr
         peaks[side] = 1024 * int(done.stdout.split()[-1])
     assert (peaks[4000] - peaks[1000]) / (4000**2 - 1000**2) < 13
@@ -518,7 +533,7 @@ def test_memory_per_pixel_of_a_large_image(tmp_path):
 
 def test_import_of_the_package_needs_no_command_line(tmp_path):
     code = "import sys, jorder_preproc; print({'typer', 'rich', 'mmengine'} & set(sys.modules))"
-    assert run_module(code, tmp_path).stdout.strip() == "set()"
+    assert run_python(tmp_path, "-c", code).stdout.strip() == "set()"
 
 
 def test_a_file_name_that_is_not_text(tmp_path):

@@ -19,7 +19,7 @@ from jorder_preproc.cli import app
 from jorder_preproc.int8 import load_ranges, measure_ranges, quantize, quantized_layers
 from jorder_preproc.metrics import psnr
 from jorder_preproc.models import save_weights
-from jorder_preproc.models.weights import find_weights
+from jorder_preproc.models.shipped import JorderELite_Weights
 from training.__main__ import main as training
 
 
@@ -133,7 +133,9 @@ def test_other_weights_need_ranges_of_their_own(own_weights, rainy, clean, tmp_p
     network = load_model("jorder_e_lite", own_weights)
     with pytest.raises(ValueError, match="own.int8.json does not exist; measure them with `python"):
         use_backend(network, "onnxruntime", "int8")
-    shutil.copy(find_weights("jorder_e_lite").with_suffix(".int8.json"), tmp_path / "own.int8.json")
+    shutil.copy(
+        JorderELite_Weights.DEFAULT.file.with_suffix(".int8.json"), tmp_path / "own.int8.json"
+    )
     with pytest.raises(ValueError, match="was measured with other weights"):
         use_backend(network, "onnxruntime", "int8")
     for damaged in ("{", "[]", '{"ranges": 1}'):

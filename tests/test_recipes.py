@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -32,6 +33,12 @@ def played(tmp_path_factory):
         for path, pixels in ((folder / name, image), (frame, rain_image(image, "heavy", 0, i))):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
+    with av.open(str(folder / "clip.mp4"), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        for frame in sorted(folder.glob("frames/*")):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(read(frame))))
+        out.mux(stream.encode())
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -64,6 +71,14 @@ def test_loaders_derain(played):
     assert timm["scores"].sum(1).tolist() == pytest.approx([1, 1])
     first, second = timm["dataset"].transform.transforms
     assert type(first).__name__ == "JorderDerain" and len(second.transforms) > 2
+
+
+def test_albumentations_and_video(played):
+    folder, found = played
+    image = found["albumentations"]["image"]
+    assert image.shape == (32, 48, 3) and image.std() > 0.1
+    with av.open(str(folder / "derained.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 3
 
 
 def test_the_config_derains_behind_its_loader(played):

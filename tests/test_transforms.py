@@ -20,6 +20,7 @@ from jorder_preproc import (
     JorderDerain,
     SynthesizeRain,
     derain,
+    derain_bgr,
     derain_image,
     load_model,
     rain_image,
@@ -27,7 +28,7 @@ from jorder_preproc import (
 )
 from jorder_preproc.models.weights import save_weights
 from jorder_preproc.rain import image_name
-from tests.networks import random_deveil_network, random_network, write_card
+from tests.networks import random_deveil_network, random_network, ship
 
 HEIGHT, WIDTH = 17, 22
 
@@ -375,10 +376,8 @@ def test_deveil_equals_derain_with_deveil(network, deveil_weights, deveil):
 
 
 def test_shipped_deveil_weights_are_the_default(network, deveil_weights, tmp_path, monkeypatch):
-    shipped = tmp_path / "jorder_deveil_lite.safetensors"
-    shipped.write_bytes(deveil_weights.read_bytes())
-    write_card(shipped)
-    monkeypatch.setattr("jorder_preproc.models.weights.SHIPPED_WEIGHTS", tmp_path)
+    (tmp_path / "jorder_deveil_lite.safetensors").write_bytes(deveil_weights.read_bytes())
+    ship(monkeypatch, tmp_path)
     rgb = pixels(HEIGHT, WIDTH, 3)
     result = JorderDerain(network, deveil=True)(rgb)
     np.testing.assert_array_equal(result, expected_deveiled(network, rgb))
@@ -703,3 +702,25 @@ def test_package_exports(weights):
     assert random_network("jorder").name in jorder_preproc.list_models()
     project = Path(__file__).parents[1].joinpath("pyproject.toml").read_text()
     assert f'version = "{jorder_preproc.__version__}"' in project
+
+
+def test_bgr_is_the_image_with_its_channels_turned(network):
+    rgb = pixels(HEIGHT, WIDTH, 3)
+    bgr = np.ascontiguousarray(rgb[..., ::-1])
+    expected = expected_background(network, rgb)[..., ::-1]
+    actual = derain_bgr(network, bgr)
+    np.testing.assert_array_equal(actual, expected)
+    assert actual.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (np.zeros((4, 4, 3)), TypeError, "must be a uint8 array, got float64"),
+        ([0], TypeError, "must be a uint8 array, got list"),
+        (np.zeros((4, 4), np.uint8), ValueError, r"must be BGR \(H, W, 3\), got \(4, 4\)"),
+    ],
+)
+def test_bgr_refuses(network, image, error, message):
+    with pytest.raises(error, match=message):
+        derain_bgr(network, image)

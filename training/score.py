@@ -82,7 +82,7 @@ class Score:
 def load_network(name: str, weights: str | None) -> Jorder | DeveilNetwork:
     """A trained derainer or deveil network; see `load_model`, `load_deveil_model`."""
     if name in list_deveil_models():
-        return load_deveil_model(weights or name)
+        return load_deveil_model(weights)
     return load_model(name, weights)
 
 
@@ -234,7 +234,7 @@ def main(arguments: list[str]) -> None:
         scores = score(network, args.photos, args.rains, args.pairs, args.photos_limit, args.seed)
         print(f"{weights or args.model}\n\n{to_markdown(scores)}\n", flush=True)
         if args.json is not None:
-            path = find_weights(weights or args.model)
+            path = find_weights(args.model, weights)
             run = path.with_suffix(".json")  # what `KeepBestWeights` writes beside them
             iteration = json.loads(run.read_text())["iterations"] if run.is_file() else None
             record = {

@@ -35,7 +35,6 @@ from jorder_preproc.atomic import atomic_path
 from jorder_preproc.commands import command_group, stderr, stdout
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import DeveilNetwork, Jorder, load_deveil_model, load_model
-from jorder_preproc.models.weights import DEVEIL_WEIGHTS
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset
 
@@ -289,4 +288,4 @@ def finish(
 
 
 def _load_deveil(weights: Path | None) -> DeveilNetwork:
-    return load_deveil_model(weights or DEVEIL_WEIGHTS, get_device())
+    return load_deveil_model(weights, get_device())

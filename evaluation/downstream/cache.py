@@ -13,7 +13,7 @@ from mmengine.registry import TRANSFORMS
 from evaluation.downstream.checkpoints import file_sha256
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
-from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
+from jorder_preproc.models.weights import DEVEIL_MODEL, find_weights
 from jorder_preproc.openmmlab.transforms import JorderDerain
 
 _LAYOUT = "3"  # changing it invalidates all cached images
@@ -40,9 +40,9 @@ class CachedJorderDerain(JorderDerain):
     ):
         super().__init__(model, weights, **settings)
         self._cache = Path(cache)
-        digests = [file_sha256(find_weights(weights or model))]
+        digests = [file_sha256(find_weights(model, weights))]
         if self.deveil:
-            digests.append(file_sha256(find_weights(self.deveil_weights or DEVEIL_WEIGHTS)))
+            digests.append(file_sha256(find_weights(DEVEIL_MODEL, self.deveil_weights)))
         chosen = (self.deveil, self.dry, self.backend, self.precision)
         self._settings = repr((_LAYOUT, model, digests, *chosen)).encode()
 

@@ -15,7 +15,7 @@ from evaluation.downstream.checkpoints import file_sha256
 from evaluation.report.schema import Derainer, Rain
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import load_deveil_model, load_model
-from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights
+from jorder_preproc.models.weights import DEVEIL_MODEL, find_weights
 from jorder_preproc.openmmlab.config import derains_inputs
 from jorder_preproc.openmmlab.pipelines import (
     Outcome,
@@ -49,19 +49,19 @@ def check_derainer(derainer: Derainer) -> None:
         raise UserError("--deveil-weights are for --deveil on or auto; give one of these, too")
     load_model(derainer.name, derainer.weights)
     if derainer.deveil:
-        load_deveil_model(derainer.deveil_weights or DEVEIL_WEIGHTS)
+        load_deveil_model(derainer.deveil_weights)
 
 
 def derainer_sha256(derainer: Derainer) -> str:
     """SHA-256 of the weights."""
-    return file_sha256(find_weights(derainer.weights or derainer.name))
+    return file_sha256(find_weights(derainer.name, derainer.weights))
 
 
 def deveil_sha256(derainer: Derainer) -> str | None:
     """SHA-256 of the deveil network's weights; None without deveiling."""
     if not derainer.deveil:
         return None
-    return file_sha256(find_weights(derainer.deveil_weights or DEVEIL_WEIGHTS))
+    return file_sha256(find_weights(DEVEIL_MODEL, derainer.deveil_weights))
 
 
 def make_transform(derainer: Derainer) -> JorderDerain:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from evaluation.metrics.statistics import CONDITIONS
 from evaluation.report import tables
+from evaluation.report.grid import MISSING
 from evaluation.report.pages import page_environment
 from evaluation.report.paper_numbers import NOTE
 from evaluation.report.schema import ClassRow, Results, to_json
@@ -206,7 +207,7 @@ def _typeset(show: Callable[..., str]) -> Callable[..., str]:
 
     def typeset(*arguments: Any) -> str:
         text = show(*arguments)
-        return "\u2013" if text == tables.MISSING else text.replace("-", "\u2212")
+        return "\u2013" if text == MISSING else text.replace("-", "\u2212")
 
     return typeset
 

@@ -19,7 +19,8 @@ from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain
 from jorder_preproc.image_files import list_images, read_rgb
 from jorder_preproc.models import list_models, load_deveil_model, load_model
-from jorder_preproc.models.weights import DEVEIL_WEIGHTS, find_weights, shipped_models
+from jorder_preproc.models.shipped import SHIPPED
+from jorder_preproc.models.weights import DEVEIL_MODEL, find_weights
 
 INPUT = "input"
 """Name of the row of the rainy images."""
@@ -63,7 +64,7 @@ def check_names(rows: Sequence[Restorer]) -> None:
 
 def shipped_derainers() -> list[str]:
     """Networks whose weights come with the package."""
-    return [name for name in shipped_models() if name in list_models()]
+    return [name for name in list_models() if name in SHIPPED]
 
 
 def open_derainer(
@@ -80,10 +81,10 @@ def open_derainer(
     title, _, file = text.partition("=")
     name = title.removesuffix(_DEVEIL)
     network = load_model(name, file or None, device)
-    about = {"network": name, "weights_sha256": file_sha256(find_weights(file or name))}
+    about = {"network": name, "weights_sha256": file_sha256(find_weights(name, file or None))}
     deveil = None
     if title.endswith(_DEVEIL):
-        deveil_path = find_weights(deveil_weights or DEVEIL_WEIGHTS)
+        deveil_path = find_weights(DEVEIL_MODEL, deveil_weights)
         deveil = load_deveil_model(deveil_path, device)
         about["deveil_sha256"] = file_sha256(deveil_path)
 

@@ -17,7 +17,7 @@ from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.models import build_model, get_variant, load_deveil_model, load_model
-from jorder_preproc.models.weights import shipped_models
+from jorder_preproc.models.shipped import SHIPPED
 from jorder_preproc.rain import synthesize_rain
 
 REFERENCE = "jorder_e_practical"
@@ -97,7 +97,7 @@ def build(derainer: Derainer, device: str) -> Callable[[Tensor], Tensor]:
     if name == PRENET:
         network: torch.nn.Module = PReNet()
     else:
-        network = load_model(base) if base in shipped_models() else build_model(base)
+        network = load_model(base) if base in SHIPPED else build_model(base)
     network.eval().requires_grad_(False).to(device)
     if layout is not None:
         network.to(memory_format=_FORMATS[layout])  # type: ignore[call-overload]

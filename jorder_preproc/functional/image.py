@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from jorder_preproc.functional.derain import Deveil, Dry, derain
 from jorder_preproc.images import from_frames, to_frames
@@ -40,6 +42,34 @@ def derain_image(
     frames = to_frames(image)
     derained = derain(model, frames, tile=tile, deveil=deveil, deveil_model=deveil_model, dry=dry)
     return from_frames(derained.background, image)
+
+
+def derain_bgr(model: Jorder, image: NDArray[Any], **options: Any) -> NDArray[Any]:
+    """Derain an image as OpenCV has it.
+
+    Args:
+        model: see `derain_image`.
+        image: uint8 BGR (H, W, 3), as `cv2.imread` and `cv2.VideoCapture` return them.
+        **options: of `derain_image`.
+
+    Returns:
+        B, like `image`.
+
+    Raises:
+        TypeError: another type or dtype, or an unknown option.
+        ValueError: another shape; see also `derain`.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        what = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+        raise TypeError(
+            f"image must be a uint8 array, got {what}; derain_image takes RGB of other types"
+        )
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f"image must be BGR (H, W, 3), got {image.shape}; "
+            "read files with cv2.imread(path, cv2.IMREAD_COLOR)"
+        )
+    return np.ascontiguousarray(derain_image(model, image[..., ::-1], **options)[..., ::-1])
 
 
 def rain_image(

@@ -125,7 +125,7 @@ def haze_cues(overview: Tensor, cell: int) -> Tensor:
         margin = window // 2
         darkest = -max_pool2d(-dark, window, 1, margin)
         local = avg_pool2d(means, window, 1, margin, count_include_pad=False)
-        saturation, mean, square = local.split(1, 1)
+        saturation, mean, square = local.chunk(3, 1)
         variance = (square - mean.square()).clamp(min=0)
         cues += [
             darkest,

@@ -24,13 +24,14 @@ def strips(features: Tensor, values: int, fewest: int) -> Iterator[tuple[int, in
         fewest: rows in a strip, where `values` allows less.
     """
     height = features.shape[2]
-    rows = max(values // features[:, :, 0].numel(), fewest)
     if (
         features.device.type != "cpu"
         or torch.is_grad_enabled()
-        or torch.jit.is_tracing()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         or torch.compiler.is_compiling()
     ):
-        rows = height
+        yield 0, height  # without a loop, which would fix the height of an exported network
+        return
+    rows = max(values // features[:, :, 0].numel(), fewest)
     for start in range(0, height, rows):
         yield start, min(start + rows, height)

@@ -56,7 +56,7 @@ class ContextVariant:
     def context_reach(self) -> int:
         """Cells to each side that one cell of F depends on at most."""
         if self.context == "encoder_decoder":
-            coarsest = 2**self.levels
+            coarsest = 1 << self.levels
             # each outer block of encoder and decoder reaches one cell; the last term is for the
             # halving: a feature and its neighbours share one cell
             outer = 2 * self.outer_blocks * (coarsest - 1)

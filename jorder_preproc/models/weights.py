@@ -17,22 +17,24 @@ from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import MissingFileError, UserError
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder
-from jorder_preproc.models.variants import get_variant, list_deveil_models, list_models
+from jorder_preproc.models.shipped import SHIPPED, ShippedWeights
+from jorder_preproc.models.variants import get_variant, list_deveil_models
 
 FORMAT_VERSION = "1"
-DEVEIL_WEIGHTS = "jorder_deveil_lite"
-"""Name of the shipped deveil weights, for every derainer."""
+DEVEIL_MODEL = "jorder_deveil_lite"
+"""The deveil network whose weights are shipped, for every derainer."""
 
-SHIPPED_WEIGHTS = Path(__file__).parents[1] / "weights"
+AnyWeights = ShippedWeights | str | os.PathLike[str]
+"""Shipped weights, or a safetensors file."""
+
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save: zip since 1.6, a bare pickle before
-_CARD_SHA256 = re.compile(r"^sha256 `([0-9a-f]{64})`$", re.MULTILINE)
 _RELEASES = ("jorder_e_practical", "jorder_e")
 _RELEASE_SCALE = 255.0
 
 
 def load_model(
     name: str = "jorder_e_lite",
-    weights: str | os.PathLike[str] | None = None,
+    weights: AnyWeights | None = None,
     device: str | torch.device = "cpu",
 ) -> Jorder:
     """A trained network for inference: evaluation mode, no gradients, channels last.
@@ -41,23 +43,19 @@ def load_model(
 
     Args:
         name: a row of the variants table; see `list_models`.
-        weights: a safetensors file written by `save_weights` or `jorder convert`, or the
-            name of shipped weights; None takes those of this network.
+        weights: a safetensors file written by `save_weights` or `jorder convert`, or shipped
+            weights, such as `JorderELite_Weights.DEFAULT`; None takes the default ones of this
+            network.
         device: of the network.
 
     Raises:
         ValueError: unknown name; no weights are shipped for it; or the file is not
             safetensors, is damaged, or belongs to another network; shipped weights are damaged
-            if their SHA-256 is not that of their model card.
+            if their SHA-256 is not that of their `meta`.
         FileNotFoundError: no such file.
     """
     get_variant(name)  # an unknown name is reported before a missing file
-    if weights is None and name not in shipped_models():
-        raise UserError(
-            f"no weights for {name} come with the package (for: "
-            f"{', '.join(shipped_models()) or 'none yet'}); train some, or pass weights=FILE"
-        )
-    path = find_weights(name if weights is None else weights)
+    path = find_weights(name, weights)
     metadata, tensors = _read(path)
     variant = metadata["variant"]
     if variant in list_deveil_models():
@@ -83,17 +81,18 @@ def load_model(
         raise UserError(f"{path} has wrong metadata: {error}; export it again") from error
     _fill(network, tensors, path)
     network.weights_file = path
-    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def load_deveil_model(
-    weights: str | os.PathLike[str] = DEVEIL_WEIGHTS, device: str | torch.device = "cpu"
+    weights: AnyWeights | None = None, device: str | torch.device = "cpu"
 ) -> DeveilNetwork:
     """A trained deveil network for inference: evaluation mode, no gradients.
 
     Arguments and errors are those of `load_model`.
     """
-    path = find_weights(weights)
+    path = find_weights(DEVEIL_MODEL, weights)
     metadata, tensors = _read(path)
     name = metadata["variant"]
     if name not in list_deveil_models():
@@ -171,52 +170,50 @@ def convert_release(source: str | os.PathLike[str], destination: str | os.PathLi
     )
 
 
-def shipped_models() -> list[str]:
-    """Names of the networks whose weights are shipped, deveil networks last."""
-    names = [*list_models(), *list_deveil_models()]
-    return [name for name in names if _shipped_file(name).is_file()]
+def find_weights(name: str, weights: AnyWeights | None = None) -> Path:
+    """The file with the weights of a network.
 
-
-def find_weights(weights: str | os.PathLike[str]) -> Path:
-    """The file of weights given by path or by the name of shipped weights.
+    Args:
+        name: of the network.
+        weights: see `load_model`.
 
     Raises:
-        FileNotFoundError: neither.
+        ValueError: None, and no weights are shipped for this network.
+        FileNotFoundError: no such file.
     """
-    path = _shipped_file(str(weights)) if str(weights) in shipped_models() else Path(weights)
+    if weights is None:
+        if name not in SHIPPED:
+            raise UserError(
+                f"no weights for {name} come with the package (for: {', '.join(SHIPPED)}); "
+                "train some, or pass weights=FILE"
+            )
+        weights = SHIPPED[name]
+    path = weights.file if isinstance(weights, ShippedWeights) else Path(weights)
     if not path.is_file():
         raise MissingFileError(
-            f"weights must be a safetensors file or one of {', '.join(shipped_models())}, "
-            f"{weights} is neither; check the path, or leave weights out for the shipped ones"
+            f"weights must be a safetensors file or shipped ones, {path} is neither; check the "
+            "path, or leave weights out for the shipped ones"
         )
     return path
 
 
-def shipped_sha256(name: str) -> str:
-    """SHA-256 of the shipped weights of `name`, as hexadecimal digits."""
-    return hashlib.sha256(_shipped_file(name).read_bytes()).hexdigest()
-
-
-def _shipped_file(name: str) -> Path:
-    return SHIPPED_WEIGHTS / f"{name}.safetensors"
-
-
 def _check_shipped(path: Path) -> None:
-    """Compare a shipped file with the SHA-256 in its model card, beside it."""
-    card, found = path.with_suffix(".md"), shipped_sha256(path.stem)
-    recorded = _CARD_SHA256.search(card.read_text(encoding="utf-8")) if card.is_file() else None
-    if recorded is None or recorded[1] != found:
-        raise UserError(
-            f"{path} is not the file that came with jorder-preproc: its sha256 is {found}, "
-            f"{card.name} says {recorded[1] if recorded else 'nothing'}; install the package "
-            "again, and pass weights of your own from another folder by weights=FILE"
-        )
+    """Compare a file with the SHA-256 of the shipped weights that it holds, if it does."""
+    for weights in SHIPPED.values():
+        if weights.file != path:
+            continue
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != weights.meta["sha256"]:
+            raise UserError(
+                f"{path} is not the file that came with jorder-preproc: its sha256 is {found}, "
+                f"not {weights.meta['sha256']}; install the package again, and pass weights of "
+                "your own from another folder by weights=FILE"
+            )
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a file that `save_weights` wrote."""
-    if path == _shipped_file(path.stem):
-        _check_shipped(path)
+    _check_shipped(path)
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

@@ -68,7 +68,7 @@ class DerainInputs:
         return results
 
 
-class DerainingPreprocessor(BaseDataPreprocessor):
+class DerainingPreprocessor(BaseDataPreprocessor):  # type: ignore[misc]
     """Mixin that makes a data preprocessor derain batches first, on the model's device.
 
     The resulting class replaces the type of the host's data preprocessor in a config:

@@ -25,7 +25,7 @@ Where = Literal["pipeline", "batch"]
 
 
 @HOOKS.register_module()
-class DerainHook(Hook):
+class DerainHook(Hook):  # type: ignore[misc]
     """Derain every image a Runner validates or tests on, exactly once.
 
     With `where="pipeline"` the transform is inserted right behind the image loader and runs in

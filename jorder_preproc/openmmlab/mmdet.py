@@ -7,5 +7,5 @@ from jorder_preproc.registry import MODELS
 
 
 @MODELS.register_module()
-class DerainDetDataPreprocessor(DerainingPreprocessor, DetDataPreprocessor):
+class DerainDetDataPreprocessor(DerainingPreprocessor, DetDataPreprocessor):  # type: ignore[misc]
     """`DetDataPreprocessor` of mmdet that derains; see `DerainingPreprocessor`."""

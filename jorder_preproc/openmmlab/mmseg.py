@@ -7,5 +7,5 @@ from jorder_preproc.registry import MODELS
 
 
 @MODELS.register_module()
-class DerainSegDataPreprocessor(DerainingPreprocessor, SegDataPreProcessor):
+class DerainSegDataPreprocessor(DerainingPreprocessor, SegDataPreProcessor):  # type: ignore[misc]
     """`SegDataPreProcessor` of mmseg that derains; see `DerainingPreprocessor`."""

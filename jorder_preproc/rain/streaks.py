@@ -73,7 +73,10 @@ def rasterize(shape: tuple[int, int], streaks: StreakGeometry) -> Layer:
 
 
 def _rasterize_steep(
-    shape: tuple[int, int], streaks: StreakGeometry, chosen: NDArray, transpose: bool = False
+    shape: tuple[int, int],
+    streaks: StreakGeometry,
+    chosen: NDArray[np.bool_],
+    transpose: bool = False,
 ) -> Values:
     height, width = shape
     s = StreakGeometry(**{name: values[chosen] for name, values in vars(streaks).items()})
@@ -126,7 +129,7 @@ def _rasterize_steep(
 
 
 def _add_rows(
-    canvas: Values, row: NDArray, centre: Values, below: Layer, form: Layer, reach: int
+    canvas: Values, row: NDArray[np.intp], centre: Values, below: Layer, form: Layer, reach: int
 ) -> None:
     """Add one row of a streak per entry, `reach` columns to each side of its centre."""
     cos, sin, half_length, half_width, longest, widest, taper, gain, ripple, frequency, phase = form
@@ -376,4 +379,4 @@ def _fast_size(size: int) -> int:
     """
     powers = range(size.bit_length() + 1)
     products = (2**i * 3**j * 5**k for i, j, k in itertools.product(powers, repeat=3))
-    return min(product for product in products if product >= size)
+    return min(int(product) for product in products if product >= size)

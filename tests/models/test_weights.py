@@ -8,9 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from jorder_preproc.models import Jorder, build_model, load_model, save_weights
-from jorder_preproc.models import weights as weights_module
-from jorder_preproc.models.weights import convert_release, shipped_models, shipped_sha256
-from tests.networks import random_network, write_card
+from jorder_preproc.models.weights import convert_release
+from tests.networks import random_network, ship
 
 LITE = "jorder_e_lite"
 
@@ -262,44 +261,21 @@ def test_pickle_is_refused_and_its_code_not_run(tmp_path, writer):
 
 
 def test_no_shipped_weights_says_which_ship():
-    with pytest.raises(ValueError, match=r"no weights for jorder_r come with .*; train some, or"):
+    with pytest.raises(ValueError, match=r"no weights for jorder_r come .*lite\); train some, or"):
         load_model("jorder_r")
 
 
-def test_shipped_weights(network, tmp_path, monkeypatch):
-    monkeypatch.setattr(weights_module, "SHIPPED_WEIGHTS", tmp_path)
-    assert shipped_models() == []
-    save_weights(network, tmp_path / f"{LITE}.safetensors")
-    write_card(tmp_path / f"{LITE}.safetensors")
-    assert shipped_models() == [LITE]
-    assert load_model().name == LITE
-    assert load_model(LITE, LITE).name == LITE
-    with pytest.raises(ValueError, match="holds weights of jorder_e_lite, not of jorder_e"):
-        load_model("jorder_e", LITE)
-    assert re.fullmatch("[0-9a-f]{64}", shipped_sha256(LITE))
-    with pytest.raises(ValueError, match=r"\(for: jorder_e_lite\)"):
-        load_model("jorder_e")
-
-
-@pytest.mark.parametrize("change", ["weights", "card", "no card"])
-def test_shipped_weights_that_were_changed(network, tmp_path, monkeypatch, change):
+def test_shipped_weights_that_were_changed(network, tmp_path, monkeypatch):
     shipped = tmp_path / f"{LITE}.safetensors"
     save_weights(network, shipped)
-    write_card(shipped)
-    card = shipped.with_suffix(".md")
-    if change == "weights":
-        save_weights(random_network(LITE), shipped)
-    elif change == "card":
-        card.write_text("# another card")
-    else:
-        card.unlink()
-    # a file that a user names is not compared with a card
-    assert load_model(LITE, shipped).name == LITE
-    monkeypatch.setattr(weights_module, "SHIPPED_WEIGHTS", tmp_path)
-    with pytest.raises(ValueError, match=r"not the file that came with jorder-preproc: its sha256"):
+    ship(monkeypatch, tmp_path)
+    assert load_model().name == LITE
+    save_weights(random_network(LITE), shipped)
+    with pytest.raises(ValueError, match=r"not the file that came with .*: its sha256 .* again"):
         load_model()
-    with pytest.raises(ValueError, match=r"jorder_e_lite\.md says \w+; install the package again"):
-        load_model(LITE, LITE)
+    # a file that a user names is not compared
+    shipped.rename(tmp_path / "own.safetensors")
+    assert load_model(LITE, tmp_path / "own.safetensors").name == LITE
 
 
 def test_converted_release_matches_the_release(tmp_path):

@@ -16,9 +16,8 @@ from mmengine.registry import init_default_scope
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 
 import jorder_preproc
-import jorder_preproc.models.weights
 from jorder_preproc.openmmlab import config_path, patch_config
-from tests.networks import write_card
+from tests.networks import ship
 from tests.openmmlab.stack import (
     DERAIN,
     assert_same_predictions,
@@ -181,10 +180,8 @@ def test_every_example_has_its_host_here():
 @pytest.mark.parametrize("name", NAMES)
 def test_config(name, weights, monkeypatch, tmp_path):
     """Loads, builds and runs; but for the one line it is the host's pipeline."""
-    shipped = tmp_path / "jorder_e_lite.safetensors"
-    shipped.symlink_to(weights)
-    write_card(shipped)
-    monkeypatch.setattr(jorder_preproc.models.weights, "SHIPPED_WEIGHTS", tmp_path)
+    (tmp_path / "jorder_e_lite.safetensors").symlink_to(weights)
+    ship(monkeypatch, tmp_path)
     cfg = Config.fromfile(config_path(name))
     package, _, _ = name.partition("/")
     if package == "mixins":

@@ -15,9 +15,8 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 
-import jorder_preproc.models.weights
 from jorder_preproc.openmmlab import DerainHook, config_path, patch_config
-from tests.networks import write_card
+from tests.networks import ship
 from tests.openmmlab.stack import (
     ADE_SIZES,
     DERAIN,
@@ -46,11 +45,9 @@ def host(request) -> Config:
 @pytest.fixture
 def shipped(monkeypatch, weights, deveil_weights, tmp_path):
     """The random networks as those in the package, for configs that name no weights."""
-    for name, file in (("jorder_e_lite", weights), ("jorder_deveil_lite", deveil_weights)):
-        path = tmp_path / f"{name}.safetensors"
-        path.symlink_to(file)
-        write_card(path)
-    monkeypatch.setattr(jorder_preproc.models.weights, "SHIPPED_WEIGHTS", tmp_path)
+    (tmp_path / "jorder_e_lite.safetensors").symlink_to(weights)
+    (tmp_path / "jorder_deveil_lite.safetensors").symlink_to(deveil_weights)
+    ship(monkeypatch, tmp_path)
 
 
 def image_count(cfg: Config) -> int:

@@ -7,12 +7,11 @@ import pytest
 import torch
 from skimage import data
 
-import jorder_preproc.models.weights
 from evaluation.downstream.cache import CachedJorderDerain
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import save_weights
 from jorder_preproc.openmmlab import JorderDerain
-from tests.networks import network_that_sees, random_deveil_network, random_network, write_card
+from tests.networks import network_that_sees, random_deveil_network, random_network, ship
 
 IMAGE = np.ascontiguousarray(data.chelsea()[100:148, 100:164, ::-1])
 
@@ -100,10 +99,9 @@ def test_shipped_deveil_weights_count_only_where_they_are_used(
 ):
     cache, package = tmp_path / "cache", tmp_path / "package"
     package.mkdir()
-    monkeypatch.setattr(jorder_preproc.models.weights, "SHIPPED_WEIGHTS", package)
     shipped = package / "jorder_deveil_lite.safetensors"
     shipped.write_bytes(Path(deveil_weights).read_bytes())
-    write_card(shipped)
+    ship(monkeypatch, package)
     for deveil, kept in ((False, 1), (True, 2)):
         derain(cache, weights, deveil=deveil)
         assert len(list(cache.rglob("*.png"))) == kept
@@ -114,7 +112,7 @@ def test_shipped_deveil_weights_count_only_where_they_are_used(
     with torch.no_grad():
         network.head[-1].bias += 0.1
     save_weights(network, shipped)
-    write_card(shipped)
+    ship(monkeypatch, package)
     for deveil, kept in ((False, 2), (True, 3)):
         derain(cache, weights, deveil=deveil)
         assert len(list(cache.rglob("*.png"))) == kept

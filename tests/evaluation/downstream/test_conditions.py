@@ -14,7 +14,7 @@ from evaluation.downstream.conditions import (
 from evaluation.metrics.statistics import CONDITIONS
 from evaluation.report.schema import Derainer, Rain
 from jorder_preproc.models import save_weights
-from jorder_preproc.models.weights import DEVEIL_WEIGHTS, shipped_sha256
+from jorder_preproc.models.shipped import JorderDeveilLite_Weights, JorderELite_Weights
 from tests.networks import random_deveil_network
 
 LOAD, PACK = dict(type="LoadImageFromFile"), dict(type="PackSegInputs")
@@ -153,5 +153,6 @@ def test_digests_of_the_weights(tmp_path):
     for deveil in (True, "auto"):
         on = Derainer(weights=str(files[0]), deveil=deveil, deveil_weights=str(files[1]))
         assert (derainer_sha256(on), deveil_sha256(on)) == (network, veil)
-    assert derainer_sha256(Derainer()) == shipped_sha256("jorder_e_lite")
-    assert deveil_sha256(Derainer(deveil="auto")) == shipped_sha256(DEVEIL_WEIGHTS)
+    assert derainer_sha256(Derainer()) == JorderELite_Weights.DEFAULT.meta["sha256"]
+    veiled = deveil_sha256(Derainer(deveil="auto"))
+    assert veiled == JorderDeveilLite_Weights.DEFAULT.meta["sha256"]
