@@ -10,7 +10,7 @@ else
 TORCH := torch==2.13.0 torchvision==0.28.0
 endif
 
-.PHONY: demo test test-original lint train docs test-site docs-tables clean
+.PHONY: demo test test-original faults lint train docs test-site docs-tables clean
 
 # Rain on and off photographs, then the downstream tables on half of the scenes that are drawn
 # here; without --limit each command takes all of them, for twice the time
@@ -37,6 +37,11 @@ test-original: .venv-original/.ready
 	OMP_NUM_THREADS=1 TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 .venv-original/bin/python -m pytest \
 	    tests/openmmlab/test_batch.py tests/openmmlab/test_config.py tests/openmmlab/test_dry.py \
 	    tests/openmmlab/test_hook.py tests/openmmlab/test_registry.py tests/openmmlab/test_transforms.py
+
+# Kills, full disks, Ctrl-C and several processes; results in docs/reliability.md
+faults: .venv/.openmmlab
+	$(BIN)/python -m reliability faults
+	$(BIN)/python -m reliability distributed
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -249,7 +249,11 @@ OUT_OF_MEMORY = [
 ]
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "linux", "windows", "oneDNN", "C++", "Python", "ONNX Runtime"])
+@pytest.mark.parametrize(
+    "error",
+    OUT_OF_MEMORY,
+    ids=["cuda", "linux", "windows", "oneDNN", "C++", "Python", "ONNX Runtime"],
+)
 def test_out_of_memory_falls_back_to_tiles(network, error):
     small = SmallMachine(limit=460 * 16, error=error)
     image = random_image(2, 3, 520, 10)

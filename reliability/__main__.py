@@ -1,0 +1,11 @@
+"""`python -m reliability`: checks too long for the tests; see docs/reliability.md."""
+
+from jorder_preproc.commands import command_group
+from reliability import distributed, faults
+
+app = command_group("Checks too long for the tests; see docs/reliability.md.")
+for commands in (faults.app, distributed.app):
+    app.add_typer(commands)
+
+if __name__ == "__main__":
+    app()
