@@ -10,7 +10,7 @@ else
 TORCH := torch==2.13.0 torchvision==0.28.0
 endif
 
-.PHONY: demo test fuzz soak audit lint train docs test-site docs-tables clean
+.PHONY: demo test test-original fuzz soak faults audit lint train docs test-site docs-tables clean
 
 # Rain on and off photographs, then the downstream tables on half of the scenes that are drawn
 # here; without --limit each command takes all of them, for twice the time
@@ -42,6 +42,18 @@ audit: .venv/.dev
 	$(BIN)/python -m pip freeze --exclude-editable | grep '==' > .venv/audit/installed.txt
 	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .venv/audit/installed.txt
 
+# What is plugged into mmdet and mmseg, with OpenMMLab's own packages: they have the import names
+# of the maintained ones, so they get an environment of their own
+test-original: .venv-original/.ready
+	OMP_NUM_THREADS=1 TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 .venv-original/bin/python -m pytest \
+	    tests/openmmlab/test_batch.py tests/openmmlab/test_config.py tests/openmmlab/test_dry.py \
+	    tests/openmmlab/test_hook.py tests/openmmlab/test_registry.py tests/openmmlab/test_transforms.py
+
+# Kills, full disks, Ctrl-C and several processes; results in docs/reliability.md
+faults: .venv/.openmmlab
+	$(BIN)/python -m reliability faults
+	$(BIN)/python -m reliability distributed
+
 lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,7 +81,7 @@ docs-tables: .venv/.demo
 	$(BIN)/python -m tools.docs_tables $(SECTIONS)
 
 clean:
-	rm -rf .venv demo_output build/site site
+	rm -rf .venv .venv-original demo_output build/site site
 
 # Stamps: an environment is made once, and again after a change of what it holds.
 .venv/.torch: Makefile
@@ -102,3 +114,11 @@ build/site/.runtime: Makefile
 
 build/site/derainer.onnx: .venv/.docs jorder_preproc/weights/jorder_e_lite.safetensors tools/site_assets.py
 	$(BIN)/python -m tools.site_assets
+
+.venv-original/.ready: Makefile pyproject.toml setup.py tools/build_mmcv.py
+	$(PYTHON) -m venv .venv-original
+	.venv-original/bin/python -m pip install --quiet $(TORCH)
+	.venv-original/bin/python -m pip install --quiet --editable '.[openmmlab-original]' $(TORCH) \
+	    pytest scikit-image
+	.venv-original/bin/python tools/build_mmcv.py --original
+	touch $@

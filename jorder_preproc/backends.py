@@ -208,7 +208,13 @@ def _openvino_engine(network: Jorder, precision: Precision) -> Engine:
 
     def run(rainy: Tensor, cues: Tensor | None) -> StageOutput:
         inputs = [rainy.numpy()] if cues is None else [rainy.numpy(), cues.numpy()]
-        # copies: the next call overwrites the results of this one
-        return StageOutput(*(torch.tensor(part) for part in compiled(inputs).values()))
+        # Where memory runs out OpenVINO may return without an error and without a result; a
+        # request that was used before would hold the result of an earlier image then.
+        request = compiled.create_infer_request()
+        # copies: the results are the request's
+        output = StageOutput(*(torch.tensor(part) for part in request.infer(inputs).values()))
+        if output.background.shape != rainy.shape:
+            raise MemoryError("OpenVINO ran out of memory")
+        return output
 
     return run

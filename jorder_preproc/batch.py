@@ -38,7 +38,7 @@ class Job:
 
     @property
     def done(self) -> bool:
-        return all(path.exists() for path in self.outputs)
+        return all(path.is_file() for path in self.outputs)
 
 
 def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> list[Job]:

@@ -36,7 +36,7 @@ from jorder_preproc.commands import (
     stdout,
 )
 from jorder_preproc.compare import find_pairs, write_comparison
-from jorder_preproc.errors import UserError
+from jorder_preproc.errors import DiskFullError, UserError
 from jorder_preproc.export import Format, check_export, export_network
 from jorder_preproc.image_files import (
     ImageFileError,
@@ -491,6 +491,7 @@ def _run(
 
     Raises:
         typer.Exit: with status 1 if any failed.
+        DiskFullError: the results no longer fit on the disk.
     """
     endings = {kind: ENDINGS[kind] for kind, wanted in extras.items() if wanted}
     jobs = plan_jobs(inputs, out, endings)
@@ -503,6 +504,8 @@ def _run(
             try:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
                 work(job)
+            except DiskFullError:  # the other images would fail, too
+                raise
             except Exception as error:  # go on with the other images
                 failed += 1
                 print_failure(job.source, error)

@@ -65,6 +65,10 @@ PRECISION = typer.Option(
     help="Of the network; bfloat16 not with onnxruntime, int8 only with the last two backends."
 )
 
+INTERRUPTED = (
+    "what is finished is kept, and no file is half written; give the same command again to go on"
+)
+
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
 
 
@@ -81,8 +85,8 @@ _DebugOption = Annotated[
 class CommandGroup(TyperGroup):
     """Commands that print a `UserError` in one line and exit with status 2.
 
-    Other exceptions keep their traceback. Every command takes --debug, with which a `UserError`
-    keeps it as well.
+    After Ctrl-C they say how to go on and exit with status 130. Other exceptions keep their
+    traceback. Every command takes --debug, with which a `UserError` keeps it as well.
     """
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -105,6 +109,9 @@ class CommandGroup(TyperGroup):
                 raise
             print_line("error:", str(error))
             raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            print_line("interrupted:", INTERRUPTED)
+            raise typer.Exit(130) from error
 
 
 def command_group(help: str, completion: bool = False) -> typer.Typer:

@@ -17,3 +17,7 @@ class UserError(ValueError):
 
 class MissingFileError(UserError, FileNotFoundError):
     """A file or folder given by the user does not exist."""
+
+
+class DiskFullError(UserError, OSError):
+    """There is no space left for a file; what was written before is whole."""

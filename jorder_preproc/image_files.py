@@ -169,7 +169,10 @@ def write_image(path: str | os.PathLike[str], image: ImageFile) -> None:
         if image.alpha is not None:
             encoded.putalpha(Image.fromarray(image.alpha))
         options = {**_SAVE_OPTIONS.get(image.format, {}), **image.metadata}
-        encoded.save(temporary, image.format, **options)
+        # in memory first: where the disk is full, TIFF's encoder does not say so
+        content = BytesIO()
+        encoded.save(content, image.format, **options)
+        temporary.write_bytes(content.getbuffer())
 
 
 def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:

@@ -1,10 +1,10 @@
 """`python -m reliability`: checks too long for the tests; see docs/reliability.md."""
 
 from jorder_preproc.commands import command_group
-from reliability import fuzz, soak
+from reliability import distributed, faults, fuzz, soak
 
 app = command_group("Checks too long for the tests; see docs/reliability.md.")
-for commands in (fuzz.app, soak.app):
+for commands in (fuzz.app, soak.app, faults.app, distributed.app):
     app.add_typer(commands)
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import errno
 import re
 import struct
 import zlib
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from jorder_preproc import image_files
+from jorder_preproc.errors import DiskFullError
 from jorder_preproc.image_files import (
     ImageFileError,
     list_images,
@@ -315,18 +317,20 @@ def test_pixel_limit_is_ours_and_pillows_is_left_alone(tmp_path, monkeypatch):
         read_image(path)
 
 
-def test_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
-    path = tmp_path / "a.png"
-    Image.new("RGB", (4, 4)).save(path)
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF"])
+def test_failed_write_leaves_what_was_there(tmp_path, monkeypatch, format):
+    path = tmp_path / "a"
+    Image.new("RGB", (4, 4)).save(path, format)
     before = path.read_bytes()
     image_file = read_image(path)
 
-    def fail_half_way(image, file, *arguments, **options):
-        file.write_bytes(b"half")
-        raise OSError("disk full")
+    def fail_half_way(path, content):
+        with path.open("wb") as file:
+            file.write(content[:20])
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", fail_half_way)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(Path, "write_bytes", fail_half_way)
+    with pytest.raises(DiskFullError, match="no space left to write .*a; free some"):
         write_image(path, image_file)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -1,13 +1,13 @@
 """Install mmcv with its compiled ops (CPU) in two minutes on two cores instead of fifteen.
 
-    python tools/build_mmcv.py [--quick]
+    python tools/build_mmcv.py [--quick] [--original]
 
 Installs into the environment of the Python that runs it, which must have torch. Does nothing
 where the ops of an installed mmcv work. For ops on a GPU, build mmcv as its documentation says.
 
 A stock build spends nearly all its time parsing torch's headers, once for each of 78 sources.
 Here the sources are merged into six first. If that fails, the sources are built as they are, or,
-with `--quick`, not at all.
+with `--quick`, not at all. `--original` takes OpenMMLab's own mmcv in place of the maintained one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 REQUIREMENT = "onedl-mmcv==2.3.6"
+ORIGINAL = "mmcv==2.1.0"
 BUILD_TOOLS = ("ninja", "wheel", "setuptools<81", "packaging", "psutil")
 # without NDEBUG a faulty assert aborts in pixel_group
 FLAGS = "-O1 -g0 -w -DNDEBUG -fwrapv"
@@ -46,7 +47,9 @@ def main() -> int:
     """Build and install; returns the exit code."""
     parser = argparse.ArgumentParser(description="Install mmcv with its compiled ops (CPU).")
     parser.add_argument("--quick", action="store_true", help="give up rather than build slowly")
+    parser.add_argument("--original", action="store_true", help=f"{ORIGINAL}, not {REQUIREMENT}")
     args = parser.parse_args()
+    requirement = ORIGINAL if args.original else REQUIREMENT
     if importlib.util.find_spec("torch") is None:
         print("error: mmcv is built against torch, which is not installed; install it first")
         return 2
@@ -56,7 +59,7 @@ def main() -> int:
     pip("install", *BUILD_TOOLS)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mmcv-") as folder:
-        archive = download(Path(folder))
+        archive = download(requirement, Path(folder))
         merged = unpack(archive, Path(folder) / "merged")
         merge_sources(merged / "mmcv/ops/csrc/pytorch")
         if not build(merged):
@@ -65,7 +68,7 @@ def main() -> int:
                 return 1
             print("mmcv: the build with merged sources failed; now the stock build, which is slow")
             if not build(unpack(archive, Path(folder) / "stock")):
-                print(f"error: {REQUIREMENT} could not be built; see the compiler's messages above")
+                print(f"error: {requirement} could not be built; see the compiler's messages above")
                 return 1
     print(f"mmcv: installed with working ops in {time.monotonic() - start:.0f} s")
     return 0
@@ -76,12 +79,12 @@ def pip(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "pip", *arguments], check=True)
 
 
-def download(folder: Path) -> Path:
-    """Fetch the source archive."""
+def download(requirement: str, folder: Path) -> Path:
+    """Fetch the source archive of a package."""
     # an isolated build environment would install torch again
     pip(
         "download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
-        "--dest", str(folder), REQUIREMENT,
+        "--dest", str(folder), requirement,
     )  # fmt: skip
     return next(folder.glob("*.tar.gz"))
 

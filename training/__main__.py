@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.device import get_device
+from mmengine.runner import Runner
 
 # registers the classes that configs name, but for the other commands
 import training.calibrate
@@ -26,7 +27,9 @@ import training.score
 import training.veils
 from jorder_preproc.errors import UserError
 from training.bank import STREAKS
+from training.checkpoints import find_checkpoint
 from training.command_line import command
+from training.distributed import join_processes
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -82,6 +85,9 @@ def build_config(args: argparse.Namespace) -> Config:
         config.default_hooks.checkpoint.pop("save_best", None)
     config.work_dir = args.work_dir or str(Path("work_dirs") / args.config.stem)
     config.launcher = args.launcher
+    if args.launcher != "none" and get_device() == "cpu":
+        # by default MMEngine names a GPU
+        config.model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None)
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)
     dataset = config.train_dataloader.dataset
@@ -91,7 +97,7 @@ def build_config(args: argparse.Namespace) -> Config:
             f"without by --cfg-options train_dataloader.dataset.mixture.{STREAKS}=0"
         )
     if args.resume:
-        latest = find_latest_checkpoint(config.work_dir)
+        latest = find_checkpoint(config.work_dir)
         if latest is None:
             raise UserError(f"--resume: no checkpoint in {config.work_dir}")
         config.resume = True
@@ -123,7 +129,18 @@ def set_iterations(config: Config, iterations: int) -> None:
 @command
 def train(arguments: list[str]) -> None:
     """Train a network."""
-    Runner.from_cfg(build_config(parse_args(arguments))).train()
+    args = parse_args(arguments)
+    config = build_config(args)
+    join_processes(args.launcher, "training CONFIG --photos DIR")
+    runner = Runner.from_cfg(config)
+    try:
+        runner.train()
+    except KeyboardInterrupt as error:
+        if find_checkpoint(config.work_dir) is None:
+            raise KeyboardInterrupt("before the first checkpoint; begin again") from error
+        raise KeyboardInterrupt(
+            f"the same command with --resume goes on from the last checkpoint in {config.work_dir}"
+        ) from error
 
 
 def main(arguments: list[str] | None = None) -> int:

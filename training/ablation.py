@@ -36,6 +36,7 @@ from jorder_preproc.models.variants import Variant
 from jorder_preproc.rain import PRESETS
 from training.__main__ import set_iterations
 from training.baselines import BASELINES
+from training.checkpoints import find_checkpoint
 from training.command_line import command
 from training.curves import write_curves
 from training.markdown import markdown_table
@@ -312,9 +313,10 @@ def build_config(
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
     checkpoint = config.default_hooks.checkpoint
     checkpoint.pop("save_best")
-    checkpoint.update(interval=_CHECKPOINT_EVERY, max_keep_ckpts=1)
-    config.resume = True  # from the latest checkpoint in the folder, if there is one
+    checkpoint.update(interval=_CHECKPOINT_EVERY)
     config.work_dir = str(run)
+    config.load_from = find_checkpoint(run)
+    config.resume = config.load_from is not None
     # MMEngine names loggers by it and a time in seconds, which short runs may share
     config.experiment_name = f"{network}_seed{seed}_{uuid.uuid4().hex[:8]}"
     return config

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -15,12 +14,11 @@ from typing import Annotated, Any, Literal, get_type_hints
 import mmengine.device.utils
 import torch
 import typer
-from mmengine.device import get_device
-from mmengine.dist import init_dist
 
 from jorder_preproc.commands import check_output
 from jorder_preproc.errors import UserError
 from jorder_preproc.rain import PRESETS
+from training.distributed import join_processes
 
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 
@@ -112,19 +110,7 @@ def start(launcher: Launcher, device: str | None) -> None:
             torch.cuda.set_device(int(number))
         # MMEngine chose its device at import, so that an environment variable would be too late
         mmengine.device.utils.DEVICE = kind
-    if launcher == "none":
-        return
-    if launcher == "pytorch" and "RANK" not in os.environ:
-        raise UserError(
-            "--launcher pytorch is for torchrun: "
-            "torchrun --nproc-per-node N -m evaluation TASK --launcher pytorch"
-        )
-    if get_device() == "cuda":
-        init_dist(launcher, backend="nccl")
-    elif launcher == "pytorch":  # MMEngine's init_dist needs a GPU
-        torch.distributed.init_process_group("gloo")
-    else:
-        raise UserError(f"--launcher {launcher} needs GPUs; on CPUs use torchrun and pytorch")
+    join_processes(launcher, "evaluation TASK")
 
 
 def output_folder(out: Path | None, name: str) -> Path:

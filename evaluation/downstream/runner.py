@@ -185,8 +185,24 @@ class _RecordingLoop(BaseLoop):
         self.runner.call_hook("before_test")
         self.runner.call_hook("before_test_epoch")
         self.runner.model.eval()
-        left, done = iter(self.mine), 0
         self.store.start()
+        try:
+            self._test()
+        except RuntimeError as error:
+            if "DataLoader worker (pid" not in str(error):  # torch's words for its death
+                raise
+            raise UserError(
+                f"a process that loads images died ({error}), usually because memory ran out; give "
+                "the same command with fewer --workers, it goes on where this one ended"
+            ) from error
+        finally:
+            self.store.flush()  # an interrupted run goes on behind its last image
+        self.runner.call_hook("after_test_epoch", metrics={})
+        self.runner.call_hook("after_test")
+        return {}
+
+    def _test(self) -> None:
+        left, done = iter(self.mine), 0
         with progress_bar(self.console, disable=not is_main_process()) as progress:
             task = progress.add_task(self.title, total=self.total)
             for number, batch in enumerate(self.dataloader):
@@ -199,10 +215,6 @@ class _RecordingLoop(BaseLoop):
                     self.store.add(next(left), self.subject.record(output, self.classes))
                 done += len(outputs) * self.processes
                 progress.update(task, completed=min(done, self.total))
-        self.store.flush()
-        self.runner.call_hook("after_test_epoch", metrics={})
-        self.runner.call_hook("after_test")
-        return {}
 
 
 class _Named(Dataset):

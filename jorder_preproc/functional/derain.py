@@ -31,6 +31,16 @@ Deveil = Literal[False, True, "auto"]
 DEVEIL_ORDER: tuple[Step, ...] = ("derain", "deveil", "derain")
 """Sec. 5.2: without the veil, streaks show that the first step did not see."""
 
+# what the CPU allocator, C++, oneDNN and ONNX Runtime say in errors of general types
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator",
+    "not enough memory",
+    "bad_alloc",
+    "bad allocation",
+    "could not create a primitive",
+    "Failed to allocate memory",
+)
+
 # in halos: half of the side is overlap; smaller tiles would take many times as long
 _SMALLEST_RETRY = 4
 
@@ -267,7 +277,7 @@ def _derain_step(
             if before.rain_probability is None:
                 return after
             return after._replace(rain_probability=before.rain_probability)
-        except RuntimeError as error:
+        except Exception as error:
             edge = min(tile or longest, longest)
             smaller = max(edge // 2, _SMALLEST_RETRY * halo)
             if not _is_out_of_memory(error) or (images_at_once == 1 and smaller >= edge):
@@ -366,7 +376,7 @@ def derain_window(
     return layers, output.coarsest
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    # the CPU allocator raises plain RuntimeErrors
-    messages = ("not enough memory", "DefaultCPUAllocator")
-    return isinstance(error, torch.OutOfMemoryError) or any(m in str(error) for m in messages)
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        message in str(error) for message in _OUT_OF_MEMORY
+    )

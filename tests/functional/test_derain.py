@@ -242,10 +242,18 @@ OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
     RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
     RuntimeError("not enough memory: you tried to allocate 9 bytes"),
+    RuntimeError("could not create a primitive"),
+    RuntimeError("std::bad_alloc"),
+    MemoryError(),
+    Exception("[ONNXRuntimeError] : 1 : FAIL : Failed to allocate memory for requested buffer"),
 ]
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "linux", "windows"])
+@pytest.mark.parametrize(
+    "error",
+    OUT_OF_MEMORY,
+    ids=["cuda", "linux", "windows", "oneDNN", "C++", "Python", "ONNX Runtime"],
+)
 def test_out_of_memory_falls_back_to_tiles(network, error):
     small = SmallMachine(limit=460 * 16, error=error)
     image = random_image(2, 3, 520, 10)

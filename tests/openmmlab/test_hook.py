@@ -288,7 +288,8 @@ def test_training_workers_that_started_before_the_hook(seg, weights, persistent)
     for arguments in (dict(train=True), dict()):
         runner, kept = build_runner(use_hook(seg, weights=weights, **arguments))
         loop = runner.build_train_loop(runner._train_loop)
-        loop.dataloader_iterator._iterator = iter(loop.dataloader)
+        if loop.dataloader_iterator._iterator is None:  # 0.10.7 has begun by itself
+            loop.dataloader_iterator._iterator = iter(loop.dataloader)
         runner._train_loop = loop
         runner.train()
         images.append(kept.train_inputs[0].float())

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from skimage import data
 from jorder_preproc.models import load_model, save_weights
 from tests.networks import random_network
 from training.__main__ import build_config, main, parse_args
+from training.checkpoints import find_checkpoint
 from training.export import export
 from training.losses import joint_loss
 from training.model import DerainTraining
@@ -253,6 +255,50 @@ def test_mistakes_are_named(photos, tmp_path, capsys):
     assert "no checkpoint in" in capsys.readouterr().err
     with pytest.raises(ValueError, match="holds no best.safetensors"):
         export(tmp_path, tmp_path / "x.safetensors", str(photos), "")
+
+
+@pytest.mark.parametrize("named", ["iter_2.pth", "", "iter_1.pth", None])
+def test_the_last_whole_checkpoint_is_found(tmp_path, named):
+    """Also after a kill while its name was written, or before the next had its name written."""
+    assert find_checkpoint(tmp_path) is None
+    for number in (2, 10):
+        (tmp_path / f"iter_{number}.pth").touch()
+    if named is not None:
+        (tmp_path / "last_checkpoint").write_text(str(tmp_path / named) if named else "")
+    expected = "iter_2.pth" if named == "iter_2.pth" else "iter_10.pth"
+    assert find_checkpoint(tmp_path) == str(tmp_path / expected)
+
+
+def test_checkpoints_are_written_whole(photos, tmp_path, monkeypatch):
+    """A run that is killed while it writes one leaves none that is cut."""
+    write = Path.write_bytes
+
+    def stop_half_way(path, content):
+        write(path, content[:100])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", stop_half_way)
+    assert main(arguments("jorder_e_lite", photos, tmp_path, 2, options=LINES)) == 130
+    assert not list(tmp_path.glob("*.pth"))
+
+
+def test_an_interrupted_run_says_how_to_go_on(photos, tmp_path, monkeypatch, capsys):
+    forward, calls = DerainTraining.forward, []
+
+    def interrupt(self, mode="tensor", **batch):
+        calls.append(mode)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return forward(self, mode, **batch)
+
+    monkeypatch.setattr(DerainTraining, "forward", interrupt)
+    assert main(arguments("jorder_e_lite", photos, tmp_path, 6, options=LINES)) == 130
+    said = capsys.readouterr().err
+    assert "interrupted: the same command with --resume goes on from the last" in said
+    assert find_checkpoint(tmp_path) == str(tmp_path / "iter_2.pth")
+    calls[:] = [None] * 3
+    assert main(arguments("jorder_e_lite", photos, tmp_path / "new", 6, options=LINES)) == 130
+    assert "interrupted: before the first checkpoint; begin again" in capsys.readouterr().err
 
 
 def test_a_run_stops_at_a_loss_that_is_not_finite(photos, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ default_hooks = dict(
         max_keep_ckpts=2,
         save_best="psnr/mean",
         rule="greater",
+        backend_args=dict(backend="atomic"),
     ),
 )
 log_processor = dict(by_epoch=False, window_size=100)

@@ -6,8 +6,9 @@ An image is a function of the seed, the task, the split and its number alone.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-import tempfile
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -25,6 +26,7 @@ from evaluation.datasets.synthetic.scenes import (
     draw_portrait,
     draw_scene,
 )
+from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
 
 SIZES = {"classification": 240, "segmentation": 100, "detection": 100}
@@ -73,21 +75,36 @@ def write_dataset(
         _check(root, about)
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as folder:
-        partial_root = Path(folder) / root.name
-        _make_folders(task, partial_root, count)
-        draw = partial(_draw, task, partial_root, seed, split, scale)
-        if processes > 1:
-            with ProcessPoolExecutor(processes) as pool:
-                for _ in pool.map(draw, range(count), chunksize=16):
+    try:
+        with atomic_path(root, folder=True) as partial_root:
+            _make_folders(task, partial_root, count)
+            draw = partial(_draw, task, partial_root, seed, split, scale)
+            if processes > 1:
+                with ProcessPoolExecutor(processes, initializer=_end_with_parent) as pool:
+                    for _ in pool.map(draw, range(count), chunksize=16):
+                        advance()
+            else:
+                for number in range(count):
+                    draw(number)
                     advance()
-        else:
-            for number in range(count):
-                draw(number)
-                advance()
-        (partial_root / _ABOUT).write_text(json.dumps(about) + "\n")
-        os.replace(partial_root, root)
+            (partial_root / _ABOUT).write_text(json.dumps(about) + "\n")
+    except OSError:
+        if not root.exists():
+            raise
+        _check(root, about)  # another process was faster
     return root
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is killed, after which it would wait for work for good."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _check(root: Path, about: dict[str, object]) -> None:

@@ -1,0 +1,151 @@
+"""`python -m reliability distributed`: several processes under torchrun give what one gives."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.table import Table
+
+from jorder_preproc.commands import print_line, stderr, stdout
+from reliability.faults import make_photos, training_work
+from reliability.processes import Command, Fault, expect, run, temporary_files
+
+app = typer.Typer()
+TASKS = ("classification", "segmentation", "detection")
+_LAST_S = 60.0
+"""Time within which the others end after a process died."""
+
+
+@app.command()
+def distributed(
+    tasks: Annotated[
+        list[str] | None, typer.Option("--task", help=f"Of {', '.join(TASKS)}; default: all.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=8, help="Images of each evaluation.")] = 24,
+) -> None:
+    """Evaluate and train in 2 and 4 processes, and compare with one; kill one of two.
+
+    Exits with status 1 if something does not hold.
+    """
+    table = Table("what", "of", "holds", "seconds")
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="distributed-") as folder:
+        for (what, name), check in _checks(Path(folder), tasks or list(TASKS), limit).items():
+            start = time.monotonic()
+            with stderr.status(f"{what}: {name}"):
+                try:
+                    said = check() or "yes"
+                except Fault as fault:
+                    failed += 1
+                    said = "NO"
+                    print_line(f"{what}, {name}:", str(fault))
+            table.add_row(what, name, said, f"{time.monotonic() - start:.0f}")
+    stdout.print(table)
+    if failed:
+        raise typer.Exit(1)
+
+
+def torchrun(processes: int, arguments: list[str]) -> list[str]:
+    """Arguments of Python that run a module in several processes, on a free port."""
+    start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return [*start, *arguments, "--launcher", "pytorch"]
+
+
+def _checks(
+    root: Path, tasks: list[str], limit: int
+) -> dict[tuple[str, str], Callable[[], str | None]]:
+    checks: dict[tuple[str, str], Callable[[], str | None]] = {}
+    for task in tasks:
+        for processes in (2, 4):
+            checks[f"{processes} processes", task] = lambda task=task, processes=processes: (  # type: ignore[misc]
+                compare_tables(root / task, task, processes, limit)
+            )
+    checks["one of 2 dies", tasks[0]] = lambda: kill_one(root / tasks[0], tasks[0], limit)
+    checks["2 processes", "training"] = lambda: resume_training(root / "training")
+    return checks
+
+
+def compare_tables(root: Path, task: str, processes: int, limit: int) -> None:
+    """The table of several processes is that of one."""
+    expected = _alone(root, task, limit)
+    out = _with_scenes(root, str(processes))
+    run(torchrun(processes, _evaluate(task, out, limit)))
+    expect((out / "table.csv").read_text() == expected, "the table is another one")
+
+
+def kill_one(root: Path, task: str, limit: int) -> str:
+    """The other process ends within a minute and says why; then one goes on alone."""
+    expected = _alone(root, task, limit)
+    out = _with_scenes(root, "killed")
+    command = Command(torchrun(2, _evaluate(task, out, limit)))
+    command.wait_for(lambda: any(out.glob("records/rainy-*/settings.json")))
+    (second,) = (number for number in command.started() if _rank(number) == "1")
+    os.kill(second, signal.SIGKILL)
+    start = time.monotonic()
+    status, output = command.end()
+    seconds = time.monotonic() - start
+    expect(status != 0 and "SIGKILL" in output, f"status {status}: {output[-2000:]}")
+    expect(seconds < _LAST_S, f"the others end after {seconds:.0f} s")
+    run(_evaluate(task, out, limit))
+    expect((out / "table.csv").read_text() == expected, "the table is another one")
+    expect(not temporary_files(out), f"it leaves {temporary_files(out)}")
+    return f"yes: {seconds:.1f} s"
+
+
+def resume_training(root: Path) -> None:
+    """Two processes that are killed and resumed end with the weights of an undisturbed run."""
+    work = training_work(make_photos(root / "photos", 8))
+    whole, cut = root / "whole", root / "cut"
+    run(torchrun(2, work.command(whole)))
+    command = Command(torchrun(2, work.command(cut)))
+    command.wait_for(lambda: (cut / "iter_4.pth").is_file())
+    for number in [command.process.pid, *command.started()]:
+        os.kill(number, signal.SIGKILL)
+    command.end()
+    expect(not (cut / "iter_12.pth").exists(), "it ended before it could be killed")
+    run(torchrun(2, work.command(cut)))
+    states: list[Any] = [
+        torch.load(folder / "iter_12.pth", weights_only=False)["state_dict"]
+        for folder in (whole, cut)
+    ]
+    expect(
+        all(torch.allclose(states[0][name], states[1][name], atol=1e-6) for name in states[0]),
+        "the weights are others",
+    )
+
+
+def _alone(root: Path, task: str, limit: int) -> str:
+    """The table of one process."""
+    file = root / "alone/table.csv"
+    if not file.exists():
+        run(_evaluate(task, root / "alone", limit))
+    return file.read_text()
+
+
+def _with_scenes(root: Path, name: str) -> Path:
+    """A folder for results with the scenes that `_alone` has drawn."""
+    shutil.copytree(root / "alone/scenes", root / name / "scenes")
+    return root / name
+
+
+def _evaluate(task: str, out: Path, limit: int) -> list[str]:
+    options = ["--limit", str(limit), "--samples", "1", "--workers", "0", "--out", str(out)]
+    return ["-m", "evaluation", task, *options]
+
+
+def _rank(process: int) -> str | None:
+    """The environment variable RANK of a process."""
+    for line in Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
+        name, _, value = line.partition(b"=")
+        if name == b"RANK":
+            return value.decode()
+    return None

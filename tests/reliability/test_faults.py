@@ -1,0 +1,73 @@
+"""`jorder derain` on a folder, disturbed; `make faults` disturbs more, and more often."""
+
+import sys
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from jorder_preproc.cli import app
+from reliability.faults import derain_work, make_photos
+from reliability.processes import Command, digests, small_disk, temporary_files
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals, /proc and tmpfs of Linux")
+IMAGES = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Several may round differently; the commands have one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return derain_work(make_photos(tmp_path_factory.mktemp("faults") / "photos", IMAGES))
+
+
+def finish(work, out):
+    """The same command to its end, in this process."""
+    result = CliRunner().invoke(app, work.command(out)[2:])
+    assert result.exit_code == 0, result.output
+    return digests(out)
+
+
+@pytest.fixture(scope="module")
+def expected(work, tmp_path_factory):
+    return finish(work, tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_interrupted_then_killed(work, expected, tmp_path):
+    command = Command(work.command(tmp_path))
+    command.wait_for(lambda: len(list(tmp_path.glob("*.png"))) >= 2)
+    command.interrupt()
+    status, output = command.end()
+    assert status == 130 and "Traceback" not in output
+    assert "interrupted: what is finished is kept, and no file is half written; give the" in output
+    before = digests(tmp_path)
+    assert 2 <= len(before) < IMAGES and before.items() <= expected.items()
+
+    command = Command(work.command(tmp_path))
+    command.wait_for(lambda: len(list(tmp_path.glob("*.png"))) > len(before))
+    command.kill()
+    assert len(list(tmp_path.glob("*.png"))) < IMAGES
+    assert finish(work, tmp_path) == expected
+
+
+def test_disk_full(work, expected, tmp_path):
+    with small_disk(tmp_path / "disk", 200_000) as mounted:
+        out = tmp_path / "disk/out"
+        status, output = Command(work.command(out), None if mounted else 4096).end()
+        assert status == (2 if mounted else 1), output
+        assert ("no space left to write" if mounted else "File too large") in output
+        assert "Traceback" not in output and not temporary_files(out)
+        assert digests(out).items() < expected.items()
+
+
+def test_two_processes_on_one_folder(work, expected, tmp_path):
+    both = [Command(work.command(tmp_path)) for _ in range(2)]
+    assert [command.end()[0] for command in both] == [0, 0]
+    assert digests(tmp_path) == expected
