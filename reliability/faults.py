@@ -202,7 +202,7 @@ def derain_work(photos: Path) -> Work:
     return Work(
         "jorder derain",
         lambda out: [
-            *("-m", "jorder_preproc.cli", "derain", str(photos), "-o", str(out)),
+            *("-m", "jorder_preproc", "derain", str(photos), "-o", str(out)),
             *("--dry", "derain", "--device", "cpu"),
         ],
         digests,

@@ -17,6 +17,7 @@ from evaluation.figures.contact_sheet import GAP_PX, draw_sheet
 from evaluation.figures.order import ORDERS, compare_orders
 from jorder_preproc import derain, synthesize_rain
 from jorder_preproc.models import save_weights
+from jorder_preproc.models.shipped import JorderELite_Weights
 from tests.networks import random_deveil_network, random_network
 
 NAMES = [
@@ -223,7 +224,7 @@ def test_weights_of_a_derainer_for_the_veil(photos, tmp_path):
             "order",
             str(photos),
             "--deveil-weights",
-            "jorder_e_lite",
+            str(JorderELite_Weights.DEFAULT.file),
             "--out",
             str(tmp_path),
         ],
