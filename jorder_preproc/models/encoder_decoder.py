@@ -71,14 +71,16 @@ class GatedBlock(nn.Module):
         scales = None
         if self.from_cues is not None:
             scales = (1 + self.from_cues(cues))[..., None, None]
-        above = features[:, :, :0]
+        above: list[Tensor] = []
         for start, stop in strips(features, _VALUES_AT_ONCE, _FEWEST_ROWS):
             if start == 0 and stop == features.shape[2]:
                 return self._compute(features, scales)
             # the depth-wise convolution sees one row to each side
-            seen = torch.cat([above, features[:, :, start : stop + 1]], 2)
-            kept = slice(above.shape[2], above.shape[2] + stop - start)
-            above = features[:, :, stop - 1 : stop].clone()
+            seen = features[:, :, start : stop + 1]
+            if above:
+                seen = torch.cat([*above, seen], 2)
+            kept = slice(len(above), len(above) + stop - start)
+            above = [features[:, :, stop - 1 : stop].clone()]
             features[:, :, start:stop] = self._compute(seen, scales, kept)
         return features
 
