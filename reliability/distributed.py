@@ -13,11 +13,10 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from rich.table import Table
 
-from jorder_preproc.commands import print_line, stderr, stdout
+from reliability.checks import run_checks
 from reliability.faults import make_photos, training_work
-from reliability.processes import Command, Fault, expect, run, temporary_files
+from reliability.processes import Command, expect, run, temporary_files
 
 app = typer.Typer()
 TASKS = ("classification", "segmentation", "detection")
@@ -36,22 +35,8 @@ def distributed(
 
     Exits with status 1 if something does not hold.
     """
-    table = Table("what", "of", "holds", "seconds")
-    failed = 0
     with tempfile.TemporaryDirectory(prefix="distributed-") as folder:
-        for (what, name), check in _checks(Path(folder), tasks or list(TASKS), limit).items():
-            start = time.monotonic()
-            with stderr.status(f"{what}: {name}"):
-                try:
-                    said = check() or "yes"
-                except Fault as fault:
-                    failed += 1
-                    said = "NO"
-                    print_line(f"{what}, {name}:", str(fault))
-            table.add_row(what, name, said, f"{time.monotonic() - start:.0f}")
-    stdout.print(table)
-    if failed:
-        raise typer.Exit(1)
+        run_checks(_checks(Path(folder), tasks or list(TASKS), limit))
 
 
 def torchrun(processes: int, arguments: list[str]) -> list[str]:

@@ -18,15 +18,13 @@ from typing import Annotated, Any
 import torch
 import typer
 from PIL import Image
-from rich.table import Table
 from safetensors.torch import load_file
 
 from evaluation.datasets.synthetic.dataset import write_dataset
 from evaluation.downstream.records import RecordStore
-from jorder_preproc.commands import print_line, stderr, stdout
+from reliability.checks import run_checks
 from reliability.processes import (
     Command,
-    Fault,
     digests,
     enlarge,
     expect,
@@ -119,25 +117,14 @@ def faults(
 
     Exits with status 1 if something does not hold.
     """
-    table = Table("what happens", "to", "holds", "seconds")
-    failed = 0
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         checks = make_checks(Path(folder), random.Random(seed), kills)
-        for (what, name), check in checks.items():
-            if only and not any(what.startswith(word) for word in only):
-                continue
-            start = time.monotonic()
-            with stderr.status(f"{what}: {name}"):
-                try:
-                    said = check() or "yes"
-                except Fault as fault:
-                    failed += 1
-                    said = "NO"
-                    print_line(f"{what}, {name}:", str(fault))
-            table.add_row(what, name, said, f"{time.monotonic() - start:.0f}")
-    stdout.print(table)
-    if failed:
-        raise typer.Exit(1)
+        chosen = {
+            (what, name): check
+            for (what, name), check in checks.items()
+            if not only or what.startswith(tuple(only))
+        }
+        run_checks(chosen)
 
 
 def make_checks(
