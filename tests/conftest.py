@@ -1,6 +1,10 @@
 import pytest
 import torch
 
+# In the process that starts pytest-xdist's workers too: at its first import yapf writes its
+# grammars to a cache, and workers that do so at the same time read each other's half-written files.
+import yapf.yapflib.yapf_api
+
 from jorder_preproc.models.jorder import Jorder
 from tests.networks import random_network
 
@@ -9,7 +13,7 @@ from tests.networks import random_network
 def unformatted_configs():
     """MMEngine formats the config of every run with yapf, which takes longer than a short run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **_: (text, True))
+        patch.setattr(yapf.yapflib.yapf_api, "FormatCode", lambda text, **_: (text, True))
         yield
 
 
