@@ -332,6 +332,8 @@ def _join(pyav: Any, source: Path, folder: Path, target: Path, rotation: int) ->
         origin, context = given.streams.video[0], video.codec_context
         if origin.average_rate:
             context.framerate = origin.average_rate
+            if target.suffix.lower() == ".avi":  # which counts frames instead of telling times
+                video.time_base = 1 / origin.average_rate
         for name in _COLOURS:  # which some codecs leave to the file
             setattr(context, name, getattr(origin.codec_context, name))
         if rotation:

@@ -53,9 +53,8 @@ def make_video(path, frames, codec="libx264", format="yuv420p", rotation=0, time
         video.codec_context.colorspace = 1  # BT.709
         if rotation:
             video.set_display_rotation(rotation)
-        audio = (
-            out.add_stream("aac" if path.suffix == ".mp4" else "libopus", 48000) if sound else None
-        )
+        voice = "aac" if path.suffix in (".mp4", ".mov") else "libopus"
+        audio = out.add_stream(voice, 48000) if sound else None
         for number, pixels in enumerate(frames):
             kind = "rgb24" if pixels.dtype == np.uint8 else "rgb48le"
             frame = av.VideoFrame.from_ndarray(pixels, kind)
@@ -123,6 +122,9 @@ def darkening(monkeypatch):
         ("clip.mkv", "ffv1", "yuv444p"),
         ("clip.mkv", "libx264", "yuv420p10le"),
         ("clip.webm", "libvpx-vp9", "yuv420p"),
+        ("clip.mp4", "libx265", "yuv420p"),
+        ("clip.mov", "libx264", "yuv420p"),
+        ("clip.mov", "libx265", "yuv420p10le"),
     ],
 )
 def test_frames_are_derained_and_all_else_stays(
@@ -145,6 +147,26 @@ def test_frames_are_derained_and_all_else_stays(
     assert np.abs(error.mean((0, 1, 2))).max() < 0.5  # other colours would be wrong everywhere
     assert np.abs(expected - before).mean() > 20 * np.iinfo(dtype).max / 255
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_avi_counts_frames(network, darkening, tmp_path):
+    """It cannot tell the time of a frame, so that only its rate places it."""
+    source, target = tmp_path / "a.avi", tmp_path / "b.avi"
+    with av.open(str(source), "w") as out:
+        video = out.add_stream("mpeg4", rate=RATE, options={"b": "4000000"})
+        video.height, video.width, video.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        for pixels in make_frames(10):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(pixels).reformat(format="yuv420p")))
+        out.mux(video.encode())
+    derain_video(source, target, network)
+    after, _, facts = read_video(target)
+    expected = np.stack([darken(frame) for frame in read_video(source)[0]]).astype(float)
+    assert np.abs(after - expected).mean() < 2.5
+    assert (facts["codec"], facts["rate"]) == ("h264", RATE)
+    with av.open(str(target)) as container:
+        dts = [packet.dts for packet in container.demux(video=0) if packet.size]
+        assert container.streams.video[0].time_base == 1 / RATE
+    assert dts == list(range(10))
 
 
 def test_conversion_to_rgb_and_back_keeps_the_brightness(tmp_path):
