@@ -5,14 +5,16 @@
     python -m evaluation segmentation configs/camvid/efficientnet_lite0.py CHECKPOINT
 
 CamVid (research use) lies in data/camvid/{train,val,test}/{images,labels}: 367, 101 and 116 street
-scenes of 480x360, with index PNG files of 11 classes and 11 for void. On two CPU cores shared with
-other jobs, 2,500 iterations took about an hour; mIoU 64.76 % on val, 59.87 % on test.
+scenes of 480x360, with index PNG files of 11 classes and 11 for void. 2,500 iterations without the
+moving average of weights and, from their result, 3,500 with it reached a mIoU of 69.18 % on val and
+63.83 % on test (59.87 % after the first 2,500), in about three hours on two CPU cores shared with
+other jobs.
 """
 
 default_scope = "mmseg"
 data_root = "data/camvid"
 load_from = "efficientnet_lite0_backbone.pth"  # ImageNet
-iterations = 2500
+iterations = 3500
 void = 11
 
 classes = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car")
@@ -143,5 +145,6 @@ default_hooks = dict(
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
     checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=500, max_keep_ckpts=1),
 )
+custom_hooks = [dict(type="EMAHook", momentum=0.002, begin_iter=100)]
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)
