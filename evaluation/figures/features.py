@@ -18,6 +18,7 @@ from evaluation.restoration.scores import add_rain_to_all
 from jorder_preproc.errors import UserError
 from jorder_preproc.metrics import luminance
 from jorder_preproc.models import Jorder
+from jorder_preproc.models.strips import whole_features
 
 MAPS = 24
 """Number of feature maps shown, as in Fig. 8."""
@@ -65,6 +66,7 @@ def find_features(network: Jorder, rainy: Tensor) -> Features:
         "last": network.stages[-1].get_submodule("context"),
     }
     with ExitStack() as hooks:
+        hooks.enter_context(whole_features())
         for name, module in modules.items():
             hooks.enter_context(module.register_forward_hook(keep(name)))
         output = network(rainy[None].to(next(network.parameters())))[-1]

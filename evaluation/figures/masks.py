@@ -22,6 +22,7 @@ from evaluation.restoration.scores import KINDS, Scores, add_rain_to_all, grid_b
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain
 from jorder_preproc.models import Jorder
+from jorder_preproc.models.strips import whole_features
 from jorder_preproc.rain.identity import rain_generator
 
 Mask = NDArray[np.bool_]
@@ -126,6 +127,7 @@ def mask_in_place(network: Jorder, logits: Tensor) -> Iterator[None]:
         return given.to(output)
 
     with ExitStack() as hooks:
+        hooks.enter_context(whole_features())
         for number, stage in enumerate(network.stages):
             # a residual stage adds the R of the one before (Eq. 8)
             residual = network.variant.residual_stages and number

@@ -17,7 +17,7 @@ from evaluation.figures.drawing import save_figure
 from evaluation.figures.rain_types import TYPES
 from evaluation.report.grid import Grid
 from jorder_preproc import derain, synthesize_rain
-from jorder_preproc.models import save_weights
+from jorder_preproc.models import jorder, save_weights
 from tests.networks import random_deveil_network, random_network
 
 
@@ -117,12 +117,13 @@ def test_detection_scores_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize("name", ["jorder", "jorder_e_lite"])
-def test_a_given_mask_takes_the_place_of_every_stage_s_own(name):
+def test_a_given_mask_takes_the_place_of_every_stage_s_own(name, monkeypatch):
+    monkeypatch.setattr(jorder, "_VALUES_OF_HEADS", 1)  # as in large images
     network = random_network(name)
     # a small image, which is not padded
-    rainy = to_tensor(photograph(3, (32, 48)))
+    rainy = to_tensor(photograph(3, (176, 32)))
     logits = masks.detect(network, rainy)
-    given = torch.stack([torch.full((1, 32, 48), 3.0), torch.full((1, 32, 48), -1.0)], 1)
+    given = torch.stack([torch.full((1, 176, 32), 3.0), torch.full((1, 176, 32), -1.0)], 1)
     with masks.mask_in_place(network, given), torch.inference_mode():
         for stage in network(rainy[None]):
             assert torch.equal(stage.mask_logits, given)

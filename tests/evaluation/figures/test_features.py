@@ -20,7 +20,7 @@ from evaluation.figures.features import (
     study_features,
 )
 from jorder_preproc import synthesize_rain
-from jorder_preproc.models import save_weights
+from jorder_preproc.models import encoder_decoder, jorder, save_weights
 from tests.evaluation.images import photograph
 from tests.networks import random_network
 
@@ -49,9 +49,12 @@ def test_correlation_is_that_of_numpy():
 
 @pytest.mark.parametrize(("name", "fold"), [("jorder_e_practical", 1), ("jorder_e_lite", 2)])
 @torch.inference_mode()
-def test_features_are_those_of_the_layers(name, fold):
+def test_features_are_those_of_the_layers(name, fold, monkeypatch):
+    # large features are computed in strips, in place
+    monkeypatch.setattr(jorder, "_VALUES_OF_HEADS", 1)
+    monkeypatch.setattr(encoder_decoder, "_VALUES_AT_ONCE", 1)
     network = random_network(name)
-    rainy = torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(2))
+    rainy = torch.rand(3, 176, 24, generator=torch.Generator().manual_seed(2))
     found = find_features(network, rainy)
     encoder = network.stages[0].encoder
     both = torch.cat([rainy, rainy])[None]  # the estimate before the first stage is the image
