@@ -117,6 +117,8 @@ def set_iterations(config: Config, iterations: int) -> None:
         for key, least in (("begin", 0), ("end", 2), ("T_max", 1), ("begin_iter", 0)):
             if key in part:
                 part[key] = max(round(part[key] * factor), least)
+        if part.type == "EMAHook":  # the mean of the weights over the same share of the run
+            part.momentum = min(part.momentum / factor, 0.5)
         if "milestones" in part:
             part.milestones = [max(round(m * factor), 1) for m in part.milestones]
     if "feature_from" in config.model:

@@ -185,6 +185,8 @@ def test_schedules_shrink_with_the_run(photos, tmp_path):
     )
     assert half.param_scheduler[1].T_max == full.param_scheduler[1].T_max / 2
     assert half.param_scheduler[0].end == full.param_scheduler[0].end / 2
+    averages = [run.custom_hooks[-1] for run in (half, full)]
+    assert averages[0].type == "EMAHook" and averages[0].momentum == 2 * averages[1].momentum
     assert half.model.feature_from == full.model.feature_from / 2 == 6_000 * 0.4
 
 
