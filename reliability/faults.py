@@ -321,10 +321,13 @@ def run_two(work: Work, folder: Path, expected: Any, seconds: float) -> None:
 def kill_worker(work: Work, folder: Path, expected: Any, seconds: float) -> None:
     """Kill the process that loads images, as the kernel does where memory runs out."""
     command = Command(work.command(folder))
-    command.wait_for(lambda: work.begun(folder) and bool(command.children()))
-    for number in command.children():
-        with suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL)
+    command.wait_for(lambda: work.begun(folder))
+    # one that has loaded everything is not missed: then the loader of the next condition
+    while command.running:
+        for number in command.children():
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        time.sleep(0.005)
     status, output = command.end()
     expect(status == 2, f"exit status {status}: {output[-2000:]}")
     expect("a process that loads images died" in output, f"it says {output[-2000:]}")

@@ -301,7 +301,8 @@ def _derain_batch(
     """Derain the images `batch` of `before` window by window, writing to `after`."""
     images = before.background[batch]
     cues = None if model.image_cues is None else _describe(model, images, tile)
-    sums, cells = torch.zeros(()), 0
+    sums: Tensor | int = 0  # of the windows so far
+    cells = 0
     device = next(model.parameters()).device
     cut = tile, halo, model.multiple, model.fold
     rows, columns = windows.spans(images.shape[2], *cut), windows.spans(images.shape[3], *cut)
@@ -310,7 +311,7 @@ def _derain_batch(
         derained, coarsest = derain_window(model, rainy.to(device), cues)
         if model.presence is not None and coarsest is not None:
             kept = coarsest[windows.cells_of(row, column, model.fold)]
-            sums = sums.to(device) + model.presence.sums(kept)
+            sums = model.presence.sums(kept) + sums
             cells += kept[0, 0].numel()
         window = (batch, ..., row.target, column.target)
         for values, layer, earlier in zip(derained, after[:3], before[:3], strict=True):
@@ -322,8 +323,8 @@ def _derain_batch(
             layer[window] = float_to_pixels(value, layer.dtype)
     if model.presence is None or after.rain_probability is None:
         return
-    probability = model.presence(sums, cells).double().sigmoid()
-    after.rain_probability[batch] = probability.cpu()
+    probability = model.presence(sums, cells).cpu().double().sigmoid()
+    after.rain_probability[batch] = probability
     for number, rain in enumerate(probability.tolist(), batch.start):
         if dry == "derain" or rain >= model.dry_threshold:
             continue

@@ -31,13 +31,14 @@ class RainPresence(nn.Module):
             features: float (N, C, h, w).
 
         Returns:
-            float64 (N, 2 C).
+            float64 (N, 2 C), on the device of the features, or on the CPU for Apple's GPUs.
         """
-        exact = features.double()
+        # MPS has no float64
+        exact = (features.cpu() if features.device.type == "mps" else features).double()
         return torch.cat([exact.sum((2, 3)), exact.square().sum((2, 3))], 1)
 
     def forward(self, sums: Tensor, cells: int) -> Tensor:
         """Logit of the probability of rain, (N,), from the `sums` over all cells of the image."""
-        mean, square = (sums / cells).to(self.logit.weight.dtype).chunk(2, 1)
+        mean, square = (sums / cells).to(self.logit.weight).chunk(2, 1)
         logit: Tensor = self.logit(torch.cat([mean, (square + _SMALLEST_SQUARE).sqrt()], 1))
         return logit[:, 0]
