@@ -46,7 +46,9 @@ class WholeImage(nn.Module):
         fold = self.network.fold
         padded = pad(rainy, (0, -width % fold, 0, -height % fold), mode="reflect")
         layers, coarsest = derain_window(self.network, padded, None)
-        background, streak_map, region_mask = (part[..., :height, :width] for part in layers)
+        background, streak_map, region_mask = (
+            layer[..., :height, :width] for layer in layers.values()
+        )
         presence = self.network.presence
         if presence is None or coarsest is None:
             return background, streak_map, region_mask

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor
@@ -67,9 +67,9 @@ class Derained(NamedTuple):
     """
 
     background: Tensor
-    streak_map: Tensor | None
-    region_mask: Tensor | None
-    rain_probability: Tensor | None
+    streak_map: Tensor | None = None
+    region_mask: Tensor | None = None
+    rain_probability: Tensor | None = None
 
 
 @torch.no_grad()  # not inference mode: the results may go into what is trained
@@ -137,19 +137,19 @@ def derain(
     images = image.detach() if image.ndim == 4 else image.detach()[None]
     exact = images.is_floating_point() or len(steps) == 1
     between = images.dtype if exact else torch.uint16
-    found = Derained(
-        images,
-        torch.zeros_like(images, dtype=between) if with_streak_map else None,
-        torch.zeros_like(images[:, :1], dtype=between) if with_region_mask else None,
-        None,
-    )
+    layers, probability = {"background": images}, None
+    if with_streak_map:
+        layers["streak_map"] = torch.zeros_like(images, dtype=between)
+    if with_region_mask:
+        layers["region_mask"] = torch.zeros_like(images[:, :1], dtype=between)
     # the first and the last image behind the present veil; see `estimate_from_views`
     views = [images]
-    undecided, all_found, veiled = deveil == "auto", None, []
+    undecided, all_layers, veiled = deveil == "auto", None, []
     for step in steps:
         if step == "derain":
-            found = _derain_step(model, found, tile, dry, between)
-            views = [views[0], found.background]
+            layers, seen = _derain_step(model, layers, tile, dry, between)
+            probability = seen if probability is None else probability
+            views = [views[0], layers["background"]]
             continue
         assert deveil_model is not None  # as check_options wants it for this step
         if undecided:
@@ -158,23 +158,22 @@ def derain(
             if not veiled:
                 break
             if len(veiled) < len(images):
-                all_found, found = found, _select(found, veiled)
+                all_layers, layers = layers, {name: part[veiled] for name, part in layers.items()}
                 views = [view[veiled] for view in views]
-        removed = remove_in_strips(deveil_model, views, between, found.streak_map)
-        found, views = found._replace(background=removed), [removed]
-    if all_found is not None:
-        for whole, part in zip(all_found, found, strict=True):
-            if whole is not None and part is not None:
-                for number, one in zip(veiled, part, strict=True):
-                    whole[number] = one
-        found = all_found
+        removed = remove_in_strips(deveil_model, views, between, layers.get("streak_map"))
+        layers["background"], views = removed, [removed]
+    if all_layers is not None:
+        for name, layer in all_layers.items():
+            for number, one in zip(veiled, layers[name], strict=True):
+                layer[number] = one
+        layers = all_layers
     if not exact:
-        background, streak_map, region_mask = (
-            part if part is None else windows.convert(part, images.dtype) for part in found[:3]
-        )
-        assert background is not None
-        found = Derained(background, streak_map, region_mask, found.rain_probability)
-    return found if image.ndim == 4 else _select(found, 0)
+        layers = {name: windows.convert(layer, images.dtype) for name, layer in layers.items()}
+    if probability is not None:
+        layers["rain_probability"] = probability
+    if image.ndim == 3:
+        layers = {name: layer[0] for name, layer in layers.items()}
+    return Derained(**layers)
 
 
 def rain_probability(model: Jorder, image: Tensor, *, tile: int | None = None) -> Tensor:
@@ -239,17 +238,13 @@ def region_gate(probability: Tensor) -> Tensor:
     return max_pool2d(probability, GATE_WINDOW, stride=1, padding=GATE_WINDOW // 2)
 
 
-def _select(found: Derained, which: list[int] | slice | int) -> Derained:
-    parts: Any = (None if part is None else part[which] for part in found)
-    return Derained(*parts)
-
-
 def _derain_step(
-    model: Jorder, before: Derained, tile: int | None, dry: Dry, dtype: torch.dtype
-) -> Derained:
+    model: Jorder, before: dict[str, Tensor], tile: int | None, dry: Dry, dtype: torch.dtype
+) -> tuple[dict[str, Tensor], Tensor | None]:
     """Derain the background of `before`, and add what is found to its S and R.
 
-    Where memory runs out, images are run one by one, then in smaller and smaller tiles.
+    Also returns the probability of rain. Where memory runs out, images are run one by one, then
+    in smaller and smaller tiles.
     """
     reach = model.receptive_field + GATE_WINDOW // 2
     halo = math.ceil(reach / model.multiple) * model.multiple
@@ -259,24 +254,18 @@ def _derain_step(
             f"tile must be at least {smallest} px for {model.name}, which sees {halo} px to "
             f"each side, got {tile}; use a larger tile, or None for the whole image"
         )
-    count, _, height, width = before.background.shape
+    count, _, height, width = before["background"].shape
     longest = max(height, width)
     pixels_at_once = windows.PIXELS_AT_ONCE if tile is None else tile**2
     images_at_once = max(1, min(pixels_at_once // (height * width), count))
-    after = Derained(
-        torch.empty_like(before.background, dtype=dtype),
-        None if before.streak_map is None else torch.empty_like(before.streak_map),
-        None if before.region_mask is None else torch.empty_like(before.region_mask),
-        None if model.presence is None else torch.empty(count, dtype=torch.float64),
-    )
+    after = {name: torch.empty_like(layer, dtype=dtype) for name, layer in before.items()}
+    probability = None if model.presence is None else torch.empty(count, dtype=torch.float64)
     while True:
         try:
             for start in range(0, count, images_at_once):
                 batch = slice(start, start + images_at_once)
-                _derain_batch(model, before, after, batch, tile, halo, dry)
-            if before.rain_probability is None:
-                return after
-            return after._replace(rain_probability=before.rain_probability)
+                _derain_batch(model, before, after, batch, tile, halo, dry, probability)
+            return after, probability
         except Exception as error:
             edge = min(tile or longest, longest)
             smaller = max(edge // 2, _SMALLEST_RETRY * halo)
@@ -291,15 +280,16 @@ def _derain_step(
 
 def _derain_batch(
     model: Jorder,
-    before: Derained,
-    after: Derained,
+    before: dict[str, Tensor],
+    after: dict[str, Tensor],
     batch: slice,
     tile: int | None,
     halo: int,
     dry: Dry,
+    probability: Tensor | None,
 ) -> None:
-    """Derain the images `batch` of `before` window by window, writing to `after`."""
-    images = before.background[batch]
+    """Derain the images `batch` of `before`, writing to `after` and to `probability` of rain."""
+    images = before["background"][batch]
     cues = None if model.image_cues is None else _describe(model, images, tile)
     sums: Tensor | int = 0  # of the windows so far
     cells = 0
@@ -314,23 +304,19 @@ def _derain_batch(
             sums = model.presence.sums(kept) + sums
             cells += kept[0, 0].numel()
         window = (batch, ..., row.target, column.target)
-        for values, layer, earlier in zip(derained, after[:3], before[:3], strict=True):
-            if layer is None or earlier is None:
-                continue
-            value = values[..., row.keep, column.keep]
-            if layer is not after.background:
-                value = (value + pixels_to_float(earlier[window]).to(value)).clamp(max=1)
+        for name, layer in after.items():
+            value = derained[name][..., row.keep, column.keep]
+            if name != "background":
+                value = (value + pixels_to_float(before[name][window]).to(value)).clamp(max=1)
             layer[window] = float_to_pixels(value, layer.dtype)
-    if model.presence is None or after.rain_probability is None:
+    if model.presence is None or probability is None:
         return
-    probability = model.presence(sums, cells).cpu().double().sigmoid()
-    after.rain_probability[batch] = probability
-    for number, rain in enumerate(probability.tolist(), batch.start):
+    probability[batch] = model.presence(sums, cells).cpu().double().sigmoid()
+    for number, rain in enumerate(probability[batch].tolist(), batch.start):
         if dry == "derain" or rain >= model.dry_threshold:
             continue
-        for layer, earlier in zip(after[:3], before[:3], strict=True):
-            if layer is not None and earlier is not None:
-                layer[number] = windows.convert(earlier[[number]], layer.dtype)[0]
+        for name, layer in after.items():
+            layer[number] = windows.convert(before[name][[number]], layer.dtype)[0]
 
 
 def _describe(model: Jorder, images: Tensor, tile: int | None) -> Tensor:
@@ -355,7 +341,7 @@ def _describe(model: Jorder, images: Tensor, tile: int | None) -> Tensor:
 
 def derain_window(
     model: Jorder, rainy: Tensor, cues: Tensor | None
-) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
+) -> tuple[dict[str, Tensor], Tensor | None]:
     """B, S and R of a window on the network's device, and the coarsest features of stage 1."""
     dtype = next(model.parameters()).dtype
     precise = torch.promote_types(rainy.dtype, torch.float32)
@@ -373,7 +359,11 @@ def derain_window(
     else:
         region_mask = streak_map.amax(1, keepdim=True) > VISIBLE
     background = (rainy.to(precise) + change).clamp(0, 1)
-    layers = background, streak_map.to(precise).clamp(max=1), region_mask.to(precise)
+    layers = {
+        "background": background,
+        "streak_map": streak_map.to(precise).clamp(max=1),
+        "region_mask": region_mask.to(precise),
+    }
     return layers, output.coarsest
 
 
