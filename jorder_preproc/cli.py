@@ -24,10 +24,9 @@ from jorder_preproc.backends import Backend, Precision, use_backend
 from jorder_preproc.batch import ENDINGS, Job, plan_jobs
 from jorder_preproc.commands import (
     BACKEND,
+    DEVEIL,
     PRECISION,
-    DeveilChoice,
     DeveilOption,
-    Dry,
     DryOption,
     check_output,
     command_group,
@@ -48,7 +47,6 @@ from jorder_preproc.image_files import (
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.int8 import Ranges, load_ranges, measure_ranges, weights_sha256
 from jorder_preproc.models import (
-    DeveilNetwork,
     Jorder,
     get_variant,
     list_deveil_models,
@@ -61,18 +59,13 @@ from jorder_preproc.models.variants import get_deveil_variant
 from jorder_preproc.models.weights import convert_release
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset, synthesize_rain
-from jorder_preproc.video import DerainedVideo, derain_video, is_video
+from jorder_preproc.video import derain_video, is_video
 
 MAX_RAIN_PIXELS = 40_000_000
 """Largest image for `jorder rain`, which holds the whole image as floats."""
 
 app = command_group("Derain images and videos, or put rain on images.", completion=True)
 
-_Inputs = Annotated[list[str], typer.Argument(help="Images, folders of images, or quoted globs.")]
-_ImagesOrVideo = Annotated[
-    list[str], typer.Argument(help="Images, folders of images, quoted globs; or one video.")
-]
-_Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 _SaveMask = Annotated[
     bool, typer.Option("--save-mask", help="Also write NAME_mask.png: white where rain is.")
 ]
@@ -105,7 +98,9 @@ def main(
 
 @app.command()
 def derain(
-    inputs: _ImagesOrVideo,
+    inputs: Annotated[
+        list[str], typer.Argument(help="Images, folders of images, quoted globs; or one video.")
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the results; of a video also a file.")
     ],
@@ -116,11 +111,11 @@ def derain(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: the GPU if there is one.")
     ] = None,
-    deveil: DeveilOption = DeveilChoice.off,
+    deveil: DeveilOption = "off",
     deveil_weights: Annotated[
         Path | None, typer.Option(help="Weights file for --deveil in place of the shipped one.")
     ] = None,
-    dry: DryOption = Dry.leave,
+    dry: DryOption = "leave",
     backend: Annotated[Backend, BACKEND] = "torch",
     precision: Annotated[Precision, PRECISION] = "float32",
     tile: Annotated[
@@ -143,10 +138,13 @@ def derain(
     video = any(is_video(given) for given in inputs)
     if video:
         _check_video(inputs, save_mask or save_streaks, deveil)
+    if deveil == "off" and deveil_weights is not None:
+        raise UserError("--deveil-weights are for --deveil on or auto; give one of them as well")
     network = use_backend(_load_network(model, weights, device), backend, precision)
     # a tile that is too small fails here, on one pixel, instead of on every image
     functional.derain(network, torch.zeros(3, 1, 1), tile=tile)
-    deveil_network = _load_deveil_network(deveil, deveil_weights, network)
+    there = next(network.parameters()).device
+    deveil_network = None if deveil == "off" else load_deveil_model(deveil_weights, there)
     if video:
         settings = {
             "weights": weights_sha256(network),
@@ -154,15 +152,8 @@ def derain(
             "backend": backend,
             "precision": precision,
         }
-        change = partial(
-            derain_video,
-            network=network,
-            tile=tile,
-            deveil_model=deveil_network,
-            dry=dry.value,
-            settings=settings,
-        )
-        _run_video(Path(inputs[0]), out, change, overwrite)
+        options = {"tile": tile, "deveil_model": deveil_network, "dry": dry, "settings": settings}
+        _run_video(Path(inputs[0]), out, overwrite, network=network, **options)
         return
 
     def work(job: Job) -> None:
@@ -171,9 +162,9 @@ def derain(
             network,
             _to_tensor(image.pixels),
             tile=tile,
-            deveil=deveil.deveil,
+            deveil=DEVEIL[deveil],
             deveil_model=deveil_network,
-            dry=dry.value,
+            dry=dry,
             with_streak_map=save_streaks,
             with_region_mask=save_mask,
         )
@@ -186,7 +177,7 @@ def derain(
         del derained  # writing takes a copy of its own
         write_image(job.target, image)
         if probability is not None:
-            left = dry is Dry.leave and probability < network.dry_threshold
+            left = dry == "leave" and probability < network.dry_threshold
             _print(f"{job.source}: {probability:.2f} rain" + (", left alone" if left else ""))
 
     _run("Deraining", inputs, out, work, overwrite, mask=save_mask, streaks=save_streaks)
@@ -194,8 +185,10 @@ def derain(
 
 @app.command()
 def rain(
-    inputs: _Inputs,
-    out: _Out,
+    inputs: Annotated[
+        list[str], typer.Argument(help="Images, folders of images, or quoted globs.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
     preset: Annotated[str, typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}.")] = "heavy",
     seed: Annotated[int, typer.Option(min=0, help="Same seed and name, same rain.")] = 0,
     save_mask: _SaveMask = False,
@@ -291,12 +284,7 @@ def models() -> None:
         row = get_deveil_variant(name)
         # the network sees an overview of limited size
         macs = row.macs_per_cell * (row.overview_px // row.cell_px) ** 2
-        table.add_row(
-            name,
-            f"{row.parameters:,}",
-            f"{macs / 1e6:,.0f}",
-            weights_of(name),
-        )
+        table.add_row(name, f"{row.parameters:,}", f"{macs / 1e6:,.0f}", weights_of(name))
     stdout.print(table)
     for weights in SHIPPED.values():
         table = Table(f"{weights}: rain", right("PSNR rainy, dB"), right("restored, dB"))
@@ -423,25 +411,12 @@ def _to_array(pixels: torch.Tensor) -> NDArray[Any]:
     return pixels.permute(1, 2, 0).numpy()
 
 
-def _load_deveil_network(
-    deveil: DeveilChoice, weights: Path | None, derainer: Jorder
-) -> DeveilNetwork | None:
-    """The deveil network, on the device of the derainer; None with --deveil off."""
-    if deveil is DeveilChoice.off:
-        if weights is not None:
-            raise UserError(
-                "--deveil-weights are for --deveil on or auto; give one of them as well"
-            )
-        return None
-    return load_deveil_model(weights, next(derainer.parameters()).device)
-
-
-def _check_video(inputs: Sequence[str], maps: bool, deveil: DeveilChoice) -> None:
+def _check_video(inputs: Sequence[str], maps: bool, deveil: str) -> None:
     if len(inputs) > 1:
         raise UserError(f"videos are derained one by one, got {len(inputs)} inputs; give one")
     if maps:
         raise UserError("--save-mask and --save-streaks are for images; leave them out")
-    if deveil is DeveilChoice.auto:
+    if deveil == "auto":
         raise UserError(
             "--deveil auto decides image by image, and a video would flicker; use on or off"
         )
@@ -449,9 +424,7 @@ def _check_video(inputs: Sequence[str], maps: bool, deveil: DeveilChoice) -> Non
         raise UserError(f"no file {inputs[0]}; check the path")
 
 
-def _run_video(
-    source: Path, out: Path, change: Callable[..., DerainedVideo], overwrite: bool
-) -> None:
+def _run_video(source: Path, out: Path, overwrite: bool, **options: Any) -> None:
     """Derain a video to a file, or into a folder, and print what was done."""
     target = out if is_video(out) else out / source.name
     check_output(target.parent)
@@ -468,7 +441,7 @@ def _run_video(
             progress.update(task, completed=done, total=total)
 
         try:
-            result = change(source, target, report=report)
+            result = derain_video(source, target, report=report, **options)
         except ImportError as error:
             raise UserError(str(error)) from error
     if result.rain_probability is not None:
@@ -511,15 +484,10 @@ def _run(
                 print_failure(job.source, error)
     seconds = time.perf_counter() - start
     written = len(pending) - failed
+    counts = len(jobs), written, len(jobs) - len(pending), failed
+    rate = f"{written / seconds:.2f}" if written else "-"
     table = Table("images", "written", "skipped", "failed", "seconds", "images/s")
-    table.add_row(
-        str(len(jobs)),
-        str(written),
-        str(len(jobs) - len(pending)),
-        str(failed),
-        f"{seconds:.1f}",
-        f"{written / seconds:.2f}" if written else "-",
-    )
+    table.add_row(*map(str, counts), f"{seconds:.1f}", rate)
     stdout.print(table)
     if failed:
         raise typer.Exit(1)

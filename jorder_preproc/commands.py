@@ -6,10 +6,9 @@ import os
 import sys
 import traceback
 from contextvars import ContextVar
-from enum import Enum
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
@@ -18,35 +17,18 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from jorder_preproc.errors import UserError
-from jorder_preproc.functional.derain import Deveil
+from jorder_preproc.functional.derain import Deveil, Dry
 
 # results go to stdout, progress and errors to stderr
 stdout = Console()
 stderr = Console(stderr=True)
 
 
-class Dry(str, Enum):
-    """`--dry`: what happens to images without rain; see `jorder_preproc.derain`."""
-
-    leave = "leave"
-    derain = "derain"
-
-
-class DeveilChoice(str, Enum):
-    """`--deveil`: the choices of `jorder_preproc.functional.derain.Deveil`."""
-
-    off = "off"
-    on = "on"
-    auto = "auto"
-
-    @property
-    def deveil(self) -> Deveil:
-        """As the functions take it."""
-        return "auto" if self is DeveilChoice.auto else self is DeveilChoice.on
-
+DEVEIL: dict[str, Deveil] = {"off": False, "on": True, "auto": "auto"}
+"""The choices of `--deveil`, as the functions take them."""
 
 DeveilOption = Annotated[
-    DeveilChoice,
+    Literal["off", "on", "auto"],
     typer.Option(
         help="Remove the veil of dense rain as well: on, or auto, from images that show one."
     ),

@@ -30,10 +30,9 @@ from evaluation.report.tables import terminal_table
 from jorder_preproc.backends import Backend, Precision, check_backend
 from jorder_preproc.commands import (
     BACKEND,
+    DEVEIL,
     PRECISION,
-    DeveilChoice,
     DeveilOption,
-    Dry,
     DryOption,
     check_output,
     stderr,
@@ -69,9 +68,9 @@ class TableOptions:
     seed: cli.Seed = 0
     derainer: cli.DerainerName = "jorder_e_lite"
     derainer_weights: cli.DerainerWeights = None
-    deveil: DeveilOption = DeveilChoice.off
+    deveil: DeveilOption = "off"
     deveil_weights: cli.DeveilWeights = None
-    dry: DryOption = Dry.leave
+    dry: DryOption = "leave"
     backend: Annotated[Backend, BACKEND] = "torch"
     precision: Annotated[Precision, PRECISION] = "float32"
     where: Annotated[
@@ -128,9 +127,9 @@ class TableOptions:
             _text(self.derainer_weights),
             self.where,
             _text(self.cache),
-            self.deveil.deveil,
+            DEVEIL[self.deveil],
             _text(self.deveil_weights),
-            self.dry.value,
+            self.dry,
             self.backend,
             self.precision,
         )
