@@ -343,21 +343,12 @@ def _join(pyav: Any, source: Path, folder: Path, target: Path, rotation: int) ->
         def pictures() -> Iterator[Any]:
             for path in _segments(folder):
                 with pyav.open(str(path)) as segment:
-                    yield from segment.demux(video=0)
+                    yield from ((packet, video) for packet in segment.demux(video=0))
 
-        def sounds() -> Iterator[Any]:
-            if sound:
-                yield from given.demux(given.streams.audio)
-
-        def timed(packets: Iterator[Any], out_stream: Callable[[Any], Any]) -> Iterator[Any]:
-            for packet in packets:
-                if packet.dts is not None:  # which the empty last one has not
-                    yield packet.dts * packet.time_base, out_stream(packet), packet
-
-        streams = (
-            timed(pictures(), lambda packet: video),
-            timed(sounds(), lambda packet: sound[packet.stream.index]),
-        )
-        for _, stream, packet in heapq.merge(*streams, key=lambda entry: entry[0]):
+        sounds = given.demux(given.streams.audio) if sound else ()
+        streams = pictures(), ((packet, sound[packet.stream.index]) for packet in sounds)
+        # the empty packet at the end of a stream has no time
+        timed = [filter(lambda pair: pair[0].dts is not None, stream) for stream in streams]
+        for packet, stream in heapq.merge(*timed, key=lambda pair: pair[0].dts * pair[0].time_base):
             packet.stream = stream
             out.mux_one(packet)
