@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,21 @@ def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> li
                 {what: target.with_name(target.stem + ending) for what, ending in extras.items()},
             )
             jobs.setdefault(source.resolve(), job)
-    _check_outputs(list(jobs.values()))
+    writers: dict[Path, Job] = {}
+    for job in jobs.values():
+        for output in job.outputs:
+            resolved = output.resolve()
+            if resolved in jobs:
+                raise UserError(
+                    f"{output}, to be made from {job.source}, is itself an input; "
+                    "choose another output folder"
+                )
+            if resolved in writers:
+                raise UserError(
+                    f"{writers[resolved].source} and {job.source} would both be written to "
+                    f"{output}; put them into different output folders"
+                )
+            writers[resolved] = job
     return list(jobs.values())
 
 
@@ -87,32 +101,9 @@ def _expand(given: str, out: Path) -> list[tuple[Path, Path]]:
         images = [match for match in matches if is_image(match)]
     else:
         raise UserError(f"no file or folder {given}; check the path")
-    found = [(file, base) for file in images if not _is_result(file, base, out)]
-    if not found:
+    results = out.resolve()
+    if base.resolve() in results.parents:
+        images = [image for image in images if results not in image.resolve().parents]
+    if not images:
         raise UserError(f"no images {where}; looked for {', '.join(sorted(SUFFIXES))}")
-    return found
-
-
-def _is_result(path: Path, base: Path, out: Path) -> bool:
-    """Whether a file is in `out`, if `out` is below `base`."""
-    inner = out.resolve()
-    return base.resolve() in inner.parents and inner in path.resolve().parents
-
-
-def _check_outputs(jobs: Sequence[Job]) -> None:
-    sources = {job.source.resolve(): job for job in jobs}
-    writers: dict[Path, Job] = {}
-    for job in jobs:
-        for output in job.outputs:
-            resolved = output.resolve()
-            if resolved in sources:
-                raise UserError(
-                    f"{output}, to be made from {job.source}, is itself an input; "
-                    "choose another output folder"
-                )
-            if resolved in writers:
-                raise UserError(
-                    f"{writers[resolved].source} and {job.source} would both be written to "
-                    f"{output}; put them into different output folders"
-                )
-            writers[resolved] = job
+    return [(image, base) for image in images]
