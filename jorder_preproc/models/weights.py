@@ -197,23 +197,16 @@ def find_weights(name: str, weights: AnyWeights | None = None) -> Path:
     return path
 
 
-def _check_shipped(path: Path) -> None:
-    """Compare a file with the SHA-256 of the shipped weights that it holds, if it does."""
-    for weights in SHIPPED.values():
-        if weights.file != path:
-            continue
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != weights.meta["sha256"]:
-            raise UserError(
-                f"{path} is not the file that came with jorder-preproc: its sha256 is {found}, "
-                f"not {weights.meta['sha256']}; install the package again, and pass weights of "
-                "your own from another folder by weights=FILE"
-            )
-
-
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a file that `save_weights` wrote."""
-    _check_shipped(path)
+    shipped = {weights.file: weights.meta["sha256"] for weights in SHIPPED.values()}
+    found = hashlib.sha256(path.read_bytes()).hexdigest() if path in shipped else None
+    if found != shipped.get(path):
+        raise UserError(
+            f"{path} is not the file that came with jorder-preproc: its sha256 is {found}, "
+            f"not {shipped[path]}; install the package again, and pass weights of your own from "
+            "another folder by weights=FILE"
+        )
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
