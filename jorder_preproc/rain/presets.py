@@ -186,7 +186,6 @@ PRESETS = MappingProxyType(
             brightness=(0.12, 1.0),
             tint=0.06,
             blur_px=(0.0, 0.9),
-            blend_probability=0.4,
             noise_density=(0.005, 0.2),
             rain_rate_mm_h=(2.0, 150.0),
             exposure_s=(1 / 1000, 1 / 30),

@@ -138,33 +138,16 @@ def draw_layer(
     )
 
 
-def streak_maps(background: Tensor, layers: Sequence[StreakLayer]) -> list[Tensor]:
-    """S of each layer on that background, float (3, H, W), >= 0.
-
-    S of an added layer is its light times its colour. A blended layer moves the background and
-    the layers before it towards white by that share. Both stop at white, as a sensor does, so
-    that B + S is in [0, 1] and S can be removed again.
-    """
-    maps = []
-    behind = background
-    for layer in layers:
-        headroom = 1 - behind
-        streak_map = layer.light * layer.colour
-        if layer.blended:
-            streak_map = streak_map.clamp(max=1) * headroom
-        else:
-            streak_map = torch.minimum(streak_map, headroom)
-        maps.append(streak_map)
-        behind = behind + streak_map
-    return maps
-
-
 def add_rain(
     background: Tensor,
     layers: Sequence[StreakLayer],
     accumulation: Accumulation | None = None,
 ) -> RainSample:
     """Compose drawn rain onto an image (Eq. 3).
+
+    S of an added layer is its light times its colour. A blended layer moves the background and
+    the layers before it towards white by that share. Both stop at white, as a sensor does, so
+    that B + S is in [0, 1] and S can be removed again.
 
     Args:
         background: clean image, float (3, H, W), in [0, 1].
@@ -176,29 +159,30 @@ def add_rain(
     darkened = background
     if accumulation.gamma != 1:
         darkened = to_grid(background.double() ** accumulation.gamma).to(background.dtype)
-    maps = streak_maps(darkened, layers)
+    maps, behind = [], darkened
+    for layer in layers:
+        light, headroom = layer.light * layer.colour, 1 - behind
+        maps.append(
+            light.clamp(max=1) * headroom if layer.blended else torch.minimum(light, headroom)
+        )
+        behind = behind + maps[-1]
     streak_map = sum(maps, torch.zeros_like(background))
     region_mask = (streak_map.amax(0, keepdim=True) > VISIBLE).to(background.dtype)
-    rainy = compose(
-        darkened,
-        maps,
-        region_mask,
-        accumulation.transmission,
-        accumulation.atmospheric_light,
-    )
+    transmission, atmospheric_light = accumulation.transmission, accumulation.atmospheric_light
+    rainy = compose(darkened, maps, region_mask, transmission, atmospheric_light)
     return RainSample(
         rainy=rainy.clamp(0, 1),  # rounding alone
         background=background,
         darkened=darkened,
         streak_map=streak_map,
         region_mask=region_mask,
-        transmission=accumulation.transmission,
-        atmospheric_light=accumulation.atmospheric_light,
+        transmission=transmission,
+        atmospheric_light=atmospheric_light,
         parameters={
             "layers": [layer.parameters for layer in layers],
             "gamma": accumulation.gamma,
-            "transmission_mean": round(float(accumulation.transmission.double().mean()), 6),
-            "atmospheric_light": accumulation.atmospheric_light.flatten().tolist(),
+            "transmission_mean": round(float(transmission.double().mean()), 6),
+            "atmospheric_light": atmospheric_light.flatten().tolist(),
         },
     )
 
