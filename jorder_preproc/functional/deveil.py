@@ -74,15 +74,23 @@ def deveil(
         B, alpha and A in the dtype and on the device of the image.
 
     Raises:
-        TypeError, ValueError: see `check_image` and `check_light`.
+        TypeError, ValueError: see `check_image`; or an atmospheric light of another shape, or
+            outside (0, 1].
     """
     check_image(image)
     frames = (image if image.ndim == 4 else image[None]).detach()
     device = next(network.parameters()).device
     precise = torch.promote_types(image.dtype, torch.float32)
-    light = atmospheric_light
+    light, count = atmospheric_light, len(frames)
     if light is not None:
-        light = check_light(light, len(frames)).to(device, torch.float32)
+        if light.shape not in ((3, 1, 1), (1, 3, 1, 1), (count, 3, 1, 1)):
+            raise ValueError(
+                f"atmospheric_light must be (3, 1, 1) or ({count}, 3, 1, 1), one for each image, "
+                f"got {tuple(light.shape)}"
+            )
+        if not (light > 0).all() or not (light <= 1).all():
+            raise ValueError(f"atmospheric_light must be in (0, 1], got {light.flatten().tolist()}")
+        light = light.expand(count, 3, 1, 1).to(device, torch.float32)
     veil = estimate_veil(network, _overview(network, frames), light)
     moved = frames.to(device, precise)
     rows, columns = (positions(size, device=device) for size in moved.shape[-2:])
@@ -90,23 +98,6 @@ def deveil(
     parts = (background.clamp(0, 1), transmission, veil.atmospheric_light)
     results = [part.to(frames) for part in parts]
     return Deveiled(*(results if image.ndim == 4 else (result[0] for result in results)))
-
-
-def check_light(light: Tensor, count: int) -> Tensor:
-    """A given atmospheric light as (`count`, 3, 1, 1).
-
-    Raises:
-        ValueError: another shape, or values outside (0, 1].
-    """
-    shape = tuple(light.shape)
-    if shape not in ((3, 1, 1), (1, 3, 1, 1), (count, 3, 1, 1)):
-        raise ValueError(
-            f"atmospheric_light must be (3, 1, 1) or ({count}, 3, 1, 1), one for each image, "
-            f"got {shape}"
-        )
-    if not (light > 0).all() or not (light <= 1).all():
-        raise ValueError(f"atmospheric_light must be in (0, 1], got {light.flatten().tolist()}")
-    return light.expand(count, 3, 1, 1)
 
 
 def estimate_light(overview: Tensor) -> Tensor:
