@@ -22,8 +22,7 @@ from jorder_preproc.openmmlab.pipelines import (
     check_loaders,
     dataset_pipelines,
     datasets,
-    insert_derain,
-    insert_rain,
+    insert,
     type_names,
 )
 from jorder_preproc.transforms import JorderDerain
@@ -104,7 +103,7 @@ def apply_condition(cfg: Config, condition: str, rain: Rain, derainer: Derainer)
         kind = "CachedJorderDerain"
         arguments |= {"cache": derainer.cache}
     step = ConfigDict(type=kind, **arguments)
-    outcomes = [insert_derain(p, step) for p in dataset_pipelines(dataset)]
+    outcomes = [insert(p, step) for p in dataset_pipelines(dataset)]
     check_loaders(outcomes, "test_dataloader")
 
 
@@ -115,7 +114,7 @@ def _insert_rain(dataset: Mapping[str, Any], rain: Rain) -> Outcome:
         seed=rain.seed,
         data_root=dataset.get("data_root"),
     )
-    return insert_rain(dataset.get("pipeline") or [], step)
+    return insert(dataset.get("pipeline") or [], step)
 
 
 def _check_untouched(cfg: Config) -> None:

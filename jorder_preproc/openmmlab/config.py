@@ -7,12 +7,7 @@ from typing import Any, TypeVar
 
 from mmengine.config import ConfigDict
 
-from jorder_preproc.openmmlab.pipelines import (
-    check_loaders,
-    dataset_pipelines,
-    insert_derain,
-    type_names,
-)
+from jorder_preproc.openmmlab.pipelines import check_loaders, dataset_pipelines, insert, type_names
 from jorder_preproc.openmmlab.transforms import JorderDerain
 
 # in the wheel; in a checkout
@@ -63,15 +58,14 @@ def patch_config(
     for stage in stages:
         loader = cfg.get(f"{stage}_dataloader")
         if loader:
-            outcomes = [
-                insert_derain(p, ConfigDict(step)) for p in dataset_pipelines(loader["dataset"])
-            ]
+            pipelines = dataset_pipelines(loader["dataset"])
+            outcomes = [insert(pipeline, ConfigDict(step)) for pipeline in pipelines]
             check_loaders(outcomes, f"{stage}_dataloader")
             seen += outcomes
     for name in [*stages, "tta"]:
         pipeline = cfg.get(f"{name}_pipeline")
         if pipeline:
-            seen.append(insert_derain(pipeline, ConfigDict(step)))
+            seen.append(insert(pipeline, ConfigDict(step)))
     check_loaders(seen, "the config")
     return cfg
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 from typing import Any, Literal, get_args
 
 from mmengine.dataset import InfiniteSampler
@@ -13,7 +13,8 @@ from jorder_preproc.openmmlab.batch import DerainingPreprocessor, DerainInputs
 from jorder_preproc.openmmlab.pipelines import (
     Outcome,
     check_loaders,
-    insert_derain,
+    dataset_pipelines,
+    insert,
     type_names,
 )
 from jorder_preproc.openmmlab.transforms import JorderDerain
@@ -76,13 +77,11 @@ class DerainHook(Hook):  # type: ignore[misc]
     def _before_epoch(self, runner: Runner, mode: Stage = "train") -> None:
         """Insert the transform, unless it is there or batches are to be derained."""
         self._by_batch.pop(mode, None)
-        if mode not in self._stages or self._inputs is not None:
-            return
-        if _derains(runner.model):
+        if mode not in self._stages or self._inputs is not None or _derains(runner.model):
             return
         loop = getattr(runner, f"{mode}_loop")
-        pipelines = _pipelines(loop.dataloader.dataset)
-        outcomes = [insert_derain(steps, self._transform) for steps in pipelines]
+        pipelines = dataset_pipelines(loop.dataloader.dataset)
+        outcomes = [insert(steps, self._transform) for steps in pipelines]
         check_loaders(outcomes, f"the {mode} data set")
         if Outcome.INSERTED in outcomes:
             _restart_workers(loop)
@@ -119,9 +118,8 @@ class DerainHook(Hook):  # type: ignore[misc]
         hooks = (hook for hook in runner.hooks if isinstance(hook, DerainHook))
         first = next(hook for hook in hooks if hook._inputs is not None and mode in hook._stages)
         dataset = getattr(runner, f"{mode}_loop").dataloader.dataset
-        derained = any(
-            "JorderDerain" in type_names(step) for steps in _pipelines(dataset) for step in steps
-        )
+        steps = itertools.chain.from_iterable(dataset_pipelines(dataset))
+        derained = any("JorderDerain" in type_names(step) for step in steps)
         return self is first and not derained and not _derains(runner.model)
 
 
@@ -135,16 +133,6 @@ def _data_preprocessor(model: Any) -> Any:
 def _derains(model: Any) -> bool:
     """Whether the config lets the data preprocessor derain."""
     return isinstance(_data_preprocessor(model), DerainingPreprocessor)
-
-
-def _pipelines(dataset: Any) -> Iterator[list[Any]]:
-    """The built pipelines of a data set and of those it wraps."""
-    pipeline = getattr(dataset, "pipeline", None)
-    if pipeline is not None:
-        yield getattr(pipeline, "transforms", pipeline)
-    wrapped = [dataset.dataset] if hasattr(dataset, "dataset") else []
-    for inner in [*wrapped, *getattr(dataset, "datasets", ())]:
-        yield from _pipelines(inner)
 
 
 def _restart_workers(loop: Any) -> None:

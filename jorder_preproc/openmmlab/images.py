@@ -51,20 +51,16 @@ def change_tensor(images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
     colour = images.shape[1] == 3
     given = images.flip(1) if colour else images
     if given.is_floating_point():
-        _check_range(given)
+        low, high = map(float, given.aminmax()) if len(given) else (0.0, 0.0)
+        if not (low >= 0 and high <= 255):  # also catches NaN
+            raise ValueError(
+                f"float images must be finite and in 0 to 255, got values from {low:g} to "
+                f"{high:g}; put JorderDerain right behind the image loader, before anything that "
+                "normalises or distorts colours"
+            )
         scaled = given / 255
         changed = change(scaled)
         result = torch.where(changed == scaled, given, changed * 255)
     else:
         result = change(given)
     return result.flip(1) if colour else result
-
-
-def _check_range(pixels: Tensor) -> None:
-    low, high = (float(pixels.min()), float(pixels.max())) if len(pixels) else (0.0, 0.0)
-    if not (low >= 0 and high <= 255):  # also catches NaN
-        raise ValueError(
-            f"float images must be finite and in 0 to 255, got values from {low:g} to "
-            f"{high:g}; put JorderDerain right behind the image loader, before anything that "
-            "normalises or distorts colours"
-        )

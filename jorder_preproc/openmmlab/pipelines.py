@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -13,48 +13,25 @@ _LOADER = re.compile(r"Load.*Image.*|InferencerLoader")
 
 
 class Outcome(Enum):
-    """What `insert_derain` or `insert_rain` did to a pipeline."""
+    """What `insert` did to a pipeline."""
 
     INSERTED = "inserted"
     PRESENT = "it is there already"
     NO_LOADER = "it loads no image"
 
 
-def insert_derain(pipeline: list[Any], derain: Any) -> Outcome:
-    """Insert `derain` behind the image loader, and behind rain that follows the loader.
+def insert(pipeline: list[Any], step: Any) -> Outcome:
+    """Insert rain right behind the image loader, or deraining behind the loader and its rain.
 
     Loaders are recognised by the name of their class or of its bases, as by MMEngine's
     inferencers.
 
     Args:
         pipeline: transforms, or configs of transforms; changed in place.
-        derain: what to insert.
+        step: a `SynthesizeRain`, or a transform that derains; or its config.
     """
-    return _insert(pipeline, derain, "JorderDerain")
-
-
-def insert_rain(pipeline: list[Any], rain: Any) -> Outcome:
-    """Insert `rain` right behind the image loader; otherwise as `insert_derain`."""
-    return _insert(pipeline, rain, "SynthesizeRain")
-
-
-def datasets(dataset: MutableMapping[str, Any]) -> Iterator[MutableMapping[str, Any]]:
-    """The config of a data set, and those of the data sets it wraps."""
-    yield dataset
-    wrapped = [dataset["dataset"]] if isinstance(dataset.get("dataset"), Mapping) else []
-    for inner in [*wrapped, *dataset.get("datasets", ())]:
-        yield from datasets(inner)
-
-
-def dataset_pipelines(dataset: MutableMapping[str, Any]) -> Iterator[list[Any]]:
-    """The pipelines in the config of a data set and of those it wraps."""
-    for config in datasets(dataset):
-        if config.get("pipeline") is not None:
-            yield config["pipeline"]
-
-
-def _insert(pipeline: list[Any], step: Any, kind: str) -> Outcome:
-    names = [type_names(step) for step in pipeline]
+    kind = "SynthesizeRain" if "SynthesizeRain" in type_names(step) else "JorderDerain"
+    names = [type_names(there) for there in pipeline]
     loader = next((i for i, kinds in enumerate(names) if any(map(_LOADER.fullmatch, kinds))), None)
     if loader is None:
         return Outcome.NO_LOADER
@@ -65,6 +42,27 @@ def _insert(pipeline: list[Any], step: Any, kind: str) -> Outcome:
         position += 1
     pipeline.insert(position, step)
     return Outcome.INSERTED
+
+
+def datasets(dataset: Any) -> Iterator[Any]:
+    """A data set, built or its config, and the data sets it wraps."""
+    yield dataset
+    inner = _member(dataset, "dataset")
+    wrapped = [] if inner is None or isinstance(inner, str) else [inner]
+    for one in [*wrapped, *(_member(dataset, "datasets") or ())]:
+        yield from datasets(one)
+
+
+def dataset_pipelines(dataset: Any) -> Iterator[list[Any]]:
+    """The pipelines of a data set, built or its config, and of those it wraps."""
+    for one in datasets(dataset):
+        pipeline = _member(one, "pipeline")
+        if pipeline is not None:
+            yield getattr(pipeline, "transforms", pipeline)
+
+
+def _member(dataset: Any, name: str) -> Any:
+    return dataset.get(name) if isinstance(dataset, Mapping) else getattr(dataset, name, None)
 
 
 def check_loaders(outcomes: Iterable[Outcome], where: str) -> None:

@@ -26,7 +26,6 @@ class JorderDerain(transforms.JorderDerain):
     """
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Derain `results['img']`."""
         results["img"] = change_array(results["img"], lambda image: self.transform(image, {}))
         return results
 
@@ -56,7 +55,6 @@ class SynthesizeRain(transforms.SynthesizeRain):
         self._data_root = data_root
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Put rain on `results['img']`."""
         path = results.get("img_path")
         name = None if path is None else image_name(path, self._data_root)
         results["img"] = change_array(
