@@ -42,7 +42,6 @@ class GatedBlock(nn.Module):
     """A depth-wise convolution and a channel mixer, each gated by half of its channels.
 
     Args:
-        channels: of the features.
         cues: number of cues that describe the whole image; 0 if there are none.
     """
 
@@ -117,22 +116,15 @@ class EncoderDecoder(nn.Module):
     def __init__(self, variant: ContextVariant, cues: int):
         super().__init__()
 
-        def blocks_of(level: int, count: int) -> nn.ModuleList:
-            width = variant.channels * 2**level
+        def blocks(width: int, count: int) -> nn.ModuleList:
             return nn.ModuleList(GatedBlock(width, cues) for _ in range(count))
 
-        levels = range(variant.levels)
-        self.encoders = nn.ModuleList(blocks_of(k, variant.outer_blocks) for k in levels)
-        self.downs = nn.ModuleList(
-            nn.Conv2d(variant.channels * 2**k, variant.channels * 2 ** (k + 1), 2, stride=2)
-            for k in levels
-        )
-        self.coarsest = blocks_of(variant.levels, variant.blocks)
-        self.ups = nn.ModuleList(
-            nn.Conv2d(variant.channels * 2 ** (k + 1), variant.channels * 2 ** (k + 2), 1)
-            for k in levels
-        )
-        self.decoders = nn.ModuleList(blocks_of(k, variant.outer_blocks) for k in levels)
+        *outer, coarsest = (variant.channels * 2**level for level in range(variant.levels + 1))
+        self.encoders = nn.ModuleList(blocks(width, variant.outer_blocks) for width in outer)
+        self.downs = nn.ModuleList(nn.Conv2d(width, 2 * width, 2, stride=2) for width in outer)
+        self.coarsest = blocks(coarsest, variant.blocks)
+        self.ups = nn.ModuleList(nn.Conv2d(2 * width, 4 * width, 1) for width in outer)
+        self.decoders = nn.ModuleList(blocks(width, variant.outer_blocks) for width in outer)
 
     def forward(
         self,

@@ -19,6 +19,7 @@ from jorder_preproc.models.strips import strips
 from jorder_preproc.models.variants import VARIANTS, Variant, get_variant
 
 LabelConvention = Literal["paper", "release"]
+_Predicted = tuple[Tensor, Tensor, Tensor]  # R, S and the residual of B, by heads
 
 _VALUES_OF_HEADS = 1 << 19  # of F, at once
 
@@ -80,9 +81,7 @@ class _ConcatHeads(nn.Module):
         self.streaks = conv(variant.channels + (mask if self.order == "rsb" else 0), streaks)
         self.residual = conv(variant.channels + mask + streaks, 3 * fold)
 
-    def forward(
-        self, features: Tensor, previous: _StageState | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, features: Tensor, previous: _StageState | None) -> _Predicted:
         def refine(name: str, *seen: Tensor) -> Tensor:
             estimate: Tensor = getattr(self, name)(torch.cat([features, *seen], 1))
             return estimate if previous is None else estimate + getattr(previous, name)
@@ -103,9 +102,7 @@ class _BackgroundHead(nn.Module):
         super().__init__()
         self.residual = conv(variant.channels, 3 * variant.unshuffle**2)
 
-    def forward(
-        self, features: Tensor, previous: _StageState | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, features: Tensor, previous: _StageState | None) -> _Predicted:
         residual = self.residual(features)
         mask = residual.new_zeros(len(residual), residual.shape[1] // 3 * 2, *residual.shape[2:])
         return mask, -residual, residual
@@ -124,9 +121,7 @@ class _ModulateHeads(nn.Module):
         self.from_streaks = _Modulation(3 * fold, channels, variant.fusion_kernel)
         self.residual = nn.Sequential(conv(channels, channels), conv(channels, 3 * fold))
 
-    def forward(
-        self, features: Tensor, previous: _StageState | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, features: Tensor, previous: _StageState | None) -> _Predicted:
         mask, streaks = self.mask(features), self.streaks(features)
         if previous is not None:
             mask, streaks = mask + previous.mask, streaks + previous.streaks
@@ -137,11 +132,7 @@ class _ModulateHeads(nn.Module):
 
 
 class JorderStage(nn.Module):
-    """One recurrence of joint rain detection and removal (blue box of Fig. 2).
-
-    Args:
-        variant: the network it belongs to.
-    """
+    """One recurrence of joint rain detection and removal (blue box of Fig. 2)."""
 
     def __init__(self, variant: Variant):
         super().__init__()
@@ -156,8 +147,7 @@ class JorderStage(nn.Module):
         heads = _BackgroundHead if variant.order == "raw" else _ConcatHeads
         self.heads = (_ModulateHeads if variant.fusion == "modulate" else heads)(variant)
         # an untrained stage returns its input
-        residual = self.heads.get_submodule("residual")
-        *_, last = (m for m in residual.modules() if isinstance(m, nn.Conv2d))
+        *_, last = self.heads.get_submodule("residual").modules()
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
 
@@ -177,24 +167,21 @@ class JorderStage(nn.Module):
         features = self.encoder(pixel_unshuffle(images, self.variant.unshuffle))
         if self.variant.block == "paper":
             features = relu(features)
-        seen_before, coarsest = previous and previous.features, None
-        if isinstance(self.context, EncoderDecoder):
-            after_blocks = self.context(features, seen_before, cues)
-            coarsest = after_blocks[0]
-        else:
-            after_blocks = self.context(features, seen_before, active_paths)
+        coarse = isinstance(self.context, EncoderDecoder)
+        option = cues if coarse else active_paths
+        after_blocks = self.context(features, previous and previous.features, option)
         mask, streaks, residual = self._run_heads(after_blocks[-1], previous)
         output = StageOutput(
             background=base + pixel_shuffle(residual, self.variant.unshuffle),
             streak_map=pixel_shuffle(streaks, self.variant.unshuffle),
             mask_logits=pixel_shuffle(mask, self.variant.unshuffle),
-            coarsest=coarsest,
+            coarsest=after_blocks[0] if coarse else None,
         )
         return output, _StageState(after_blocks, mask, streaks)
 
     def _run_heads(self, features: Tensor, previous: _StageState | None) -> list[Tensor]:
         """R, S and the residual of B, in `strips` that overlap by the reach of the heads."""
-        reach = self.variant.head_reach
+        reach, size = self.variant.head_reach, features.shape[2:]
         results: list[Tensor] = []
         for start, stop in strips(features, _VALUES_OF_HEADS, 8 * reach):
             first = max(start - reach, 0)
@@ -203,11 +190,9 @@ class JorderStage(nn.Module):
                 mask=previous.mask[:, :, seen[0]], streaks=previous.streaks[:, :, seen[0]]
             )
             parts = self.heads(features[:, :, seen[0]], before)
-            if start == 0 and stop == features.shape[2]:
+            if start == 0 and stop == size[0]:
                 return list(parts)
-            if not results:
-                shapes = [(*part.shape[:2], *features.shape[2:]) for part in parts]
-                results = [p.new_empty(shape) for p, shape in zip(parts, shapes, strict=True)]
+            results = results or [part.new_empty(*part.shape[:2], *size) for part in parts]
             for result, part in zip(results, parts, strict=True):
                 result[:, :, start:stop] = part[:, :, seen[1]]
         return results
