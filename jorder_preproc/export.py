@@ -19,7 +19,8 @@ from jorder_preproc.models.jorder import Jorder
 
 Format = Literal["onnx", "openvino"]
 
-_SUFFIXES: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml"}
+# of the files; the network comes last: without its weights it cannot be read
+_SUFFIXES: dict[str, tuple[str, ...]] = {"onnx": (".onnx",), "openvino": (".bin", ".xml")}
 
 
 class WholeImage(nn.Module):
@@ -72,21 +73,18 @@ def check_export(path: Path, format: str) -> None:
     """
     if format not in _SUFFIXES:
         raise UserError(f"format must be one of {', '.join(_SUFFIXES)}, got {format!r}")
-    if path.suffix != _SUFFIXES[format]:
+    suffixes = _SUFFIXES[format]
+    if path.suffix != suffixes[-1]:
         raise UserError(
-            f"a file of the format {format} must end in {_SUFFIXES[format]}, got {path.name}; "
+            f"a file of the format {format} must end in {suffixes[-1]}, got {path.name}; "
             "change its name or --format"
         )
-    for file in _files(path, format):
+    for file in map(path.with_suffix, suffixes):
         if file.exists():
             raise UserError(f"{file} exists; remove it or choose another name")
     if not path.parent.is_dir():
         raise UserError(f"cannot write {path}: there is no folder {path.parent}")
     require_runtime("openvino" if format == "openvino" else "onnxruntime")
-
-
-def _files(path: Path, format: str) -> list[Path]:
-    return [path] if format == "onnx" else [path.with_suffix(".bin"), path]
 
 
 def export_network(
@@ -107,24 +105,22 @@ def export_network(
         ValueError: see `check_export`; or the file cannot be written.
     """
     check_export(path, format)
-    files = _files(path, format)
     if ranges is not None:
         network = quantize(network, ranges, outputs=format == "onnx")
     whole = WholeImage(network)
     example = {"rainy": torch.zeros(1, 3, 67, 75)}  # both sides are padded
     content = trace(whole, example, whole.outputs)
     try:
-        if format == "onnx":
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(content)
-            return
         with tempfile.TemporaryDirectory() as folder:
             saved = Path(folder) / path.name
-            runtime = require_runtime("openvino")
-            model = runtime.Core().read_model(content)
-            runtime.save_model(model, saved, compress_to_fp16=False)
-            for file in files:  # the weights first: without them the other cannot be read
-                with atomic_path(file) as temporary:
-                    temporary.write_bytes(saved.with_suffix(file.suffix).read_bytes())
+            if format == "onnx":
+                saved.write_bytes(content)
+            else:
+                runtime = require_runtime("openvino")
+                model = runtime.Core().read_model(content)
+                runtime.save_model(model, saved, compress_to_fp16=False)
+            for suffix in _SUFFIXES[format]:
+                with atomic_path(path.with_suffix(suffix)) as temporary:
+                    temporary.write_bytes(saved.with_suffix(suffix).read_bytes())
     except OSError as error:
         raise UserError(f"cannot write {path}: {error}") from error
