@@ -19,6 +19,7 @@ except ImportError as error:
     ) from error
 
 _FILE = "model.safetensors"
+_OF_DOWNLOADS = ("revision", "cache_dir", "force_download", "local_files_only", "token")
 
 
 class PretrainedJorder(
@@ -56,30 +57,11 @@ class PretrainedJorder(
 
     @classmethod
     def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-        map_location: str = "cpu",
-        strict: bool = True,
-        **model_kwargs: Any,
+        cls, *, model_id: str, map_location: str = "cpu", **options: Any
     ) -> PretrainedJorder:
         file = Path(model_id, _FILE)
         if not file.parent.is_dir():
-            file = Path(
-                hf_hub_download(
-                    model_id,
-                    _FILE,
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    force_download=force_download,
-                    local_files_only=local_files_only,
-                    token=token,
-                )
-            )
+            download = {option: options[option] for option in _OF_DOWNLOADS}
+            file = Path(hf_hub_download(model_id, _FILE, **download))
         # of config.json no more than the name: the file with the weights has the rest, too
-        return cls.of(load_model(model_kwargs["name"], file, map_location))
+        return cls.of(load_model(options["name"], file, map_location))
