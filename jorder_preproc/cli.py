@@ -145,6 +145,7 @@ def derain(
     functional.derain(network, torch.zeros(3, 1, 1), tile=tile)
     there = next(network.parameters()).device
     deveil_network = None if deveil == "off" else load_deveil_model(deveil_weights, there)
+    options: dict[str, Any] = {"tile": tile, "deveil_model": deveil_network, "dry": dry}
     if video:
         settings = {
             "weights": weights_sha256(network),
@@ -152,8 +153,8 @@ def derain(
             "backend": backend,
             "precision": precision,
         }
-        options = {"tile": tile, "deveil_model": deveil_network, "dry": dry, "settings": settings}
-        _run_video(Path(inputs[0]), out, overwrite, network=network, **options)
+        options |= {"network": network, "settings": settings}
+        _run_video(Path(inputs[0]), out, overwrite, **options)
         return
 
     def work(job: Job) -> None:
@@ -161,12 +162,10 @@ def derain(
         derained = functional.derain(
             network,
             _to_tensor(image.pixels),
-            tile=tile,
             deveil=DEVEIL[deveil],
-            deveil_model=deveil_network,
-            dry=dry,
             with_streak_map=save_streaks,
             with_region_mask=save_mask,
+            **options,
         )
         image = replace(image, pixels=_to_array(derained.background))
         if derained.region_mask is not None:
@@ -264,11 +263,8 @@ def compare(
 def models() -> None:
     """List the models: parameters, cost, and the shipped weights with their scores."""
     right = partial(Column, justify="right")
+    shipped = {name: weights.name for name, weights in SHIPPED.items()}
     table = Table("model", right("stages"), right("parameters"), right("kMAC/pixel"), "weights")
-
-    def weights_of(name: str) -> str:
-        return SHIPPED[name].name if name in SHIPPED else "-"
-
     for name in list_models():
         variant = get_variant(name)
         table.add_row(
@@ -276,7 +272,7 @@ def models() -> None:
             str(variant.stages),
             f"{variant.parameters:,}",
             f"{variant.macs_per_pixel / 1000:,.1f}",
-            weights_of(name),
+            shipped.get(name, "-"),
         )
     stdout.print(table)
     table = Table("for --deveil", right("parameters"), right("MMAC/image, at most"), "weights")
@@ -284,7 +280,7 @@ def models() -> None:
         row = get_deveil_variant(name)
         # the network sees an overview of limited size
         macs = row.macs_per_cell * (row.overview_px // row.cell_px) ** 2
-        table.add_row(name, f"{row.parameters:,}", f"{macs / 1e6:,.0f}", weights_of(name))
+        table.add_row(name, f"{row.parameters:,}", f"{macs / 1e6:,.0f}", shipped.get(name, "-"))
     stdout.print(table)
     for weights in SHIPPED.values():
         table = Table(f"{weights}: rain", right("PSNR rainy, dB"), right("restored, dB"))
@@ -436,12 +432,9 @@ def _run_video(source: Path, out: Path, overwrite: bool, **options: Any) -> None
     target.parent.mkdir(parents=True, exist_ok=True)
     with progress_bar(stderr) as progress:
         task = progress.add_task("Deraining", total=None)
-
-        def report(done: int, total: int | None) -> None:
-            progress.update(task, completed=done, total=total)
-
+        options["report"] = lambda done, total: progress.update(task, completed=done, total=total)
         try:
-            result = derain_video(source, target, report=report, **options)
+            result = derain_video(source, target, **options)
         except ImportError as error:
             raise UserError(str(error)) from error
     if result.rain_probability is not None:

@@ -119,7 +119,10 @@ def derain_video(
             f"a video keeps its ending: {source.name} cannot become {target.name}; name the "
             f"result {target.with_suffix(source.suffix).name}"
         )
-    pyav = require_av()
+    try:
+        import av as pyav
+    except ImportError as error:
+        raise ImportError("video needs PyAV: pip install 'jorder-preproc[video]'") from error
     try:
         probability = None
         if dry == "leave" and network.presence is not None:
@@ -152,19 +155,6 @@ def derain_video(
             "repair the file, or convert it with ffmpeg"
         ) from error
     return DerainedVideo(probability, False)
-
-
-def require_av() -> Any:
-    """The module `av`.
-
-    Raises:
-        ImportError: it is not installed.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError("video needs PyAV: pip install 'jorder-preproc[video]'") from error
-    return av
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
