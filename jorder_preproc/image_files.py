@@ -121,11 +121,7 @@ def read_rgb(path: str | os.PathLike[str]) -> Tensor:
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Width and height, px, of what `read_image` gives.
-
-    Raises:
-        ImageFileError, OSError: see there.
-    """
+    """Width and height, px, of what `read_image` gives; ImageFileError, OSError as there."""
     Image.init()  # as in read_image
     with Path(path).open("rb") as file:
         try:
@@ -176,11 +172,7 @@ def write_image(path: str | os.PathLike[str], image: ImageFile) -> None:
 
 
 def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
-    """Write uint8 or uint16 pixels, (H, W) or RGB (H, W, 3), whole or not at all.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write uint8 or uint16 pixels, (H, W) or RGB (H, W, 3), as `write_image` does."""
     with atomic_path(path) as temporary:
         if pixels.dtype == np.uint16:
             _write_png16(temporary, pixels, None, {})
@@ -234,7 +226,7 @@ def _decode(image: Image.Image, path: Path) -> ImageFile:
             exif[_ORIENTATION] = 1
         metadata["exif"] = exif.tobytes()
     format = "JPEG" if image.format == "MPO" else str(image.format)
-    if format == "PNG" and _png_bits(path) == 16:
+    if format == "PNG" and np.fromfile(path, np.uint8, 25)[24] == 16:  # bits per sample
         image.close()  # Pillow cuts colour to 8 bits
         pixels, alpha, grey = _read_png16(path)
     else:
@@ -300,11 +292,6 @@ def _grey(pixels: Pixels) -> Pixels:
     total //= 3
     grey: Pixels = total.astype(pixels.dtype)
     return grey
-
-
-def _png_bits(path: Path) -> int:
-    with path.open("rb") as file:
-        return file.read(25)[24]
 
 
 def _read_png16(path: Path) -> tuple[Pixels, Pixels | None, bool]:

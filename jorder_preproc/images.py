@@ -100,8 +100,7 @@ def check_image(image: Tensor, *, batch: bool = True, integers: bool = False) ->
     if image.ndim not in ((3, 4) if batch else (3,)) or shape[-3] != 3 or 0 in shape[-2:]:
         raise ValueError(
             f"image must be RGB (3, H, W){' or (N, 3, H, W)' if batch else ''} with H, W >= 1, "
-            f"got {shape}; "
-            "repeat a grey channel three times, drop an alpha channel"
+            f"got {shape}; repeat a grey channel three times, drop an alpha channel"
         )
     if pixels or image.numel() == 0:
         return
@@ -138,7 +137,19 @@ def _planes(image: Any) -> Tensor:
         plain = image.detach().as_subclass(Tensor)
         return plain.flatten(0, -4) if image.ndim > 3 else plain[None]
     if isinstance(image, Image.Image):
-        array = _pil_array(image)
+        # camera files (MPO) hold previews after the image itself
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            raise ValueError(
+                f"expected one image, got a {image.format} file of several frames; pass them one "
+                "by one: [frame.copy() for frame in PIL.ImageSequence.Iterator(image)]"
+            )
+        if image.mode not in _PIL_MODES:
+            raise TypeError(
+                f"a PIL image must have mode {', '.join(_PIL_MODES)}, got {image.mode}; "
+                "use image.convert('RGB')"
+            )
+        array = np.asarray(image)
+        array = array[..., :-1] if image.mode in ("LA", "RGBA") else array
     elif isinstance(image, np.ndarray):
         array = image
     else:
@@ -162,19 +173,3 @@ def _planes(image: Any) -> Tensor:
     # a copy where the array is read-only, which tensors cannot be
     pixels = torch.from_numpy(array if array.flags.writeable else array.copy())
     return (pixels.flatten(0, -4) if array.ndim > 3 else pixels[None]).permute(0, 3, 1, 2)
-
-
-def _pil_array(image: Image.Image) -> np.ndarray[Any, Any]:
-    # camera files (MPO) hold previews after the image itself
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise ValueError(
-            f"expected one image, got a {image.format} file of several frames; pass them one "
-            "by one: [frame.copy() for frame in PIL.ImageSequence.Iterator(image)]"
-        )
-    if image.mode not in _PIL_MODES:
-        raise TypeError(
-            f"a PIL image must have mode {', '.join(_PIL_MODES)}, got {image.mode}; "
-            "use image.convert('RGB')"
-        )
-    array = np.asarray(image)
-    return array[..., :-1] if image.mode in ("LA", "RGBA") else array

@@ -136,11 +136,10 @@ class JorderDerain(_ImageTransform):
         self.device = None if device is None else str(torch.device(device))
         self.tile = tile
         check_options(deveil, dry)
-        if deveil:
-            file = find_weights(DEVEIL_MODEL, deveil_weights)
-            deveil_weights = None if deveil_weights is None else file
-        elif deveil_weights is not None:
-            raise ValueError("deveil_weights are for deveil=True or 'auto', got deveil=False")
+        if deveil_weights is not None:
+            if not deveil:
+                raise ValueError("deveil_weights are for deveil=True or 'auto', got deveil=False")
+            deveil_weights = find_weights(DEVEIL_MODEL, deveil_weights)
         self.deveil = deveil
         self.deveil_weights = None if deveil_weights is None else str(deveil_weights)
         self.dry = dry
