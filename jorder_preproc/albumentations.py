@@ -92,5 +92,4 @@ class SynthesizeRain(ImageOnlyTransform):  # type: ignore[misc]
         return rainy
 
     def get_transform_init_args(self) -> dict[str, Any]:
-        """The arguments of `__init__`."""
         return {"preset": self.preset, "seed": self.fixed_seed}

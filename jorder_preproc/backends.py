@@ -66,11 +66,7 @@ class Window(nn.Module):
 
 
 def check_backend(backend: str, precision: str) -> None:
-    """Report a backend that cannot be used here.
-
-    Raises:
-        ValueError: unknown, not in this precision, or its package is not installed.
-    """
+    """ValueError for a backend that is unknown, not installed, or not in this precision."""
     if backend not in get_args(Backend):
         raise UserError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
     if precision not in get_args(Precision):
@@ -166,11 +162,7 @@ def trace(module: nn.Module, example: dict[str, Tensor], outputs: Sequence[str])
 
 
 def require_runtime(package: str) -> ModuleType:
-    """The module `onnxruntime` or `openvino`.
-
-    Raises:
-        ValueError: it, or what its extra installs with it, is not there.
-    """
+    """The module `onnxruntime` or `openvino`; ValueError if a part of its extra is missing."""
     try:
         importlib.import_module("onnx")  # of the export
         return importlib.import_module(package)

@@ -22,8 +22,7 @@ class Job:
 
     Attributes:
         name: path of the image below the folder given, with `/`.
-        source: file to read.
-        target: file to write.
+        source, target: files to read and to write.
         extras: further files to write, by kind.
     """
 

@@ -72,14 +72,12 @@ class CommandGroup(TyperGroup):
     """
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command, with the option --debug."""
         command = super().get_command(ctx, cmd_name)
         if command is not None and all(option.name != "debug" for option in command.params):
             command.params.append(_debug_option())
         return command
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
         for stream in (sys.stdout, sys.stderr):
             # names of files may hold bytes that are not text, which must not end a run
             if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
@@ -113,11 +111,7 @@ def command_group(help: str, completion: bool = False) -> typer.Typer:
 
 
 def check_output(folder: Path) -> None:
-    """Check that a folder, which need not exist, can be written to.
-
-    Raises:
-        UserError: it cannot be created or written to.
-    """
+    """UserError unless a folder, which need not exist, can be created and written to."""
     there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         reason = "no permission" if there.is_dir() else "not a folder"

@@ -30,8 +30,7 @@ class Pair:
 
     Attributes:
         name: path below its folder, with `/`.
-        rainy: image file.
-        derained: image file.
+        rainy, derained: image files.
         mask: `NAME_mask.png` beside the derained image, if it is there.
     """
 

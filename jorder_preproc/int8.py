@@ -52,9 +52,6 @@ def measure_ranges(network: Jorder, images: Iterable[Tensor]) -> Ranges:
     Args:
         network: for inference, without another runtime.
         images: rainy ones, as `derain` takes them; about 30 of the kind that will be derained.
-
-    Raises:
-        ValueError: as `derain`.
     """
     ranges: Ranges = {}
 
@@ -94,16 +91,14 @@ def load_ranges(network: Jorder) -> Ranges:
         ValueError: there are none, they were measured with other weights, or the file is damaged.
     """
     path = _ranges_file(network)
-    ranges: Ranges = {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["weights_sha256"] == weights_sha256(network):
-            for name in quantized_layers(network):
-                ranges[name] = {
-                    what: _check_range(content["ranges"][name][what])
-                    for what in ("input", "output")
-                }
-            return ranges
+            ranges = content["ranges"]
+            return {
+                name: {what: _check_range(ranges[name][what]) for what in ("input", "output")}
+                for name in quantized_layers(network)
+            }
         reason = "was measured with other weights"
     except FileNotFoundError:
         reason = "does not exist"

@@ -137,7 +137,6 @@ def estimate_veil(
     """Estimate the veil in images.
 
     Args:
-        network: see `deveil`.
         overview: downscaled whole images, float RGB (N, 3, h, w), in [0, 1], on the network's
             device, with height and width of `network.overview_shape`.
         atmospheric_light: A, float (N, 3, 1, 1); None estimates it.

@@ -112,11 +112,7 @@ class ContextBlock(nn.Module):
 
 
 class ContextNetwork(nn.Module):
-    """K context blocks, each refining the features of the one before (Fig. 3).
-
-    Args:
-        variant: number and kind of the blocks, and the paths of each.
-    """
+    """K context blocks, each refining the features of the one before (Fig. 3)."""
 
     def __init__(self, variant: ContextVariant):
         super().__init__()

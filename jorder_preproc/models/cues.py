@@ -17,9 +17,6 @@ class ImageCues(nn.Module):
 
     The features of a few convolutions, cheap beside the network's, are averaged over the whole
     image. Those of tiles are averaged together, so that the result does not depend on tiling.
-
-    Args:
-        cues: number of cues.
     """
 
     cell_px = 16

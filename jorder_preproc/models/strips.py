@@ -33,7 +33,6 @@ def strips(features: Tensor, values: int, fewest: int) -> Iterator[tuple[int, in
     Training, other devices, and networks that are exported or compiled take all rows at once.
 
     Args:
-        features: what is computed from.
         values: numbers in the features of a strip.
         fewest: rows in a strip, where `values` allows less.
     """

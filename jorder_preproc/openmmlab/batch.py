@@ -75,11 +75,8 @@ class DerainingPreprocessor(BaseDataPreprocessor):  # type: ignore[misc]
     `model = dict(data_preprocessor=dict(type='jorder_preproc.DerainDetDataPreprocessor'))`.
 
     Args:
-        derain: arguments of `DerainInputs`.
+        derain: arguments of `DerainInputs`; its errors are raised here, too.
         **host: arguments of the host's class.
-
-    Raises:
-        TypeError, ValueError, FileNotFoundError: see `DerainInputs`.
     """
 
     def __init__(self, derain: dict[str, Any] | None = None, **host: Any):

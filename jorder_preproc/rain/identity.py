@@ -40,11 +40,7 @@ def image_name(
 
 
 def check_image_id(image_id: object) -> str | int:
-    """Return a valid image id.
-
-    Raises:
-        TypeError: neither text nor a whole number.
-    """
+    """The image id; TypeError unless it is text or a whole number."""
     if not isinstance(image_id, (str, Integral)):
         raise TypeError(
             f"image_id must be text or a whole number, got {type(image_id).__name__}; the id of "
