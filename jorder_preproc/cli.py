@@ -41,6 +41,7 @@ from jorder_preproc.image_files import (
     ImageFileError,
     list_images,
     read_image,
+    read_rgb,
     write_image,
     write_png,
 )
@@ -363,11 +364,9 @@ def _calibrate(network: Jorder, folder: Path) -> Ranges:
     files = list_images(folder, recursive=True)
     if not files:
         raise UserError(f"no images in the folder {folder}; give one of rainy images")
-    images = (_to_tensor(read_image(file).pixels) for file in files)
     with progress_bar(stderr) as progress:
-        return measure_ranges(
-            network, progress.track(images, total=len(files), description="Calibrating")
-        )
+        images = map(read_rgb, progress.track(files, description="Calibrating"))
+        return measure_ranges(network, images)
 
 
 def _print(line: str) -> None:

@@ -172,6 +172,11 @@ def test_export_in_int8_with_calibration(own_weights, clean, rainy, tmp_path):
     assert result.exit_code == 2 and "no images in the folder" in result.stderr
     result = run_command("--calibration", tmp_path / "rainy")
     assert result.exit_code == 2 and "--calibration is for --int8" in result.stderr
+    damaged = tmp_path / "rainy/damaged.png"
+    damaged.write_bytes(b"no image")
+    result = run_command("--int8", "--calibration", tmp_path / "rainy")
+    assert result.exit_code == 2 and "damaged.png: not an image" in result.stderr
+    damaged.unlink()
     for number in (0, 3):
         pixels = (rainy[number] * 255).byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(tmp_path / f"rainy/{number}.png")
