@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import atomic_path, write_text
 from jorder_preproc.errors import UserError
 from training.score import score
 
@@ -60,8 +60,7 @@ class RecordCurve(Hook):
         curve = read_curve(Path(runner.work_dir))
         curve = {done: values for done, values in curve.items() if done < iteration}
         curve[iteration] = (row.psnr, row.ssim)
-        with atomic_path(Path(runner.work_dir) / CURVE) as temporary:
-            temporary.write_text(json.dumps(curve, indent=1) + "\n")
+        write_text(Path(runner.work_dir) / CURVE, json.dumps(curve, indent=1) + "\n")
 
 
 def read_curve(run: Path) -> Curve:
@@ -104,8 +103,7 @@ def write_curves(out: Path) -> Path:
     """
     means = mean_curves(out)
     figure = draw_curves(means)
-    with atomic_path(out / "curves.json") as temporary:
-        temporary.write_text(json.dumps(means, indent=1) + "\n")
+    write_text(out / "curves.json", json.dumps(means, indent=1) + "\n")
     with atomic_path(out / "curves.png") as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     return out / "curves.png"

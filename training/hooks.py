@@ -14,7 +14,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import write_text
 from jorder_preproc.models import save_weights
 
 WEIGHTS = "best.safetensors"
@@ -74,8 +74,7 @@ class KeepBestWeights(Hook):
             "hours": round(self._seconds() / 3600, 3),
             "validation": {name: round(value, 3) for name, value in metrics.items()},
         }
-        with atomic_path(folder / RECORD) as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + "\n")
+        write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
 
 
 @HOOKS.register_module()
