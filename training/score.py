@@ -130,23 +130,14 @@ def _measure(network: nn.Module, pairs: Sequence[Pair]) -> Tensor:
 
 def _summarize(rain: str, values: Tensor, dry: Tensor | None) -> Score:
     means = values.mean(0).tolist()
-    input_psnr, input_ssim, restored_psnr, restored_ssim, unchanged, probability = means
+    input_psnr, input_ssim, after_psnr, after_ssim, unchanged, probability = means
     gains = (values[:, 2] - values[:, 0]).sort().values
     worst_gain = float(gains[: math.ceil(WORST_SHARE * len(values))].mean())
     area = None
     if dry is not None and rain not in (DRY, DRY_SMALL) and not math.isnan(probability):
         area = auc(dry[:, -1], values[:, -1])
-    return Score(
-        rain=rain,
-        images=len(values),
-        input_psnr=input_psnr,
-        input_ssim=input_ssim,
-        psnr=restored_psnr,
-        ssim=restored_ssim,
-        worst_gain=worst_gain,
-        unchanged=unchanged,
-        auc=area,
-    )
+    restored = after_psnr, after_ssim, worst_gain, unchanged, area
+    return Score(rain, len(values), input_psnr, input_ssim, *restored)
 
 
 def _score_pair(network: nn.Module, pair: Pair) -> list[float]:
@@ -163,17 +154,15 @@ def _score_pair(network: nn.Module, pair: Pair) -> list[float]:
         pixels = float_to_pixels(deveil(network, rainy).background, torch.uint8)
     else:
         pixels = float_to_pixels(restore(network, rainy), torch.uint8)
-    restored = pixels_to_float(pixels)
     return [
-        *_psnr_and_ssim(rainy, reference),
-        *_psnr_and_ssim(restored, reference),
+        *(
+            float(metric(image, reference))
+            for image in (rainy, pixels_to_float(pixels))
+            for metric in (psnr, ssim)
+        ),
         float(torch.equal(pixels, pair.rainy)),
         math.nan if probability is None else probability.item(),
     ]
-
-
-def _psnr_and_ssim(image: Tensor, reference: Tensor) -> tuple[float, float]:
-    return float(psnr(image, reference)), float(ssim(image, reference))
 
 
 def to_markdown(scores: Iterable[Score]) -> str:
