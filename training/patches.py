@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import torch
-from mmengine.dist import get_dist_info
-from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
+from mmengine.registry import DATASETS, FUNCTIONS
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from jorder_preproc.errors import UserError
 from jorder_preproc.rain.accumulation import draw_accumulation
@@ -22,7 +20,7 @@ from jorder_preproc.rain.synthesize import VISIBLE, StreakLayer
 from training.backgrounds import vary
 from training.bank import LayerBank
 from training.camera import compress
-from training.data import list_photos, read_photo
+from training.data import list_photos, random_window, read_photo
 
 COMPOSITIONS = ("preset", "add", "screen", "cover", "linear")
 
@@ -182,9 +180,7 @@ class RainPatches(Dataset):
         if small or rng.random() < 0.6:
             scale = math.exp(rng.uniform(math.log(_SMALLEST), 0))
             window = min(round(patch / scale), *photo.shape[:2])
-        top = int(rng.integers(photo.shape[0] - window + 1))
-        left = int(rng.integers(photo.shape[1] - window + 1))
-        pixels = photo[top : top + window, left : left + window]
+        pixels = photo[random_window(photo.shape, (window, window), rng)]
         if window != size:
             pixels = _resize(pixels, size, sharp=rng.random() < 0.5)
         if rng.random() < self.varied:
@@ -258,31 +254,6 @@ def _compress(image: Tensor, quality: int) -> Tensor:
     """JPEG round trip of whole numbers (3, H, W) from 0 to 255."""
     pixels = np.ascontiguousarray(image.byte().permute(1, 2, 0).numpy())
     return torch.from_numpy(compress(pixels, quality)).permute(2, 0, 1).float().contiguous()
-
-
-@DATA_SAMPLERS.register_module()
-class IterationSampler(Sampler[tuple[int, int, int]]):
-    """Endless items (seed, rank, iteration) for `RainPatches`.
-
-    Args:
-        dataset: unused; MMEngine passes it.
-        seed: another one gives another stream; MMEngine passes the run's.
-    """
-
-    def __init__(self, dataset: Dataset, seed: int | None = None):
-        self.rank, _ = get_dist_info()
-        self.seed = seed or 0
-        self.first = 0
-
-    def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        return ((self.seed, self.rank, iteration) for iteration in itertools.count(self.first))
-
-    def __len__(self) -> int:
-        return 2**31 - 1
-
-    def skip(self, count: int) -> None:
-        """Skip `count` iterations; MMEngine calls it on resuming."""
-        self.first += count
 
 
 @FUNCTIONS.register_module()
