@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -55,11 +56,8 @@ def find_features(network: Jorder, rainy: Tensor) -> Features:
     """
     kept: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable[[nn.Module, object, Tensor | list[Tensor]], None]:
-        def hook(_module: nn.Module, _inputs: object, output: Tensor | list[Tensor]) -> None:
-            kept[name] = (output if isinstance(output, Tensor) else output[-1])[0].float().cpu()
-
-        return hook
+    def keep(name: str, _module: nn.Module, _in: object, output: Tensor | list[Tensor]) -> None:
+        kept[name] = (output if isinstance(output, Tensor) else output[-1])[0].float().cpu()
 
     modules = {
         "first": network.stages[0].get_submodule("encoder"),
@@ -68,7 +66,7 @@ def find_features(network: Jorder, rainy: Tensor) -> Features:
     with ExitStack() as hooks:
         hooks.enter_context(whole_features())
         for name, module in modules.items():
-            hooks.enter_context(module.register_forward_hook(keep(name)))
+            hooks.enter_context(module.register_forward_hook(partial(keep, name)))
         output = network(rainy[None].to(next(network.parameters())))[-1]
     mask = output.mask_logits[0].float().softmax(0)[1:].cpu() if network.detects_rain else None
     return Features(kept["first"], kept["last"], mask)

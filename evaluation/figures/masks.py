@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from jorder_preproc.rain.identity import rain_generator
 
 Mask = NDArray[np.bool_]
 
+_DETECTION = ("precision", "recall", "F1", "IoU")
 _LARGEST_SIDE = 1024  # larger windows might be cut into tiles, which see other parts of R
 
 
@@ -65,15 +65,9 @@ def _grow(mask: Mask, count: int, rng: np.random.Generator) -> Mask:
     return grown
 
 
-class Change(Protocol):
-    """Perturbs a mask."""
-
-    def __call__(self, mask: Mask, *, rng: np.random.Generator) -> Mask: ...
-
-
-CHANGES: dict[str, Change | None] = {
+CHANGES: dict[str, Callable[..., Mask] | None] = {
     "predicted": None,
-    "0 %": lambda mask, *, rng: mask,
+    "0 %": lambda mask, rng: mask,
     **{f"inverted {n} %": partial(invert, share=n / 100) for n in (25, 50)},
     **{f"dilated {n} %": partial(dilate, share=n / 100) for n in (10, 20, 30)},
     **{f"eroded {n} %": partial(erode, share=n / 100) for n in (10, 20, 30)},
@@ -199,15 +193,13 @@ def study_masks(
                     restored = derain_with_mask(network, rainy, logits, change(mask, rng=rng))
                 own = score(each.name, restored, clean)
                 scores.setdefault(name, {}).setdefault(kind, []).append(own)
-    return (
-        grid_by_kind("mask", scores),
-        Grid(
-            ["rain", "precision", "recall", "F1", "IoU"],
-            [[kind, *detection_scores(counts[kind])] for kind in KINDS],
-            dict.fromkeys(("precision", "recall", "F1", "IoU"), 3),
-            "R of the last stage against the true R, over all pixels.",
-        ),
+    detected = Grid(
+        ["rain", *_DETECTION],
+        [[kind, *detection_scores(counts[kind])] for kind in KINDS],
+        dict.fromkeys(_DETECTION, 3),
+        "R of the last stage against the true R, over all pixels.",
     )
+    return grid_by_kind("mask", scores), detected
 
 
 def confusion(mask: Mask, target: Mask) -> NDArray[np.int64]:

@@ -81,7 +81,13 @@ def compare_orders(
     scores: dict[str, list[Scores]] = {name: [] for name in names}
     table: list[list[Cell]] = []
     rows = []
-    for name, rainy, clean in _open(photographs, preset, seed):
+    opened: Iterator[tuple[str, Tensor, Tensor | None]]
+    if preset is None:
+        opened = ((name, load(), None) for name, load in photographs.items())
+    else:
+        rained = add_rain_to_all(photographs, preset, seed)
+        opened = ((each.name, each.rainy, each.clean) for each in rained)
+    for name, rainy, clean in opened:
         images = apply_orders(network, deveil, rainy)
         captions = [name, *[""] * len(ORDERS)]
         if clean is not None:
@@ -101,15 +107,3 @@ def compare_orders(
     )
     titles = names if preset is None else [*names, "clean"]
     return means, Grid(["image", "order", *DIGITS], table, DIGITS), draw_sheet(titles, rows)
-
-
-def _open(
-    photographs: Mapping[str, Loader], preset: str | None, seed: int
-) -> Iterator[tuple[str, Tensor, Tensor | None]]:
-    """Name, rainy image, and the clean one where rain was added to it."""
-    if preset is None:
-        for name, load in photographs.items():
-            yield name, load(), None
-    else:
-        for each in add_rain_to_all(photographs, preset, seed):
-            yield each.name, each.rainy, each.clean
