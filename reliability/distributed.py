@@ -7,14 +7,14 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
-from reliability.checks import run_checks
+from reliability.checks import Checks, run_checks
 from reliability.faults import make_photos, training_work
 from reliability.processes import Command, expect, run, temporary_files
 
@@ -45,17 +45,16 @@ def torchrun(processes: int, arguments: list[str]) -> list[str]:
     return [*start, *arguments, "--launcher", "pytorch"]
 
 
-def _checks(
-    root: Path, tasks: list[str], limit: int
-) -> dict[tuple[str, str], Callable[[], str | None]]:
-    checks: dict[tuple[str, str], Callable[[], str | None]] = {}
-    for task in tasks:
-        for processes in (2, 4):
-            checks[f"{processes} processes", task] = lambda task=task, processes=processes: (  # type: ignore[misc]
-                compare_tables(root / task, task, processes, limit)
-            )
-    checks["one of 2 dies", tasks[0]] = lambda: kill_one(root / tasks[0], tasks[0], limit)
-    checks["2 processes", "training"] = lambda: resume_training(root / "training")
+def _checks(root: Path, tasks: list[str], limit: int) -> Checks:
+    checks: Checks = {
+        (f"{processes} processes", task): partial(
+            compare_tables, root / task, task, processes, limit
+        )
+        for task in tasks
+        for processes in (2, 4)
+    }
+    checks["one of 2 dies", tasks[0]] = partial(kill_one, root / tasks[0], tasks[0], limit)
+    checks["2 processes", "training"] = partial(resume_training, root / "training")
     return checks
 
 
@@ -73,11 +72,16 @@ def kill_one(root: Path, task: str, limit: int) -> str:
     out = _with_scenes(root, "killed")
     command = Command(torchrun(2, _evaluate(task, out, limit)))
     command.wait_for(lambda: any(out.glob("records/rainy-*/settings.json")))
-    (second,) = (number for number in command.started() if _rank(number) == "1")
+    (second,) = (
+        number
+        for number in command.started()
+        if b"RANK=1" in Path(f"/proc/{number}/environ").read_bytes().split(b"\0")
+    )
     os.kill(second, signal.SIGKILL)
     start = time.monotonic()
-    status, output = command.end()
+    output = command.end()
     seconds = time.monotonic() - start
+    status = command.process.returncode
     expect(status != 0 and "SIGKILL" in output, f"status {status}: {output[-2000:]}")
     expect(seconds < _LAST_S, f"the others end after {seconds:.0f} s")
     run(_evaluate(task, out, limit))
@@ -125,12 +129,3 @@ def _with_scenes(root: Path, name: str) -> Path:
 def _evaluate(task: str, out: Path, limit: int) -> list[str]:
     options = ["--limit", str(limit), "--samples", "1", "--workers", "0", "--out", str(out)]
     return ["-m", "evaluation", task, *options]
-
-
-def _rank(process: int) -> str | None:
-    """The environment variable RANK of a process."""
-    for line in Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
-        name, _, value = line.partition(b"=")
-        if name == b"RANK":
-            return value.decode()
-    return None
