@@ -26,14 +26,12 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-import training.model
-import training.patches
-import training.precision  # noqa: F401  (all three register their classes)
 from jorder_preproc.atomic import write_text
 from jorder_preproc.errors import UserError
 from jorder_preproc.image_files import write_png
 from jorder_preproc.models.variants import Variant
 from jorder_preproc.rain import PRESETS
+from training import model, patches, precision  # noqa: F401  (they register their classes)
 from training.__main__ import set_iterations
 from training.baselines import BASELINES
 from training.checkpoints import find_checkpoint
@@ -259,9 +257,7 @@ def build_variant(network: str, settings: Settings) -> Variant:
     return replace(Variant(channels=settings.channels, blocks=blocks, stages=1), **row.variant)
 
 
-def build_config(
-    network: str, seed: int, settings: Settings, photos: Path, val_photos: Path, run: Path
-) -> Config:
+def build_config(network: str, seed: int, settings: Settings, run: Path) -> Config:
     """Config of the shipped network with a row's network and loss, without validation.
 
     As in the paper, training has a single kind of rain and no other degradation. float32.
@@ -281,7 +277,7 @@ def build_config(
     # replaced, not merged: the shipped network's mixture would stay
     config.train_dataloader.dataset = dict(
         type="RainPatches",
-        photos=str(photos),
+        photos=settings.photos,
         stages=[(0, settings.patch, settings.batch_size)],
         mixture={settings.rain: 1.0},
         layers_per_preset=config.train_dataloader.dataset.layers_per_preset,
@@ -289,7 +285,7 @@ def build_config(
     config.optim_wrapper.type = "OptimWrapper"
     every = max(settings.iterations // _SCORES, 1)
     config.custom_hooks = [
-        dict(type="RecordCurve", photos=str(val_photos), rain=settings.rain, every=every)
+        dict(type="RecordCurve", photos=settings.val_photos, rain=settings.rain, every=every)
     ]
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
     checkpoint = config.default_hooks.checkpoint
@@ -303,9 +299,7 @@ def build_config(
     return config
 
 
-def train_and_score(
-    network: str, seed: int, settings: Settings, photos: Path, val_photos: Path, run: Path
-) -> dict[str, Any]:
+def train_and_score(network: str, seed: int, settings: Settings, run: Path) -> dict[str, Any]:
     """Train one network in the folder `run`, resuming if possible, and score its last weights.
 
     Returns:
@@ -313,10 +307,10 @@ def train_and_score(
         means over the validation photographs with the rain that was trained on, see `Score`;
         and seconds_per_iteration of training.
     """
-    runner = Runner.from_cfg(build_config(network, seed, settings, photos, val_photos, run))
+    runner = Runner.from_cfg(build_config(network, seed, settings, run))
     runner.train()
     trained = runner.model.network.eval().requires_grad_(False)
-    (scores,) = score(trained, str(val_photos), [settings.rain])
+    (scores,) = score(trained, settings.val_photos, [settings.rain])
     return {
         "parameters": sum(p.numel() for p in trained.parameters()),
         **{name: getattr(scores, name) for name in _MEANS},
@@ -324,23 +318,18 @@ def train_and_score(
     }
 
 
-def read_results(out: Path, network: str) -> dict[int, dict[str, Any]]:
-    """What `train_and_score` gave of a network, by seed, of the runs in the folder."""
-    found = {
-        int(path.parent.name.rpartition("_seed")[2]): json.loads(path.read_text())
-        for path in out.glob(f"runs/{network}_seed*/result.json")
-    }
-    return dict(sorted(found.items()))
-
-
 def build_table(number: int, out: Path) -> dict[str, Any]:
     """A table for JSON: means over seeds of the finished rows, beside the paper's values."""
     table, rows = TABLES[number], []
     measured: dict[str, Any] = {}
     for row in table.rows:
-        results = read_results(out, row.network)
-        if not results:
+        found = {
+            int(path.parent.name.rpartition("_seed")[2]): json.loads(path.read_text())
+            for path in out.glob(f"runs/{row.network}_seed*/result.json")
+        }
+        if not found:
             continue
+        results = dict(sorted(found.items()))
         measured = next(iter(results.values()))
         line: dict[str, Any] = {
             "row": row.name,
@@ -415,8 +404,8 @@ def to_markdown(table: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_built_in_photos(folder: Path, names: Sequence[str]) -> Path:
-    """Photographs that come inside scikit-image and scikit-learn, as files.
+def write_built_in_photos(folder: Path, names: Sequence[str]) -> str:
+    """Photographs that come inside scikit-image and scikit-learn, as files; gives the folder.
 
     Raises:
         UserError: these packages are not there.
@@ -441,7 +430,7 @@ def write_built_in_photos(folder: Path, names: Sequence[str]) -> Path:
         else:
             pixels = getattr(skimage.data, name)()
         write_png(path, pixels)
-    return folder
+    return str(folder)
 
 
 def run_table(
@@ -479,11 +468,11 @@ def run_table(
             "were not trained on"
         )
     _claim(out, settings)
-    photos, val_photos = Path(settings.photos), Path(settings.val_photos)
+    used = settings  # with folders for the built-in photographs
     if settings.photos == BUILT_IN:
-        photos = write_built_in_photos(out / "photos" / "train", _TRAIN_PHOTOS)
+        used = replace(used, photos=write_built_in_photos(out / "photos/train", _TRAIN_PHOTOS))
     if settings.val_photos == BUILT_IN:
-        val_photos = write_built_in_photos(out / "photos" / "val", _VAL_PHOTOS)
+        used = replace(used, val_photos=write_built_in_photos(out / "photos/val", _VAL_PHOTOS))
     for seed in range(seeds):
         for row in TABLES[number].rows:
             if rows is not None and row.name not in rows:
@@ -491,7 +480,7 @@ def run_table(
             run = out / "runs" / f"{row.network}_seed{seed}"
             record = run / "result.json"
             if not record.exists():
-                result = train_and_score(row.network, seed, settings, photos, val_photos, run)
+                result = train_and_score(row.network, seed, used, run)
                 write_text(record, json.dumps(result, indent=2) + "\n")
             table = build_table(number, out) | {"settings": asdict(settings), "command": command}
             write_text(out / f"table_{number}.json", json.dumps(table, indent=2) + "\n")
@@ -525,8 +514,9 @@ def _positive(text: str) -> int:
     return value
 
 
-def parse_args(arguments: list[str]) -> argparse.Namespace:
-    """Arguments of the command line."""
+@command
+def main(arguments: list[str]) -> None:
+    """Make a table."""
     summary, _, rest = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         prog="python -m training.ablation",
@@ -555,13 +545,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
         parser.add_argument(
             f"--{name}", type=_positive, default=default, help=f"{what} ({default})"
         )
-    return parser.parse_args(arguments)
-
-
-@command
-def main(arguments: list[str]) -> None:
-    """Make a table."""
-    args = parse_args(arguments)
+    args = parser.parse_args(arguments)
     if args.curves:
         print(write_curves(args.out))
         return
