@@ -171,7 +171,7 @@ def weights_parser(name: str, description: str | None) -> argparse.ArgumentParse
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("weights", type=Path, help="safetensors file that the result belongs to")
+    parser.add_argument("weights", type=Path, help="safetensors file")
     parser.add_argument("photos", help="folder of clean photographs")
     parser.add_argument("--model", default="jorder_e_lite", help="network of the weights")
     return parser

@@ -149,7 +149,9 @@ class RainPatches(Dataset):
         if drawn_at != patch:
             images = [_reduce(image, patch) for image in images]
         if rng.random() < self.noisy:
-            noise = _draw_noise(patch, rng)
+            deviation = math.exp(rng.uniform(*_LOG_NOISE))
+            drawn = rng.standard_normal((int(rng.choice([1, 3])), patch, patch), np.float32)
+            noise = torch.from_numpy(drawn) * deviation
             images = [image + noise for image in images]
         images = [(image * 255).round_().clamp_(0, 255) for image in images]
         if small or rng.random() < self.compressed:
@@ -241,13 +243,6 @@ def _reduce(image: Tensor, size: int) -> Tensor:
     """Float (C, H, H) scaled down to `size` px."""
     planes = [_resize(plane.numpy(), size) for plane in image]
     return torch.from_numpy(np.stack(planes))
-
-
-def _draw_noise(size: int, rng: np.random.Generator) -> Tensor:
-    """Sensor noise, float (1 or 3, size, size)."""
-    deviation = math.exp(rng.uniform(*_LOG_NOISE))
-    noise = rng.standard_normal((int(rng.choice([1, 3])), size, size), np.float32)
-    return torch.from_numpy(noise) * deviation
 
 
 def _compress(image: Tensor, quality: int) -> Tensor:

@@ -123,11 +123,6 @@ def score(
     ]
 
 
-def _measure(network: nn.Module, pairs: Sequence[Pair]) -> Tensor:
-    """`_score_pair` of each pair, float64 (n, 6)."""
-    return torch.tensor([_score_pair(network, pair) for pair in pairs], dtype=torch.float64)
-
-
 def _summarize(rain: str, values: Tensor, dry: Tensor | None) -> Score:
     means = values.mean(0).tolist()
     input_psnr, input_ssim, after_psnr, after_ssim, unchanged, probability = means
@@ -140,29 +135,28 @@ def _summarize(rain: str, values: Tensor, dry: Tensor | None) -> Score:
     return Score(rain, len(values), input_psnr, input_ssim, *restored)
 
 
-def _score_pair(network: nn.Module, pair: Pair) -> list[float]:
-    """PSNR and SSIM of the rainy and of the restored image, and whether they are equal.
+def _measure(network: nn.Module, pairs: Sequence[Pair]) -> Tensor:
+    """Float64 (n, 6), of each pair.
 
-    The last value is the probability of rain, NaN if the network does not predict it.
+    PSNR and SSIM of the rainy and of the restored image, whether they are equal, and the
+    probability of rain, NaN if the network does not predict it.
     """
-    rainy, reference = (pixels_to_float(image) for image in pair)
-    probability = None
-    if isinstance(network, Jorder):
-        derained = derain(network, pair.rainy)
-        pixels, probability = derained.background, derained.rain_probability
-    elif isinstance(network, DeveilNetwork):
-        pixels = float_to_pixels(deveil(network, rainy).background, torch.uint8)
-    else:
-        pixels = float_to_pixels(restore(network, rainy), torch.uint8)
-    return [
-        *(
-            float(metric(image, reference))
-            for image in (rainy, pixels_to_float(pixels))
-            for metric in (psnr, ssim)
-        ),
-        float(torch.equal(pixels, pair.rainy)),
-        math.nan if probability is None else probability.item(),
-    ]
+    rows = []
+    for pair in pairs:
+        rainy, reference = (pixels_to_float(image) for image in pair)
+        probability = None
+        if isinstance(network, Jorder):
+            derained = derain(network, pair.rainy)
+            pixels, probability = derained.background, derained.rain_probability
+        elif isinstance(network, DeveilNetwork):
+            pixels = float_to_pixels(deveil(network, rainy).background, torch.uint8)
+        else:
+            pixels = float_to_pixels(restore(network, rainy), torch.uint8)
+        both = rainy, pixels_to_float(pixels)
+        scores = [float(metric(image, reference)) for image in both for metric in (psnr, ssim)]
+        unchanged = float(torch.equal(pixels, pair.rainy))
+        rows.append([*scores, unchanged, math.nan if probability is None else probability.item()])
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def to_markdown(scores: Iterable[Score]) -> str:
