@@ -129,7 +129,7 @@ def study_features(
         Mean |r| of the maps with S and with the luminance of B; and a sheet with the maps of the
         first photograph.
     """
-    sums: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    sums: dict[tuple[str, str], list[list[float]]] = {}
     rows = []
     for number, each in enumerate(add_rain_to_all(photographs, preset, seed)):
         for title, network in networks.items():
@@ -147,7 +147,7 @@ def study_features(
             for layer in ("first", "last"):
                 maps = strongest(getattr(features, layer))
                 both = [mean_correlation(maps, target) for target in targets]
-                sums.setdefault((title, layer), []).append((both[0], both[1]))
+                sums.setdefault((title, layer), []).append(both)
                 mosaics.append(mosaic(maps))
             if number == 0:
                 mask = torch.ones_like(rainy[:1]) if features.mask is None else features.mask

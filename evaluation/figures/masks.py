@@ -88,11 +88,6 @@ def detect(network: Jorder, rainy: Tensor) -> Tensor:
     return logits
 
 
-def _check_detects_rain(network: Jorder) -> None:
-    if not network.detects_rain:
-        raise UserError(f"the R of {network.name} does not mean rain; choose another derainer")
-
-
 @contextmanager
 def mask_in_place(network: Jorder, logits: Tensor) -> Iterator[None]:
     """Replace the R of every stage of the network by a given one.
@@ -107,9 +102,8 @@ def mask_in_place(network: Jorder, logits: Tensor) -> Iterator[None]:
         logits: R before the softmax, as `detect` gives it, of the image to derain.
 
     Raises:
-        ValueError: the network predicts no R, or, later, is run on another size.
+        UserError: later, where the network is run on another size.
     """
-    _check_detects_rain(network)
     folded = pixel_unshuffle(logits, network.variant.unshuffle)
 
     def put(given: Tensor, _module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
@@ -166,7 +160,8 @@ def study_masks(
     Raises:
         UserError: the network predicts no R.
     """
-    _check_detects_rain(network)
+    if not network.detects_rain:
+        raise UserError(f"the R of {network.name} does not mean rain; choose another derainer")
     scores: dict[str, dict[str, list[Scores]]] = {}
     counts: dict[str, NDArray[np.int64]] = {}
     for kind in KINDS:

@@ -15,7 +15,7 @@ from evaluation.provenance import provenance
 from evaluation.report.grid import MISSING, Cell, Grid
 from evaluation.speed.derainers import REFERENCE, Derainer
 from evaluation.speed.machine import describe_machine
-from evaluation.speed.processes import START_UP_STEPS
+from evaluation.speed.processes import START_UP_STEPS, Shape
 from evaluation.speed.timing import Measurement, Timing
 from evaluation.speed.workers import WorkerRates
 
@@ -82,11 +82,9 @@ def fastest_backends(timings: Sequence[Timing]) -> str:
     return "; ".join(parts)
 
 
-def _fastest_torch(
-    timings: Sequence[Timing], name: str
-) -> dict[tuple[tuple[int, int], int], float]:
+def _fastest_torch(timings: Sequence[Timing], name: str) -> dict[Shape, float]:
     """Median seconds of a network in eager PyTorch, float32, in its faster layout."""
-    fastest: dict[tuple[tuple[int, int], int], float] = {}
+    fastest: dict[Shape, float] = {}
     for timing in timings:
         own = timing.derainer
         if timing.seconds and own[:3] == (name, "torch", "float32"):
