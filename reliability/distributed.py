@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -35,27 +36,22 @@ def distributed(
 
     Exits with status 1 if something does not hold.
     """
+    tasks = tasks or list(TASKS)
     with tempfile.TemporaryDirectory(prefix="distributed-") as folder:
-        run_checks(_checks(Path(folder), tasks or list(TASKS), limit))
+        root = Path(folder)
+        checks: Checks = {}
+        for task, processes in itertools.product(tasks, (2, 4)):
+            check = partial(compare_tables, root / task, task, processes, limit)
+            checks[f"{processes} processes", task] = check
+        checks["one of 2 dies", tasks[0]] = partial(kill_one, root / tasks[0], tasks[0], limit)
+        checks["2 processes", "training"] = partial(resume_training, root / "training")
+        run_checks(checks)
 
 
 def torchrun(processes: int, arguments: list[str]) -> list[str]:
     """Arguments of Python that run a module in several processes, on a free port."""
     start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     return [*start, *arguments, "--launcher", "pytorch"]
-
-
-def _checks(root: Path, tasks: list[str], limit: int) -> Checks:
-    checks: Checks = {
-        (f"{processes} processes", task): partial(
-            compare_tables, root / task, task, processes, limit
-        )
-        for task in tasks
-        for processes in (2, 4)
-    }
-    checks["one of 2 dies", tasks[0]] = partial(kill_one, root / tasks[0], tasks[0], limit)
-    checks["2 processes", "training"] = partial(resume_training, root / "training")
-    return checks
 
 
 def compare_tables(root: Path, task: str, processes: int, limit: int) -> None:
