@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from evaluation.restoration.scores import add_rain, score
 from jorder_preproc import deveil, load_deveil_model
 from jorder_preproc.errors import UserError
 from jorder_preproc.rain import RainPreset, get_preset
+from training.command_line import command
 
 INPUT, FITTED = "input", "best gain and offset"
 BOTH = "deveil, then that"
@@ -66,17 +66,18 @@ def veils() -> dict[str, RainPreset | None]:
     }
 
 
-def require(package: str) -> ModuleType:
-    """A package of the extra `benchmark`, or a message and exit status 2."""
+def require(package: str) -> Any:
+    """A package of the extra `benchmark`.
+
+    Raises:
+        UserError: it is not installed.
+    """
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        print(
-            f"error: {error}; the dehazers to compare with come with "
-            "pip install --editable '.[benchmark]'",
-            file=sys.stderr,
-        )
-        raise SystemExit(2) from error
+        raise UserError(
+            f"{error}; the dehazers to compare with come with pip install --editable '.[benchmark]'"
+        ) from error
 
 
 def dark_channel() -> Method:
@@ -107,12 +108,6 @@ def boundary_constraint() -> Method:
     return run
 
 
-def ours(weights: str | None) -> Method:
-    """`jorder_preproc.deveil`."""
-    network = load_deveil_model(weights)
-    return lambda pixels: to_pixels(deveil(network, to_tensor(pixels)).background)
-
-
 def fit_gain_and_offset(pixels: Pixels, target: Pixels) -> Pixels:
     """The linear map of pixel values closest to the target, one for all channels."""
     gain, offset = np.polyfit(pixels.ravel() / 255, target.ravel() / 255, 1)
@@ -136,7 +131,8 @@ def to_pixels(image: Tensor | Pixels) -> Pixels:
     return (values.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def main(arguments: list[str] | None = None) -> None:
+@command
+def main(arguments: list[str]) -> None:
     """Print a table for each kind of veil."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dehaze", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -145,17 +141,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the veils (default: 1)")
     parser.add_argument("--deveil-weights", help="safetensors file")
     args = parser.parse_args(arguments)
-    methods = {
+    network = load_deveil_model(args.deveil_weights)
+    methods: dict[str, Method] = {
         "dark channel prior": dark_channel(),
         "boundary constraint": boundary_constraint(),
+        "deveil": lambda pixels: to_pixels(deveil(network, to_tensor(pixels)).background),
     }
-    try:
-        methods["deveil"] = ours(args.deveil_weights)
-        photographs = list(find_photographs(args.photos, Path("unused")).items())[: args.limit]
-        images = {name: to_pixels(load()) for name, load in photographs}
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    photographs = list(find_photographs(args.photos, Path("unused")).items())[: args.limit]
+    images = {name: to_pixels(load()) for name, load in photographs}
 
     print(f"{len(images)} photographs, {torch.get_num_threads()} threads, CPU")
     for title, preset in veils().items():
@@ -190,4 +183,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -58,19 +58,13 @@ def main() -> None:
     print("| rain | without rain | rainy | derained | PSNR rainy | derained |")
     print("|---|---|---|---|---|---|")
     for preset in args.presets:
-        rainy = torch.stack(
-            [
-                synthesize_rain(frame, preset, 0, f"frame {number}").rainy
-                for number, frame in enumerate(clean)
-            ]
-        )
-        derained = torch.cat(
-            [derain(network, frame[None], dry="derain").background for frame in rainy]
-        )
+        samples = [synthesize_rain(frame, preset, 0, f"frame {k}") for k, frame in enumerate(clean)]
+        rainy = torch.stack([sample.rainy for sample in samples])
+        derained = torch.cat([derain(network, f[None], dry="derain").background for f in rainy])
         levels = [flicker(frames, static) for frames in (clean, rainy, derained)]
         errors = [float((x - clean)[:, :, static].square().mean()) for x in (rainy, derained)]
         decibels = (-10 * np.log10(error) for error in errors)
-        row = [*(f"{level:.2f}" for level in levels), *(f"{value:.2f}" for value in decibels)]
+        row = [f"{value:.2f}" for value in (*levels, *decibels)]
         print("| " + " | ".join([f"`{preset}`", *row]) + " |", flush=True)
 
 

@@ -63,6 +63,12 @@ def atomic_path(path: str | os.PathLike[str], *, folder: bool = False) -> Iterat
         _remove(temporary)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file, in UTF-8 and with the line ends that the text has; see `atomic_path`."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
 @contextmanager
 def _locked(temporary: Path, create: bool) -> Iterator[None]:
     """Hold a lock on a temporary file or folder; without one where there are no locks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import typer
 from rich.table import Table
@@ -11,11 +11,13 @@ from rich.table import Table
 from jorder_preproc.commands import print_line, stderr, stdout
 from reliability.processes import Fault
 
+Checks = dict[tuple[str, str], Callable[[], str | None]]
+"""By what happens and to what. A check raises `Fault` where something does not hold, and may return
+what to print."""
 
-def run_checks(checks: Mapping[tuple[str, str], Callable[[], str | None]]) -> None:
-    """Print a table of checks, by what happens and to what.
 
-    A check raises `Fault` where something does not hold, and may return what to print.
+def run_checks(checks: Checks) -> None:
+    """Run checks and print a table of them.
 
     Raises:
         typer.Exit: with status 1, after the last check, if something did not hold.

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
-from reliability.checks import run_checks
+from reliability.checks import Checks, run_checks
 from reliability.faults import make_photos, training_work
 from reliability.processes import Command, expect, run, temporary_files
 
@@ -35,28 +36,22 @@ def distributed(
 
     Exits with status 1 if something does not hold.
     """
+    tasks = tasks or list(TASKS)
     with tempfile.TemporaryDirectory(prefix="distributed-") as folder:
-        run_checks(_checks(Path(folder), tasks or list(TASKS), limit))
+        root = Path(folder)
+        checks: Checks = {}
+        for task, processes in itertools.product(tasks, (2, 4)):
+            check = partial(compare_tables, root / task, task, processes, limit)
+            checks[f"{processes} processes", task] = check
+        checks["one of 2 dies", tasks[0]] = partial(kill_one, root / tasks[0], tasks[0], limit)
+        checks["2 processes", "training"] = partial(resume_training, root / "training")
+        run_checks(checks)
 
 
 def torchrun(processes: int, arguments: list[str]) -> list[str]:
     """Arguments of Python that run a module in several processes, on a free port."""
     start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     return [*start, *arguments, "--launcher", "pytorch"]
-
-
-def _checks(
-    root: Path, tasks: list[str], limit: int
-) -> dict[tuple[str, str], Callable[[], str | None]]:
-    checks: dict[tuple[str, str], Callable[[], str | None]] = {}
-    for task in tasks:
-        for processes in (2, 4):
-            checks[f"{processes} processes", task] = lambda task=task, processes=processes: (  # type: ignore[misc]
-                compare_tables(root / task, task, processes, limit)
-            )
-    checks["one of 2 dies", tasks[0]] = lambda: kill_one(root / tasks[0], tasks[0], limit)
-    checks["2 processes", "training"] = lambda: resume_training(root / "training")
-    return checks
 
 
 def compare_tables(root: Path, task: str, processes: int, limit: int) -> None:
@@ -73,11 +68,16 @@ def kill_one(root: Path, task: str, limit: int) -> str:
     out = _with_scenes(root, "killed")
     command = Command(torchrun(2, _evaluate(task, out, limit)))
     command.wait_for(lambda: any(out.glob("records/rainy-*/settings.json")))
-    (second,) = (number for number in command.started() if _rank(number) == "1")
+    (second,) = (
+        number
+        for number in command.started()
+        if b"RANK=1" in Path(f"/proc/{number}/environ").read_bytes().split(b"\0")
+    )
     os.kill(second, signal.SIGKILL)
     start = time.monotonic()
-    status, output = command.end()
+    output = command.end()
     seconds = time.monotonic() - start
+    status = command.process.returncode
     expect(status != 0 and "SIGKILL" in output, f"status {status}: {output[-2000:]}")
     expect(seconds < _LAST_S, f"the others end after {seconds:.0f} s")
     run(_evaluate(task, out, limit))
@@ -125,12 +125,3 @@ def _with_scenes(root: Path, name: str) -> Path:
 def _evaluate(task: str, out: Path, limit: int) -> list[str]:
     options = ["--limit", str(limit), "--samples", "1", "--workers", "0", "--out", str(out)]
     return ["-m", "evaluation", task, *options]
-
-
-def _rank(process: int) -> str | None:
-    """The environment variable RANK of a process."""
-    for line in Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
-        name, _, value = line.partition(b"=")
-        if name == b"RANK":
-            return value.decode()
-    return None

@@ -86,7 +86,7 @@ def run_cases(
     kind: str, numbers: range, seed: int, keep: Path | None = None
 ) -> Iterator[tuple[str, Outcome]]:
     """Names and outcomes of cases."""
-    seeds = mutations.seeds(kind)
+    seeds = mutations.SEEDS[kind]()
     for start in range(0, len(numbers), _BATCH):
         with TemporaryDirectory() as temporary:
             folder = Path(temporary)

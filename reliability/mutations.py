@@ -38,11 +38,6 @@ _JSON_VALUES: tuple[Any, ...] = (
 )
 
 
-def seeds(kind: str) -> list[Files]:
-    """The files of a kind before they are damaged."""
-    return _SEEDS[kind]()
-
-
 def damage(files: Files, rng: np.random.Generator) -> Files:
     """Damage the first file, at random; half of the damage is where headers are."""
     name, content = next(iter(files.items()))
@@ -181,9 +176,8 @@ def _images() -> list[Files]:
     return [{name: content} for name, content in files.items()]
 
 
-def _weights() -> list[Files]:
-    files = {f"{name}.safetensors" for name in ("jorder_e_lite", "jorder_deveil_lite")}
-    return [{name: (SHIPPED_WEIGHTS / name).read_bytes()} for name in sorted(files)]
+def _shipped(*names: str) -> Files:
+    return {name: (SHIPPED_WEIGHTS / name).read_bytes() for name in names}
 
 
 def _onnx() -> list[Files]:
@@ -271,12 +265,6 @@ def _records() -> list[Files]:
         return [{path.name: path.read_bytes()}]
 
 
-def _ranges() -> list[Files]:
-    name = "jorder_e_lite"
-    files = {f"{name}.{suffix}" for suffix in ("int8.json", "safetensors")}
-    return [{file: (SHIPPED_WEIGHTS / file).read_bytes() for file in sorted(files)}]
-
-
 def _cache() -> list[Files]:
     with TemporaryDirectory() as folder:
         CachedJorderDerain(folder)({"img": random_pixels(HEIGHT, WIDTH, 3)})
@@ -284,13 +272,17 @@ def _cache() -> list[Files]:
         return [{path.relative_to(folder).as_posix(): path.read_bytes()}]
 
 
-_SEEDS: dict[str, Callable[[], list[Files]]] = {
+SEEDS: dict[str, Callable[[], list[Files]]] = {
     "image": _images,
-    "weights": _weights,
+    "weights": lambda: [
+        _shipped("jorder_deveil_lite.safetensors"),
+        _shipped("jorder_e_lite.safetensors"),
+    ],
     "onnx": _onnx,
     "results": _results,
     "records": _records,
     "sample": _samples,
-    "ranges": _ranges,
+    "ranges": lambda: [_shipped("jorder_e_lite.int8.json", "jorder_e_lite.safetensors")],
     "cache": _cache,
 }
+"""Gives the files of each kind before they are damaged."""

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +59,7 @@ class Command:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             # a command in the background of a shell inherits that Ctrl-C is ignored
-            preexec_fn=_listen_to_interrupts,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         self._started = time.monotonic()
 
@@ -79,13 +80,15 @@ class Command:
             self._check_time()
             time.sleep(0.005)
 
-    def end(self) -> tuple[int, str]:
-        """Wait for its end; exit status and what it printed."""
+    def end(self, *statuses: int) -> str:
+        """Wait for its end, with one of these exit statuses if any are given; what it printed."""
         while self.running:
             self._check_time()
             time.sleep(0.02)
         self._wait_for_children()
-        return self.process.returncode, self.output
+        status = self.process.returncode
+        expect(not statuses or status in statuses, f"exit status {status}: {self.output[-2000:]}")
+        return self.output
 
     def kill(self) -> None:
         """Kill the process itself, as `kill -9` does; its children have to end by themselves."""
@@ -99,7 +102,8 @@ class Command:
 
     def children(self) -> list[int]:
         """The other processes of the group."""
-        return [number for number in _group(self.process.pid) if number != self.process.pid]
+        own = self.process.pid
+        return [number for number, _, group in _processes() if group == own != number]
 
     def started(self) -> list[int]:
         """The processes that it started itself, which may lead groups of their own."""
@@ -119,15 +123,9 @@ class Command:
             time.sleep(0.05)
 
 
-def _listen_to_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def run(arguments: Sequence[str], **options: int) -> str:
-    """Run a command to its end, which must be a success; what it printed."""
-    status, output = Command(arguments, **options).end()
-    expect(status == 0, f"exit status {status}: {output[-2000:]}")
-    return output
+def run(arguments: Sequence[str]) -> None:
+    """Run a command to its end, which must be a success."""
+    Command(arguments).end(0)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -167,11 +165,6 @@ def _call(command: Sequence[str]) -> bool:
         return subprocess.run(command, capture_output=True).returncode == 0
     except OSError:
         return False
-
-
-def _group(leader: int) -> list[int]:
-    """Processes of a group that have not ended."""
-    return [number for number, _, group in _processes() if group == leader]
 
 
 def _processes() -> Iterator[tuple[int, int, int]]:

@@ -70,15 +70,15 @@ def _ends(samples: list[int]) -> tuple[list[int], list[int]]:
     return samples[start : start + length], samples[-length:]
 
 
-class Watch:
+class Watch(Hook):
     """Samples this process and its workers; processes are told apart by their order."""
 
     def __init__(self, advance: Advance):
         self.usage: dict[str, Usage] = {}
         self._advance = advance
 
-    def step(self) -> None:
-        """One batch more."""
+    def after_test_iter(self, *_: Any, **__: Any) -> None:
+        """One batch more, in a Runner or, without arguments, elsewhere."""
         self._advance()
         workers = sorted(process.pid or 0 for process in multiprocessing.active_children())
         for number, pid in enumerate([os.getpid(), *workers]):
@@ -130,20 +130,12 @@ class _NoMetric(BaseMetric):
         return {}
 
 
-class _WatchHook(Hook):
-    def __init__(self, watch: Watch):
-        self.watch = watch
-
-    def after_test_iter(self, *_: Any, **__: Any) -> None:
-        self.watch.step()
-
-
 def _transform(count: int, watch: Watch) -> None:
     """`JorderDerain` of torchvision in the workers."""
     derain = JorderDerain()
     images = _Images(count, lambda results: derain(results["img"]))
     for _ in DataLoader(images, _BATCH, num_workers=_WORKERS, collate_fn=list):
-        watch.step()
+        watch.after_test_iter()
 
 
 def _hook(where: str, count: int, watch: Watch) -> None:
@@ -161,7 +153,7 @@ def _hook(where: str, count: int, watch: Watch) -> None:
             ),
             test_cfg=dict(),
             test_evaluator=[_NoMetric()],
-            custom_hooks=[DerainHook(where=where), _WatchHook(watch)],  # type: ignore[arg-type]
+            custom_hooks=[DerainHook(where=where), watch],  # type: ignore[arg-type]
             log_level="ERROR",
         )
         runner.test()

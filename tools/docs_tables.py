@@ -18,8 +18,9 @@ from pathlib import Path
 from PIL import Image
 
 from evaluation.figures.drawing import save_figure
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import write_text
 from jorder_preproc.errors import UserError
+from training.command_line import command
 
 PAGE = Path(__file__).parents[1] / "docs/tables.md"
 SPEED_PAGE = PAGE.with_name("speed.md")
@@ -51,9 +52,9 @@ def update(page: Path, name: str, out: Path) -> None:
         UserError: no such section, or the command failed.
     """
     arguments = read_command(page.read_text(encoding="utf-8"), name)
-    command = [sys.executable, "-m", "evaluation", *arguments, "--out", str(out)]
-    if subprocess.run(command, check=False).returncode:
-        raise UserError(f"the command of the section {name} failed: {shlex.join(command)}")
+    line = [sys.executable, "-m", "evaluation", *arguments, "--out", str(out)]
+    if subprocess.run(line, check=False).returncode:
+        raise UserError(f"the command of the section {name} failed: {shlex.join(line)}")
     figures = page.parent / "figures"
     for figure in out.glob(f"{name}.*"):
         if figure.suffix == ".png":
@@ -64,8 +65,7 @@ def update(page: Path, name: str, out: Path) -> None:
     tables = (out / f"{name}.md").read_text(encoding="utf-8")
     # read again: another section may have changed while the command ran
     text = replace_tables(page.read_text(encoding="utf-8"), name, tables)
-    with atomic_path(page) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_text(page, text)
 
 
 def _find(page: str, name: str) -> re.Match[str]:
@@ -82,8 +82,9 @@ def _find(page: str, name: str) -> re.Match[str]:
     return found[0]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Update the sections; returns the exit code."""
+@command
+def main(arguments: list[str]) -> None:
+    """Update the sections."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -91,14 +92,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, help="default: docs/tables.md or docs/speed.md")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/docs_tables"))
     args = parser.parse_args(arguments)
-    try:
-        for name in args.sections or SECTIONS:
-            page = args.page or (SPEED_PAGE if name in SPEED else PAGE)
-            update(page, name, args.out / name)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    for name in args.sections or SECTIONS:
+        page = args.page or (SPEED_PAGE if name in SPEED else PAGE)
+        update(page, name, args.out / name)
 
 
 if __name__ == "__main__":

@@ -15,17 +15,10 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
-# registers the classes that configs name, but for the other commands
-import training.calibrate
-import training.data
-import training.hooks
-import training.model
-import training.patches
-import training.precision
-import training.ranges
-import training.score
-import training.veils
 from jorder_preproc.errors import UserError
+
+# these register the classes that configs name, but for the other commands
+from training import calibrate, data, hooks, model, patches, precision, ranges, score, veils  # noqa: F401
 from training.bank import STREAKS
 from training.checkpoints import find_checkpoint
 from training.command_line import command
@@ -148,11 +141,7 @@ def train(arguments: list[str]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Train, score, calibrate or measure ranges; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    others = {
-        "score": training.score.main,
-        "calibrate": training.calibrate.main,
-        "ranges": training.ranges.main,
-    }
+    others = {"score": score.main, "calibrate": calibrate.main, "ranges": ranges.main}
     if arguments and arguments[0] in others:
         return others[arguments[0]](arguments[1:])
     return train(arguments)

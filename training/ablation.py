@@ -25,15 +25,13 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
-from PIL import Image
 
-import training.model
-import training.patches
-import training.precision  # noqa: F401  (all three register their classes)
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import write_text
 from jorder_preproc.errors import UserError
+from jorder_preproc.image_files import write_png
 from jorder_preproc.models.variants import Variant
 from jorder_preproc.rain import PRESETS
+from training import model, patches, precision  # noqa: F401  (they register their classes)
 from training.__main__ import set_iterations
 from training.baselines import BASELINES
 from training.checkpoints import find_checkpoint
@@ -51,6 +49,7 @@ RECURRENCES = (1, 2, 3, 4, 5)
 
 _CHECKPOINT_EVERY = 250
 _SCORES = 12  # of a curve
+_MEANS = ("images", "input_psnr", "input_ssim", "psnr", "ssim")  # of `Score`
 _LOSS = {"distance": "l2", "streak_weight": 0.01, "mask_weight": 0.001, "gated": False}
 _RAW_LOSS = {"streak_weight": 0.0, "mask_weight": 0.0}  # it predicts no S and R
 _COARSE_TO_FINE_L1 = {"coarse_to_fine": True, "distance": "l1"}
@@ -251,26 +250,6 @@ class Settings:
     batch_size: int
 
 
-@dataclass(frozen=True)
-class Result:
-    """One trained network.
-
-    Attributes:
-        parameters: number of weights and biases.
-        input_psnr, input_ssim, psnr, ssim: luminance means over the validation photographs
-            with the rain that was trained on; see `training.score`.
-        seconds_per_iteration: of training.
-    """
-
-    parameters: int
-    images: int
-    input_psnr: float
-    input_ssim: float
-    psnr: float
-    ssim: float
-    seconds_per_iteration: float
-
-
 def build_variant(network: str, settings: Settings) -> Variant:
     """The network of a row at the size of `settings`."""
     row = NETWORKS[network]
@@ -278,9 +257,7 @@ def build_variant(network: str, settings: Settings) -> Variant:
     return replace(Variant(channels=settings.channels, blocks=blocks, stages=1), **row.variant)
 
 
-def build_config(
-    network: str, seed: int, settings: Settings, photos: Path, val_photos: Path, run: Path
-) -> Config:
+def build_config(network: str, seed: int, settings: Settings, run: Path) -> Config:
     """Config of the shipped network with a row's network and loss, without validation.
 
     As in the paper, training has a single kind of rain and no other degradation. float32.
@@ -300,7 +277,7 @@ def build_config(
     # replaced, not merged: the shipped network's mixture would stay
     config.train_dataloader.dataset = dict(
         type="RainPatches",
-        photos=str(photos),
+        photos=settings.photos,
         stages=[(0, settings.patch, settings.batch_size)],
         mixture={settings.rain: 1.0},
         layers_per_preset=config.train_dataloader.dataset.layers_per_preset,
@@ -308,7 +285,7 @@ def build_config(
     config.optim_wrapper.type = "OptimWrapper"
     every = max(settings.iterations // _SCORES, 1)
     config.custom_hooks = [
-        dict(type="RecordCurve", photos=str(val_photos), rain=settings.rain, every=every)
+        dict(type="RecordCurve", photos=settings.val_photos, rain=settings.rain, every=every)
     ]
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
     checkpoint = config.default_hooks.checkpoint
@@ -322,52 +299,49 @@ def build_config(
     return config
 
 
-def train_and_score(
-    network: str, seed: int, settings: Settings, photos: Path, val_photos: Path, run: Path
-) -> Result:
-    """Train one network in the folder `run`, resuming if possible, and score its last weights."""
-    runner = Runner.from_cfg(build_config(network, seed, settings, photos, val_photos, run))
+def train_and_score(network: str, seed: int, settings: Settings, run: Path) -> dict[str, Any]:
+    """Train one network in the folder `run`, resuming if possible, and score its last weights.
+
+    Returns:
+        For `result.json`: parameters, the number of weights and biases; images and luminance
+        means over the validation photographs with the rain that was trained on, see `Score`;
+        and seconds_per_iteration of training.
+    """
+    runner = Runner.from_cfg(build_config(network, seed, settings, run))
     runner.train()
     trained = runner.model.network.eval().requires_grad_(False)
-    (scores,) = score(trained, str(val_photos), [settings.rain])
-    return Result(
-        parameters=sum(p.numel() for p in trained.parameters()),
-        images=scores.images,
-        input_psnr=scores.input_psnr,
-        input_ssim=scores.input_ssim,
-        psnr=scores.psnr,
-        ssim=scores.ssim,
-        seconds_per_iteration=float(runner.message_hub.get_scalar("train/time").mean()),
-    )
-
-
-def read_results(out: Path, network: str) -> dict[int, Result]:
-    """Results of a network that are in the folder, by seed."""
-    found = {}
-    for path in out.glob(f"runs/{network}_seed*/result.json"):
-        found[int(path.parent.name.rsplit("_seed", 1)[1])] = Result(**json.loads(path.read_text()))
-    return dict(sorted(found.items()))
+    (scores,) = score(trained, settings.val_photos, [settings.rain])
+    return {
+        "parameters": sum(p.numel() for p in trained.parameters()),
+        **{name: getattr(scores, name) for name in _MEANS},
+        "seconds_per_iteration": float(runner.message_hub.get_scalar("train/time").mean()),
+    }
 
 
 def build_table(number: int, out: Path) -> dict[str, Any]:
     """A table for JSON: means over seeds of the finished rows, beside the paper's values."""
-    table, rows, measured = TABLES[number], [], None
+    table, rows = TABLES[number], []
+    measured: dict[str, Any] = {}
     for row in table.rows:
-        results = read_results(out, row.network)
-        if not results:
+        found = {
+            int(path.parent.name.rpartition("_seed")[2]): json.loads(path.read_text())
+            for path in out.glob(f"runs/{row.network}_seed*/result.json")
+        }
+        if not found:
             continue
+        results = dict(sorted(found.items()))
         measured = next(iter(results.values()))
         line: dict[str, Any] = {
             "row": row.name,
             "blocks": NETWORKS[row.network].variant.get("blocks"),
             "seeds": list(results),
-            "parameters": measured.parameters,
+            "parameters": measured["parameters"],
         }
         for name in ("psnr", "ssim"):
-            values = [getattr(result, name) for result in results.values()]
+            values = [result[name] for result in results.values()]
             line[name] = statistics.fmean(values)
             line[f"{name}_deviation"] = statistics.stdev(values) if len(values) > 1 else None
-        line["seconds_per_iteration"] = measured.seconds_per_iteration
+        line["seconds_per_iteration"] = measured["seconds_per_iteration"]
         line["paper"] = {
             data: {"psnr": psnr, "ssim": ssim}
             for data, psnr, ssim in zip(table.sets, row.psnr, row.ssim, strict=False)
@@ -378,8 +352,8 @@ def build_table(number: int, out: Path) -> dict[str, Any]:
         "where": table.where or f"Table {number}",
         "title": table.title,
         "notes": list(table.notes),
-        "images": measured and measured.images,
-        "input": measured and {"psnr": measured.input_psnr, "ssim": measured.input_ssim},
+        "images": measured["images"],
+        "input": {name: measured[f"input_{name}"] for name in ("psnr", "ssim")},
         "rows": rows,
     }
 
@@ -430,8 +404,8 @@ def to_markdown(table: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_built_in_photos(folder: Path, names: Sequence[str]) -> Path:
-    """Photographs that come inside scikit-image and scikit-learn, as files.
+def write_built_in_photos(folder: Path, names: Sequence[str]) -> str:
+    """Photographs that come inside scikit-image and scikit-learn, as files; gives the folder.
 
     Raises:
         UserError: these packages are not there.
@@ -455,9 +429,8 @@ def write_built_in_photos(folder: Path, names: Sequence[str]) -> Path:
             pixels = skimage.data.stereo_motorcycle()[0]
         else:
             pixels = getattr(skimage.data, name)()
-        with atomic_path(path) as temporary:
-            Image.fromarray(pixels).save(temporary, "PNG")
-    return folder
+        write_png(path, pixels)
+    return str(folder)
 
 
 def run_table(
@@ -495,11 +468,11 @@ def run_table(
             "were not trained on"
         )
     _claim(out, settings)
-    photos, val_photos = Path(settings.photos), Path(settings.val_photos)
+    used = settings  # with folders for the built-in photographs
     if settings.photos == BUILT_IN:
-        photos = write_built_in_photos(out / "photos" / "train", _TRAIN_PHOTOS)
+        used = replace(used, photos=write_built_in_photos(out / "photos/train", _TRAIN_PHOTOS))
     if settings.val_photos == BUILT_IN:
-        val_photos = write_built_in_photos(out / "photos" / "val", _VAL_PHOTOS)
+        used = replace(used, val_photos=write_built_in_photos(out / "photos/val", _VAL_PHOTOS))
     for seed in range(seeds):
         for row in TABLES[number].rows:
             if rows is not None and row.name not in rows:
@@ -507,10 +480,11 @@ def run_table(
             run = out / "runs" / f"{row.network}_seed{seed}"
             record = run / "result.json"
             if not record.exists():
-                result = train_and_score(row.network, seed, settings, photos, val_photos, run)
-                with atomic_path(record) as temporary:
-                    temporary.write_text(json.dumps(asdict(result), indent=2) + "\n")
-            _write_table(number, settings, out, command)
+                result = train_and_score(row.network, seed, used, run)
+                write_text(record, json.dumps(result, indent=2) + "\n")
+            table = build_table(number, out) | {"settings": asdict(settings), "command": command}
+            write_text(out / f"table_{number}.json", json.dumps(table, indent=2) + "\n")
+            write_text(out / f"table_{number}.md", to_markdown(table))
     return out / f"table_{number}.md"
 
 
@@ -530,18 +504,7 @@ def _claim(out: Path, settings: Settings) -> None:
             )
         return
     out.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(asdict(settings), indent=2) + "\n")
-
-
-def _write_table(number: int, settings: Settings, out: Path, command: str) -> None:
-    table = build_table(number, out)
-    table["settings"] = asdict(settings)
-    table["command"] = command
-    texts = {"json": json.dumps(table, indent=2) + "\n", "md": to_markdown(table)}
-    for ending, text in texts.items():
-        with atomic_path(out / f"table_{number}.{ending}") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write_text(path, json.dumps(asdict(settings), indent=2) + "\n")
 
 
 def _positive(text: str) -> int:
@@ -551,8 +514,9 @@ def _positive(text: str) -> int:
     return value
 
 
-def parse_args(arguments: list[str]) -> argparse.Namespace:
-    """Arguments of the command line."""
+@command
+def main(arguments: list[str]) -> None:
+    """Make a table."""
     summary, _, rest = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         prog="python -m training.ablation",
@@ -581,13 +545,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
         parser.add_argument(
             f"--{name}", type=_positive, default=default, help=f"{what} ({default})"
         )
-    return parser.parse_args(arguments)
-
-
-@command
-def main(arguments: list[str]) -> None:
-    """Make a table."""
-    args = parse_args(arguments)
+    args = parser.parse_args(arguments)
     if args.curves:
         print(write_curves(args.out))
         return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -58,12 +59,12 @@ class _Source:
     change: _Change
     layers: list[np.ndarray]  # each uint8 (H, W)
     light_of_255: float
-    halves: list[np.ndarray] = field(init=False)  # the layers at half resolution
 
-    def __post_init__(self) -> None:
-        halves = self.layers if self.change.scale[0] < _HALVED_BELOW else []
-        halves = [cv2.resize(x, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for x in halves]
-        object.__setattr__(self, "halves", halves)
+    @cached_property
+    def halves(self) -> list[np.ndarray]:
+        """The layers at half resolution."""
+        area = cv2.INTER_AREA
+        return [cv2.resize(x, None, fx=0.5, fy=0.5, interpolation=area) for x in self.layers]
 
 
 class LayerBank:

@@ -39,14 +39,13 @@ class DetailNet(nn.Module):
     and batch normalisation, a shortcut over every two, predict what is added to the rainy image.
     """
 
-    def __init__(self, blocks: int = 12, channels: int = 16):
+    def __init__(self) -> None:
         super().__init__()
-        self.first = _normalised(3, channels)
+        self.first = _normalised(3, 16)
         self.blocks = nn.ModuleList(
-            nn.Sequential(_normalised(channels, channels), _normalised(channels, channels))
-            for _ in range(blocks)
+            nn.Sequential(_normalised(16, 16), _normalised(16, 16)) for _ in range(12)
         )
-        self.last = nn.Sequential(nn.Conv2d(channels, 3, 3, padding=1), nn.BatchNorm2d(3))
+        self.last = nn.Sequential(nn.Conv2d(16, 3, 3, padding=1), nn.BatchNorm2d(3))
 
     def forward(self, rainy: Tensor) -> Tensor:
         """The background of rainy (N, 3, H, W), in [0, 1]; not clamped."""

@@ -21,7 +21,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,7 +29,7 @@ from jorder_preproc.images import pixels_to_float
 from jorder_preproc.models import Jorder, load_model, save_weights
 from jorder_preproc.rain.identity import image_name, rain_generator
 from training.command_line import command
-from training.data import list_photos, read_photo
+from training.data import list_photos, random_window, read_photo
 from training.markdown import markdown_table
 from training.stick import DRY, SMALL, draw_pair
 
@@ -91,7 +90,12 @@ def measure(
     found: dict[tuple[str, str], list[float]] = {}
     for path in list_photos(photos, limit):
         pixels, name = read_photo(path), image_name(path, photos)
-        windows = _draw_windows(pixels, rain_generator(seed, f"{name}, windows"))
+        generator = rain_generator(seed, f"{name}, windows")
+        shorter = min(pixels.shape[:2])
+        windows = []
+        for _ in range(_WINDOWS):
+            side = int(generator.integers(min(_SMALLEST_WINDOW_PX, shorter), shorter + 1))
+            windows.append(random_window(pixels.shape, (side, side), generator))
         for rain in (DRY, *RAINS):
             whole = draw_pair(rain, pixels, seed, name).rainy
             small = draw_pair(rain + SMALL, pixels, seed, name).rainy
@@ -160,30 +164,23 @@ def to_markdown(rows: Iterable[Row]) -> str:
     return markdown_table(columns, table, left=2)
 
 
-def _draw_windows(pixels: np.ndarray, generator: np.random.Generator) -> list[tuple[slice, slice]]:
-    """Rows and columns of random square windows."""
-    height, width, _ = pixels.shape
-    shorter = min(height, width)
-    windows = []
-    for _ in range(_WINDOWS):
-        side = int(generator.integers(min(_SMALLEST_WINDOW_PX, shorter), shorter, endpoint=True))
-        top = int(generator.integers(height - side, endpoint=True))
-        left = int(generator.integers(width - side, endpoint=True))
-        windows.append((slice(top, top + side), slice(left, left + side)))
-    return windows
+def weights_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Parser of `python -m training NAME WEIGHTS PHOTOS`, for what measures trained weights."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m training {name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("weights", type=Path, help="safetensors file")
+    parser.add_argument("photos", help="folder of clean photographs")
+    parser.add_argument("--model", default="jorder_e_lite", help="network of the weights")
+    return parser
 
 
 @command
 def main(arguments: list[str]) -> None:
     """Write the threshold and print the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training calibrate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("weights", type=Path, help="safetensors file that gets the threshold")
-    parser.add_argument("photos", help="folder of clean photographs")
-    parser.add_argument("--model", default="jorder_e_lite", help="network of the weights")
+    parser = weights_parser("calibrate", __doc__)
     parser.add_argument("--photos-limit", type=int, help="only the first so many, for a quick look")
     parser.add_argument("--seed", type=int, default=CALIBRATION_SEED, help="of the rain")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")

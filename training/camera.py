@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from mmengine.registry import TRANSFORMS
 
+from training.data import random_window
+
 
 def photograph(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Occlude, stain, blur, add noise, smooth and compress, each with its own probability.
@@ -64,8 +66,7 @@ def _cover(values: np.ndarray, rng: np.random.Generator) -> None:
     height, width = values.shape[:2]
     for _ in range(int(rng.integers(1, 5))):
         high, wide = (int(side * rng.uniform(0.04, 0.2)) + 1 for side in (height, width))
-        top, left = int(rng.integers(height - high + 1)), int(rng.integers(width - wide + 1))
-        patch = values[top : top + high, left : left + wide]
+        patch = values[random_window((height, width), (high, wide), rng)]
         patch += rng.uniform(0.4, 1) * (rng.uniform(0, 255, 3).astype(np.float32) - patch)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import atomic_path, write_text
 from jorder_preproc.errors import UserError
 from training.score import score
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CURVE = "curve.json"
-METRICS = ("psnr", "ssim")
+_LIMIT = 6  # photographs, the first by name
 
 FIGURES: Mapping[str, Sequence[str]] = {
     "Figs. 17 and 18": ("PAR", "PARD", "RSB", "RSBD"),
@@ -41,27 +41,24 @@ class RecordCurve(Hook):
         photos: validation photographs.
         rain: preset to score on.
         every: iterations between two scores; the last iteration is scored as well.
-        limit: number of photographs, the first by name.
     """
 
-    def __init__(self, photos: str, rain: str, every: int, limit: int = 6):
+    def __init__(self, photos: str, rain: str, every: int):
         self.photos = photos
         self.rain = rain
         self.every = every
-        self.limit = limit
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:  # type: ignore[no-untyped-def]
         iteration = runner.iter + 1
         if iteration % self.every and iteration != runner.max_iters:
             return
         network = runner.model.network.eval()
-        (row,) = score(network, self.photos, [self.rain], limit=self.limit)
+        (row,) = score(network, self.photos, [self.rain], limit=_LIMIT)
         network.train()
         curve = read_curve(Path(runner.work_dir))
         curve = {done: values for done, values in curve.items() if done < iteration}
         curve[iteration] = (row.psnr, row.ssim)
-        with atomic_path(Path(runner.work_dir) / CURVE) as temporary:
-            temporary.write_text(json.dumps(curve, indent=1) + "\n")
+        write_text(Path(runner.work_dir) / CURVE, json.dumps(curve, indent=1) + "\n")
 
 
 def read_curve(run: Path) -> Curve:
@@ -104,8 +101,7 @@ def write_curves(out: Path) -> Path:
     """
     means = mean_curves(out)
     figure = draw_curves(means)
-    with atomic_path(out / "curves.json") as temporary:
-        temporary.write_text(json.dumps(means, indent=1) + "\n")
+    write_text(out / "curves.json", json.dumps(means, indent=1) + "\n")
     with atomic_path(out / "curves.png") as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     return out / "curves.png"
@@ -120,15 +116,13 @@ def draw_curves(means: Mapping[str, Curve]) -> Figure:
             "curves need matplotlib; pip install 'jorder-preproc[evaluation]'"
         ) from error
     figure = Figure(figsize=(8, 6), layout="constrained")
-    grid: Any = figure.subplots(len(FIGURES), len(METRICS))
+    grid: Any = figure.subplots(len(FIGURES), 2)
     for row, (title, names) in zip(grid, FIGURES.items(), strict=True):
-        for column, (axes, metric) in enumerate(zip(row, METRICS, strict=True)):
+        for column, (axes, metric) in enumerate(zip(row, ("PSNR, dB", "SSIM"), strict=True)):
             for name in names:
                 if name in means:
                     values = [scores[column] for scores in means[name].values()]
                     axes.plot(list(means[name]), values, label=name)
-            axes.set_title(title)
-            axes.set_xlabel("iteration")
-            axes.set_ylabel("PSNR, dB" if metric == "psnr" else "SSIM")
+            axes.set(title=title, xlabel="iteration", ylabel=metric)
             axes.legend()
     return figure

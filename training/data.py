@@ -1,4 +1,4 @@
-"""Reading photographs, the sampler of `VeiledPhotos`, and the validation data set."""
+"""Reading photographs, samplers of endless training data, and the validation data set."""
 
 from __future__ import annotations
 
@@ -49,8 +49,18 @@ def read_photo(path: Path) -> np.ndarray:
     return pixels
 
 
+def random_window(
+    shape: tuple[int, ...], size: tuple[int, int], rng: np.random.Generator
+) -> tuple[slice, slice]:
+    """Rows and columns of a random window of that height and width in (H, W, ...)."""
+    top, left = (
+        int(rng.integers(have - want + 1)) for have, want in zip(shape[:2], size, strict=True)
+    )
+    return slice(top, top + size[0]), slice(left, left + size[1])
+
+
 @DATA_SAMPLERS.register_module()
-class DrawSampler(Sampler[int]):
+class DrawSampler(Sampler[Any]):
     """Endless draw numbers for `VeiledPhotos`.
 
     They start at `seed * DRAWS_PER_SEED`; of W processes, process r takes every W-th from the
@@ -67,7 +77,7 @@ class DrawSampler(Sampler[int]):
         self.seed = seed or 0
         self.skipped = 0
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Any]:
         first = self.seed * DRAWS_PER_SEED + self.rank
         return itertools.count(first + self.skipped * self.processes, self.processes)
 
@@ -77,6 +87,15 @@ class DrawSampler(Sampler[int]):
     def skip(self, count: int) -> None:
         """Skip `count` draws of this process; MMEngine calls it on resuming."""
         self.skipped = count
+
+
+@DATA_SAMPLERS.register_module()
+class IterationSampler(DrawSampler):
+    """Endless items (seed, rank, iteration) for `RainPatches`; arguments as of `DrawSampler`."""
+
+    def __iter__(self) -> Iterator[Any]:
+        iterations = itertools.count(self.skipped)
+        return ((self.seed, self.rank, iteration) for iteration in iterations)
 
 
 @DATASETS.register_module()

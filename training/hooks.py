@@ -14,11 +14,13 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import write_text
 from jorder_preproc.models import save_weights
 
 WEIGHTS = "best.safetensors"
 RECORD = "best.json"
+SCORE = "psnr/mean"
+"""The metric that is compared."""
 
 
 @HOOKS.register_module()
@@ -27,15 +29,9 @@ class KeepBestWeights(Hook):
 
     Without validation the last weights are written. With an EMAHook the averaged weights are
     written in both cases: this hook runs before that one swaps them out again.
-
-    Args:
-        key: the metric to compare; higher is better.
     """
 
     priority = "ABOVE_NORMAL"
-
-    def __init__(self, key: str = "psnr/mean"):
-        self.key = key
 
     def before_train(self, runner) -> None:  # type: ignore[no-untyped-def]
         self._started = time.monotonic()
@@ -46,7 +42,7 @@ class KeepBestWeights(Hook):
         runner.message_hub.update_info("training_seconds", self._seconds())
 
     def after_val_epoch(self, runner, metrics=None) -> None:  # type: ignore[no-untyped-def]
-        score = metrics[self.key]
+        score = metrics[SCORE]
         best = runner.message_hub.runtime_info.get("best_weights_score", float("-inf"))
         if score > best:
             runner.message_hub.update_info("best_weights_score", score)
@@ -74,8 +70,7 @@ class KeepBestWeights(Hook):
             "hours": round(self._seconds() / 3600, 3),
             "validation": {name: round(value, 3) for name, value in metrics.items()},
         }
-        with atomic_path(folder / RECORD) as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + "\n")
+        write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
 
 
 @HOOKS.register_module()

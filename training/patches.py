@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import torch
-from mmengine.dist import get_dist_info
-from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
+from mmengine.registry import DATASETS, FUNCTIONS
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from jorder_preproc.errors import UserError
 from jorder_preproc.rain.accumulation import draw_accumulation
@@ -22,7 +20,7 @@ from jorder_preproc.rain.synthesize import VISIBLE, StreakLayer
 from training.backgrounds import vary
 from training.bank import LayerBank
 from training.camera import compress
-from training.data import list_photos, read_photo
+from training.data import list_photos, random_window, read_photo
 
 COMPOSITIONS = ("preset", "add", "screen", "cover", "linear")
 
@@ -151,7 +149,9 @@ class RainPatches(Dataset):
         if drawn_at != patch:
             images = [_reduce(image, patch) for image in images]
         if rng.random() < self.noisy:
-            noise = _draw_noise(patch, rng)
+            deviation = math.exp(rng.uniform(*_LOG_NOISE))
+            drawn = rng.standard_normal((int(rng.choice([1, 3])), patch, patch), np.float32)
+            noise = torch.from_numpy(drawn) * deviation
             images = [image + noise for image in images]
         images = [(image * 255).round_().clamp_(0, 255) for image in images]
         if small or rng.random() < self.compressed:
@@ -182,9 +182,7 @@ class RainPatches(Dataset):
         if small or rng.random() < 0.6:
             scale = math.exp(rng.uniform(math.log(_SMALLEST), 0))
             window = min(round(patch / scale), *photo.shape[:2])
-        top = int(rng.integers(photo.shape[0] - window + 1))
-        left = int(rng.integers(photo.shape[1] - window + 1))
-        pixels = photo[top : top + window, left : left + window]
+        pixels = photo[random_window(photo.shape, (window, window), rng)]
         if window != size:
             pixels = _resize(pixels, size, sharp=rng.random() < 0.5)
         if rng.random() < self.varied:
@@ -247,42 +245,10 @@ def _reduce(image: Tensor, size: int) -> Tensor:
     return torch.from_numpy(np.stack(planes))
 
 
-def _draw_noise(size: int, rng: np.random.Generator) -> Tensor:
-    """Sensor noise, float (1 or 3, size, size)."""
-    deviation = math.exp(rng.uniform(*_LOG_NOISE))
-    noise = rng.standard_normal((int(rng.choice([1, 3])), size, size), np.float32)
-    return torch.from_numpy(noise) * deviation
-
-
 def _compress(image: Tensor, quality: int) -> Tensor:
     """JPEG round trip of whole numbers (3, H, W) from 0 to 255."""
     pixels = np.ascontiguousarray(image.byte().permute(1, 2, 0).numpy())
     return torch.from_numpy(compress(pixels, quality)).permute(2, 0, 1).float().contiguous()
-
-
-@DATA_SAMPLERS.register_module()
-class IterationSampler(Sampler[tuple[int, int, int]]):
-    """Endless items (seed, rank, iteration) for `RainPatches`.
-
-    Args:
-        dataset: unused; MMEngine passes it.
-        seed: another one gives another stream; MMEngine passes the run's.
-    """
-
-    def __init__(self, dataset: Dataset, seed: int | None = None):
-        self.rank, _ = get_dist_info()
-        self.seed = seed or 0
-        self.first = 0
-
-    def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        return ((self.seed, self.rank, iteration) for iteration in itertools.count(self.first))
-
-    def __len__(self) -> int:
-        return 2**31 - 1
-
-    def skip(self, count: int) -> None:
-        """Skip `count` iterations; MMEngine calls it on resuming."""
-        self.first += count
 
 
 @FUNCTIONS.register_module()

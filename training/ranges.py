@@ -6,14 +6,12 @@ file beside the weights, WEIGHTS.int8.json, and belong to these weights alone.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-from pathlib import Path
 
 from jorder_preproc.int8 import measure_ranges, save_ranges
 from jorder_preproc.models import load_model
 from jorder_preproc.rain.identity import image_name
-from training.calibrate import CALIBRATION_SEED, RAINS
+from training.calibrate import CALIBRATION_SEED, RAINS, weights_parser
 from training.command_line import command
 from training.data import list_photos, read_photo
 from training.stick import DRY, draw_pair
@@ -22,15 +20,7 @@ from training.stick import DRY, draw_pair
 @command
 def main(arguments: list[str]) -> None:
     """Write the ranges."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training ranges",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("weights", type=Path, help="safetensors file")
-    parser.add_argument("photos", help="folder of clean photographs")
-    parser.add_argument("--model", default="jorder_e_lite", help="network of the weights")
-    args = parser.parse_args(arguments)
+    args = weights_parser("ranges", __doc__).parse_args(arguments)
     network = load_model(args.model, args.weights)
     photos = list_photos(args.photos)
     images = (

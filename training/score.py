@@ -123,57 +123,40 @@ def score(
     ]
 
 
-def _measure(network: nn.Module, pairs: Sequence[Pair]) -> Tensor:
-    """`_score_pair` of each pair, float64 (n, 6)."""
-    return torch.tensor([_score_pair(network, pair) for pair in pairs], dtype=torch.float64)
-
-
 def _summarize(rain: str, values: Tensor, dry: Tensor | None) -> Score:
     means = values.mean(0).tolist()
-    input_psnr, input_ssim, restored_psnr, restored_ssim, unchanged, probability = means
+    input_psnr, input_ssim, after_psnr, after_ssim, unchanged, probability = means
     gains = (values[:, 2] - values[:, 0]).sort().values
     worst_gain = float(gains[: math.ceil(WORST_SHARE * len(values))].mean())
     area = None
     if dry is not None and rain not in (DRY, DRY_SMALL) and not math.isnan(probability):
         area = auc(dry[:, -1], values[:, -1])
-    return Score(
-        rain=rain,
-        images=len(values),
-        input_psnr=input_psnr,
-        input_ssim=input_ssim,
-        psnr=restored_psnr,
-        ssim=restored_ssim,
-        worst_gain=worst_gain,
-        unchanged=unchanged,
-        auc=area,
-    )
+    restored = after_psnr, after_ssim, worst_gain, unchanged, area
+    return Score(rain, len(values), input_psnr, input_ssim, *restored)
 
 
-def _score_pair(network: nn.Module, pair: Pair) -> list[float]:
-    """PSNR and SSIM of the rainy and of the restored image, and whether they are equal.
+def _measure(network: nn.Module, pairs: Sequence[Pair]) -> Tensor:
+    """Float64 (n, 6), of each pair.
 
-    The last value is the probability of rain, NaN if the network does not predict it.
+    PSNR and SSIM of the rainy and of the restored image, whether they are equal, and the
+    probability of rain, NaN if the network does not predict it.
     """
-    rainy, reference = (pixels_to_float(image) for image in pair)
-    probability = None
-    if isinstance(network, Jorder):
-        derained = derain(network, pair.rainy)
-        pixels, probability = derained.background, derained.rain_probability
-    elif isinstance(network, DeveilNetwork):
-        pixels = float_to_pixels(deveil(network, rainy).background, torch.uint8)
-    else:
-        pixels = float_to_pixels(restore(network, rainy), torch.uint8)
-    restored = pixels_to_float(pixels)
-    return [
-        *_psnr_and_ssim(rainy, reference),
-        *_psnr_and_ssim(restored, reference),
-        float(torch.equal(pixels, pair.rainy)),
-        math.nan if probability is None else probability.item(),
-    ]
-
-
-def _psnr_and_ssim(image: Tensor, reference: Tensor) -> tuple[float, float]:
-    return float(psnr(image, reference)), float(ssim(image, reference))
+    rows = []
+    for pair in pairs:
+        rainy, reference = (pixels_to_float(image) for image in pair)
+        probability = None
+        if isinstance(network, Jorder):
+            derained = derain(network, pair.rainy)
+            pixels, probability = derained.background, derained.rain_probability
+        elif isinstance(network, DeveilNetwork):
+            pixels = float_to_pixels(deveil(network, rainy).background, torch.uint8)
+        else:
+            pixels = float_to_pixels(restore(network, rainy), torch.uint8)
+        both = rainy, pixels_to_float(pixels)
+        scores = [float(metric(image, reference)) for image in both for metric in (psnr, ssim)]
+        unchanged = float(torch.equal(pixels, pair.rainy))
+        rows.append([*scores, unchanged, math.nan if probability is None else probability.item()])
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def to_markdown(scores: Iterable[Score]) -> str:

@@ -93,7 +93,12 @@ def draw_pair(rain: str, pixels: np.ndarray, seed: int, name: str, veil_stays: b
     if kind != rain:
         pixels = _as_small_jpeg(pixels)
     if kind in PRESETS:
-        return _by_preset(pixels, kind, seed, name, veil_stays)
+        reference = pixels_to_float(_to_tensor(pixels))
+        sample = synthesize_rain(reference, kind, seed, name)
+        if veil_stays:
+            veil, air = sample.transmission, sample.atmospheric_light
+            reference = veil * sample.darkened + (1 - veil) * air
+        return Pair(*(float_to_pixels(image, torch.uint8) for image in (sample.rainy, reference)))
     if kind in _LIBRARIES:
         put_rain = _LIBRARIES[kind]()
         drawn = put_rain(pixels, int(rain_generator(seed, name).integers(2**31)))
@@ -129,16 +134,6 @@ def read_pairs(folder: str, limit: int | None = None) -> tuple[Pair, ...]:
 def list_rains() -> list[str]:
     """Names that `draw_pairs` takes."""
     return [*PRESETS, *_LIBRARIES, DRY, *(f"{kind}{SMALL}" for kind in (*PRESETS, DRY))]
-
-
-def _by_preset(pixels: np.ndarray, preset: str, seed: int, name: str, veil_stays: bool) -> Pair:
-    clean = pixels_to_float(_to_tensor(pixels))
-    sample = synthesize_rain(clean, preset, seed, name)
-    reference = clean
-    if veil_stays:
-        veil, air = sample.transmission, sample.atmospheric_light
-        reference = veil * sample.darkened + (1 - veil) * air
-    return Pair(float_to_pixels(sample.rainy, torch.uint8), float_to_pixels(reference, torch.uint8))
 
 
 def _albumentations(rain_type: str) -> PutRain:

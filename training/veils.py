@@ -16,7 +16,7 @@ from jorder_preproc.rain import add_rain
 from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.presets import AccumulationPreset, Range
 from training.bank import LayerBank
-from training.data import DRAWS_PER_SEED, list_photos, read_photo
+from training.data import DRAWS_PER_SEED, list_photos, random_window, read_photo
 
 
 @DATASETS.register_module()
@@ -131,9 +131,7 @@ class VeiledPhotos(Dataset):
         if rng.random() < self.zoomed:
             scale *= rng.uniform(2 / 3, 1)
         height, width = (max(round(side * scale), 1) for side in self.shape)
-        top = int(rng.integers(photo.shape[0] - height + 1))
-        left = int(rng.integers(photo.shape[1] - width + 1))
-        pixels = photo[top : top + height, left : left + width]
+        pixels = photo[random_window(photo.shape, (height, width), rng)]
         if pixels.shape[:2] != self.shape:
             size = self.shape[::-1]
             pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))

@@ -29,14 +29,12 @@ def save_figure(figure: Image.Image | Figure, path: Path, max_bytes: int | None 
     Returns:
         The file.
     """
-    if not isinstance(figure, Image.Image):
-        path = path.with_name(f"{path.name}.png")
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format="png", metadata={"Software": None})
-    else:
-        path = path.with_name(f"{path.name}.jpg")
-        with atomic_path(path) as temporary:
+    path = path.with_name(f"{path.name}.{'jpg' if isinstance(figure, Image.Image) else 'png'}")
+    with atomic_path(path) as temporary:
+        if isinstance(figure, Image.Image):
             temporary.write_bytes(_to_jpeg(figure, max_bytes))
+        else:
+            figure.savefig(temporary, format="png", metadata={"Software": None})
     return path
 
 

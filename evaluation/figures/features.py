@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -55,11 +56,8 @@ def find_features(network: Jorder, rainy: Tensor) -> Features:
     """
     kept: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable[[nn.Module, object, Tensor | list[Tensor]], None]:
-        def hook(_module: nn.Module, _inputs: object, output: Tensor | list[Tensor]) -> None:
-            kept[name] = (output if isinstance(output, Tensor) else output[-1])[0].float().cpu()
-
-        return hook
+    def keep(name: str, _module: nn.Module, _in: object, output: Tensor | list[Tensor]) -> None:
+        kept[name] = (output if isinstance(output, Tensor) else output[-1])[0].float().cpu()
 
     modules = {
         "first": network.stages[0].get_submodule("encoder"),
@@ -68,7 +66,7 @@ def find_features(network: Jorder, rainy: Tensor) -> Features:
     with ExitStack() as hooks:
         hooks.enter_context(whole_features())
         for name, module in modules.items():
-            hooks.enter_context(module.register_forward_hook(keep(name)))
+            hooks.enter_context(module.register_forward_hook(partial(keep, name)))
         output = network(rainy[None].to(next(network.parameters())))[-1]
     mask = output.mask_logits[0].float().softmax(0)[1:].cpu() if network.detects_rain else None
     return Features(kept["first"], kept["last"], mask)
@@ -131,7 +129,7 @@ def study_features(
         Mean |r| of the maps with S and with the luminance of B; and a sheet with the maps of the
         first photograph.
     """
-    sums: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    sums: dict[tuple[str, str], list[list[float]]] = {}
     rows = []
     for number, each in enumerate(add_rain_to_all(photographs, preset, seed)):
         for title, network in networks.items():
@@ -149,7 +147,7 @@ def study_features(
             for layer in ("first", "last"):
                 maps = strongest(getattr(features, layer))
                 both = [mean_correlation(maps, target) for target in targets]
-                sums.setdefault((title, layer), []).append((both[0], both[1]))
+                sums.setdefault((title, layer), []).append(both)
                 mosaics.append(mosaic(maps))
             if number == 0:
                 mask = torch.ones_like(rainy[:1]) if features.mask is None else features.mask

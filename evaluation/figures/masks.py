@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from jorder_preproc.rain.identity import rain_generator
 
 Mask = NDArray[np.bool_]
 
+_DETECTION = ("precision", "recall", "F1", "IoU")
 _LARGEST_SIDE = 1024  # larger windows might be cut into tiles, which see other parts of R
 
 
@@ -65,15 +65,9 @@ def _grow(mask: Mask, count: int, rng: np.random.Generator) -> Mask:
     return grown
 
 
-class Change(Protocol):
-    """Perturbs a mask."""
-
-    def __call__(self, mask: Mask, *, rng: np.random.Generator) -> Mask: ...
-
-
-CHANGES: dict[str, Change | None] = {
+CHANGES: dict[str, Callable[..., Mask] | None] = {
     "predicted": None,
-    "0 %": lambda mask, *, rng: mask,
+    "0 %": lambda mask, rng: mask,
     **{f"inverted {n} %": partial(invert, share=n / 100) for n in (25, 50)},
     **{f"dilated {n} %": partial(dilate, share=n / 100) for n in (10, 20, 30)},
     **{f"eroded {n} %": partial(erode, share=n / 100) for n in (10, 20, 30)},
@@ -94,11 +88,6 @@ def detect(network: Jorder, rainy: Tensor) -> Tensor:
     return logits
 
 
-def _check_detects_rain(network: Jorder) -> None:
-    if not network.detects_rain:
-        raise UserError(f"the R of {network.name} does not mean rain; choose another derainer")
-
-
 @contextmanager
 def mask_in_place(network: Jorder, logits: Tensor) -> Iterator[None]:
     """Replace the R of every stage of the network by a given one.
@@ -113,9 +102,8 @@ def mask_in_place(network: Jorder, logits: Tensor) -> Iterator[None]:
         logits: R before the softmax, as `detect` gives it, of the image to derain.
 
     Raises:
-        ValueError: the network predicts no R, or, later, is run on another size.
+        UserError: later, where the network is run on another size.
     """
-    _check_detects_rain(network)
     folded = pixel_unshuffle(logits, network.variant.unshuffle)
 
     def put(given: Tensor, _module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
@@ -172,7 +160,8 @@ def study_masks(
     Raises:
         UserError: the network predicts no R.
     """
-    _check_detects_rain(network)
+    if not network.detects_rain:
+        raise UserError(f"the R of {network.name} does not mean rain; choose another derainer")
     scores: dict[str, dict[str, list[Scores]]] = {}
     counts: dict[str, NDArray[np.int64]] = {}
     for kind in KINDS:
@@ -199,15 +188,13 @@ def study_masks(
                     restored = derain_with_mask(network, rainy, logits, change(mask, rng=rng))
                 own = score(each.name, restored, clean)
                 scores.setdefault(name, {}).setdefault(kind, []).append(own)
-    return (
-        grid_by_kind("mask", scores),
-        Grid(
-            ["rain", "precision", "recall", "F1", "IoU"],
-            [[kind, *detection_scores(counts[kind])] for kind in KINDS],
-            dict.fromkeys(("precision", "recall", "F1", "IoU"), 3),
-            "R of the last stage against the true R, over all pixels.",
-        ),
+    detected = Grid(
+        ["rain", *_DETECTION],
+        [[kind, *detection_scores(counts[kind])] for kind in KINDS],
+        dict.fromkeys(_DETECTION, 3),
+        "R of the last stage against the true R, over all pixels.",
     )
+    return grid_by_kind("mask", scores), detected
 
 
 def confusion(mask: Mask, target: Mask) -> NDArray[np.int64]:

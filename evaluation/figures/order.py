@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from PIL import Image
 from torch import Tensor
@@ -35,11 +35,6 @@ ORDERS: tuple[tuple[Step, ...], ...] = (
 _WIDTH_PX = 240
 
 
-def order_name(order: Sequence[Step]) -> str:
-    """The steps, with `-` between them."""
-    return "-".join(order)
-
-
 def apply_orders(network: Jorder, deveil: DeveilNetwork, rainy: Tensor) -> dict[str, Tensor]:
     """The rainy image itself, and the result of each order, rounded to 8 bits."""
     restored = {INPUT: to_8_bits(rainy)}
@@ -52,7 +47,7 @@ def apply_orders(network: Jorder, deveil: DeveilNetwork, rainy: Tensor) -> dict[
             order=order,
             tile=TILE_PX,
         )
-        restored[order_name(order)] = to_8_bits(result.background)
+        restored["-".join(order)] = to_8_bits(result.background)
     return restored
 
 
@@ -76,12 +71,18 @@ def compare_orders(
         without rows if there is no preset. And a sheet with a row of thumbnails for each
         photograph shown.
     """
-    names = [INPUT, *map(order_name, ORDERS)]
+    names = [INPUT, *map("-".join, ORDERS)]
     shown = set(spread(list(photographs), samples))
     scores: dict[str, list[Scores]] = {name: [] for name in names}
     table: list[list[Cell]] = []
     rows = []
-    for name, rainy, clean in _open(photographs, preset, seed):
+    opened: Iterator[tuple[str, Tensor, Tensor | None]]
+    if preset is None:
+        opened = ((name, load(), None) for name, load in photographs.items())
+    else:
+        rained = add_rain_to_all(photographs, preset, seed)
+        opened = ((each.name, each.rainy, each.clean) for each in rained)
+    for name, rainy, clean in opened:
         images = apply_orders(network, deveil, rainy)
         captions = [name, *[""] * len(ORDERS)]
         if clean is not None:
@@ -101,15 +102,3 @@ def compare_orders(
     )
     titles = names if preset is None else [*names, "clean"]
     return means, Grid(["image", "order", *DIGITS], table, DIGITS), draw_sheet(titles, rows)
-
-
-def _open(
-    photographs: Mapping[str, Loader], preset: str | None, seed: int
-) -> Iterator[tuple[str, Tensor, Tensor | None]]:
-    """Name, rainy image, and the clean one where rain was added to it."""
-    if preset is None:
-        for name, load in photographs.items():
-            yield name, load(), None
-    else:
-        for each in add_rain_to_all(photographs, preset, seed):
-            yield each.name, each.rainy, each.clean

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -29,72 +28,47 @@ DERAINED, DEVEILED = "derained", "derained+deveil"
 _WIDTH_PX = 300
 
 
-@dataclass(frozen=True)
-class RainType:
-    """One of the four types.
-
-    Attributes:
-        preset: how it is drawn.
-        veiled: whether it has accumulation to remove.
-    """
-
-    preset: RainPreset
-    veiled: bool
-
-
-TYPES: dict[str, RainType] = {
+TYPES: dict[str, RainPreset] = {
     # near drops, sharp and broad: each covers what is behind it
-    "occluding": RainType(
-        RainPreset(
-            layers=(1, 2),
-            density=(2e-4, 5e-4),
-            length_px=(30.0, 60.0),
-            width_px=(1.6, 2.6),
-            brightness=(0.7, 0.95),
-            blur_px=(0.0, 0.2),
-            blend_probability=1.0,
-        ),
-        veiled=False,
+    "occluding": RainPreset(
+        layers=(1, 2),
+        density=(2e-4, 5e-4),
+        length_px=(30.0, 60.0),
+        width_px=(1.6, 2.6),
+        brightness=(0.7, 0.95),
+        blur_px=(0.0, 0.2),
+        blend_probability=1.0,
     ),
     # drops too far away to be seen one by one
-    "accumulated": RainType(
-        RainPreset(
-            layers=(0, 0),
-            accumulation=AccumulationPreset(transmission=(0.5, 0.7), depth_probability=1.0),
-        ),
-        veiled=True,
+    "accumulated": RainPreset(
+        layers=(0, 0),
+        accumulation=AccumulationPreset(transmission=(0.5, 0.7), depth_probability=1.0),
     ),
     # in between: many fine, faint streaks out of focus, behind them a thin veil
-    "veiling": RainType(
-        RainPreset(
-            layers=(3, 4),
-            angle_deg=(-15.0, 15.0),
-            layer_angle_deg=10.0,
-            density=(2.5e-3, 4e-3),
-            length_px=(15.0, 30.0),
-            width_px=(0.5, 0.9),
-            brightness=(0.15, 0.3),
-            blur_px=(0.5, 0.9),
-            blend_probability=0.0,
-            accumulation=AccumulationPreset(transmission=(0.75, 0.9), depth_probability=1.0),
-        ),
-        veiled=True,
+    "veiling": RainPreset(
+        layers=(3, 4),
+        angle_deg=(-15.0, 15.0),
+        layer_angle_deg=10.0,
+        density=(2.5e-3, 4e-3),
+        length_px=(15.0, 30.0),
+        width_px=(0.5, 0.9),
+        brightness=(0.15, 0.3),
+        blur_px=(0.5, 0.9),
+        blend_probability=0.0,
+        accumulation=AccumulationPreset(transmission=(0.75, 0.9), depth_probability=1.0),
     ),
     # drops that catch the light: short, bright and few
-    "sparkling": RainType(
-        RainPreset(
-            layers=(1, 1),
-            density=(3e-4, 6e-4),
-            length_px=(2.0, 5.0),
-            width_px=(1.0, 1.8),
-            brightness=(0.9, 1.0),
-            blur_px=(0.0, 0.2),
-            blend_probability=0.0,
-        ),
-        veiled=False,
+    "sparkling": RainPreset(
+        layers=(1, 1),
+        density=(3e-4, 6e-4),
+        length_px=(2.0, 5.0),
+        width_px=(1.0, 1.8),
+        brightness=(0.9, 1.0),
+        blur_px=(0.0, 0.2),
+        blend_probability=0.0,
     ),
 }
-"""In the order of the figure."""
+"""In the order of the figure; those with accumulation are deveiled as well."""
 
 
 def study_types(
@@ -108,27 +82,25 @@ def study_types(
     table: list[list[Cell]] = []
     rows = []
     names = [INPUT, DERAINED, DEVEILED]
-    for number, (kind, each) in enumerate(TYPES.items()):
+    for number, (kind, preset) in enumerate(TYPES.items()):
         scores: dict[str, list[Scores]] = {name: [] for name in names}
         # each type is shown on another photograph
         shown = number % len(photographs)
-        for at, photograph in enumerate(add_rain_to_all(photographs, each.preset, seed)):
+        for at, photograph in enumerate(add_rain_to_all(photographs, preset, seed)):
             restored = {
                 INPUT: photograph.rainy,
                 DERAINED: to_8_bits(derain(network, photograph.rainy).background),
             }
-            if each.veiled:
+            if preset.accumulation is not None:
                 both = derain(network, photograph.rainy, deveil=True, deveil_model=deveil)
                 restored[DEVEILED] = to_8_bits(both.background)
             for name, image in restored.items():
                 scores[name].append(score(photograph.name, image, photograph.clean))
             if at == shown:
-                captions = [f"{scores[name][-1][0]:.2f} dB" for name in restored]
+                captions = [f"{scores[n][-1][0]:.2f} dB" if n in restored else "" for n in names]
                 captions[0] = f"{kind}, {captions[0]}"
-                images = [*restored.values(), photograph.clean]
-                if not each.veiled:
-                    captions.append("")
-                    images.insert(2, torch.ones_like(photograph.clean))
+                white = torch.ones_like(photograph.clean)
+                images = [*(restored.get(name, white) for name in names), photograph.clean]
                 rows.append(thumbnail_row(images, [*captions, ""], _WIDTH_PX))
         means = [mean_scores(scores[name]) if scores[name] else (None, None) for name in names]
         table.append([kind, *(db for db, _ in means), *(share for _, share in means)])

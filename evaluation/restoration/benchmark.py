@@ -17,7 +17,7 @@ from evaluation.report.paper_numbers import RESTORATION_NOTE, RESTORATION_SETS, 
 from evaluation.restoration.methods import Restorer, check_names
 from evaluation.restoration.pair_sets import PairSet
 from evaluation.restoration.scores import score
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import write_text
 from jorder_preproc.errors import UserError
 
 METRICS = {"psnr": "PSNR, dB", "ssim": "SSIM"}
@@ -158,9 +158,8 @@ def write_tables(
     }
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     markdown = "\n".join(grid.markdown() for grid in make_grids(scores, sets))
-    for suffix, content in (("json", text), ("md", markdown)):
-        with atomic_path(out / f"restoration.{suffix}") as temporary:
-            temporary.write_text(content, encoding="utf-8")
+    write_text(out / "restoration.json", text)
+    write_text(out / "restoration.md", markdown)
 
 
 def make_grids(scores: Sequence[Score], sets: Sequence[PairSet]) -> list[Grid]:
@@ -214,6 +213,4 @@ def _digest(pair: str, version: str) -> str:
 
 
 def _write(path: Path, scores: Iterable[Score]) -> None:
-    with atomic_path(path) as temporary:
-        text = csv_lines([_COLUMNS, *map(astuple, scores)])
-        temporary.write_text(text, encoding="utf-8", newline="")
+    write_text(path, csv_lines([_COLUMNS, *map(astuple, scores)]))

@@ -160,7 +160,7 @@ def _from_onnx(name: str, path: Path) -> Restorer:
     except ImportError as error:
         raise UserError(
             f"--method {name}: {path.name} needs onnxruntime ({error}); "
-            "pip install --editable '.[onnx]'"
+            "pip install --editable '.[onnxruntime]'"
         ) from error
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -76,24 +77,17 @@ def best_layers(device: str, precisions: Sequence[Precision]) -> list[Layer]:
 
 def describe_machine(device: str) -> str:
     """Processor with its instruction sets and threads, or GPU; versions of the runtimes."""
-    parts = []
     if device.startswith("cuda"):
-        parts.append(torch.cuda.get_device_name(device))
+        parts = [torch.cuda.get_device_name(device)]
     else:
         name, flags = _read_processor()
-        parts.append(name)
-        parts.append(
-            "instructions " + " ".join(flag for flag in _INSTRUCTIONS if flag in flags)
-            if flags
-            else torch.backends.cpu.get_cpu_capability()
-        )
+        own = " ".join(flag for flag in _INSTRUCTIONS if flag in flags)
+        instructions = f"instructions {own}" if flags else torch.backends.cpu.get_cpu_capability()
         threads = torch.get_num_threads()
-        parts.append(f"{threads} thread{'s' if threads > 1 else ''}")
+        parts = [name, instructions, f"{threads} thread{'s' if threads > 1 else ''}"]
     for runtime in _RUNTIMES:
-        try:
+        with suppress(PackageNotFoundError):
             parts.append(f"{runtime} {version(runtime)}")
-        except PackageNotFoundError:
-            continue
     return ", ".join(parts)
 
 

@@ -15,7 +15,7 @@ from evaluation.provenance import provenance
 from evaluation.report.grid import MISSING, Cell, Grid
 from evaluation.speed.derainers import REFERENCE, Derainer
 from evaluation.speed.machine import describe_machine
-from evaluation.speed.processes import START_UP_STEPS
+from evaluation.speed.processes import START_UP_STEPS, Shape
 from evaluation.speed.timing import Measurement, Timing
 from evaluation.speed.workers import WorkerRates
 
@@ -33,7 +33,8 @@ def speed_table(measured: Measurement, max_seconds: float) -> Grid:
             low, median, high = timing.quartiles()
             reference = references.get((timing.size, timing.batch))
             rate = None if timing.flops is None else timing.flops / median
-            best = _best_rate(measured, timing.derainer)
+            # int8 has no large layer of its own in eager PyTorch
+            best = measured.best.get(timing.derainer.precision, measured.best.get("float32"))
             cells = [
                 median,
                 f"{low:.3f} to {high:.3f}",
@@ -43,7 +44,9 @@ def speed_table(measured: Measurement, max_seconds: float) -> Grid:
                 None if rate is None or best is None else 100 * rate / best,
                 None if timing.peak_bytes is None else timing.peak_bytes / _MEGABYTE,
             ]
-        rows.append([timing.derainer.name, timing.derainer.run_by, _shape(timing), *cells])
+        size = "x".join(map(str, timing.size))
+        images = size if timing.batch == 1 else f"{timing.batch} of {size}"
+        rows.append([timing.derainer.name, timing.derainer.run_by, images, *cells])
     digits = {
         "median, s": 3,
         "quartiles, s": 3,
@@ -79,27 +82,15 @@ def fastest_backends(timings: Sequence[Timing]) -> str:
     return "; ".join(parts)
 
 
-def _fastest_torch(
-    timings: Sequence[Timing], name: str
-) -> dict[tuple[tuple[int, int], int], float]:
+def _fastest_torch(timings: Sequence[Timing], name: str) -> dict[Shape, float]:
     """Median seconds of a network in eager PyTorch, float32, in its faster layout."""
-    fastest: dict[tuple[tuple[int, int], int], float] = {}
+    fastest: dict[Shape, float] = {}
     for timing in timings:
         own = timing.derainer
         if timing.seconds and own[:3] == (name, "torch", "float32"):
             shape = timing.size, timing.batch
             fastest[shape] = min(timing.median, fastest.get(shape, timing.median))
     return fastest
-
-
-def _best_rate(measured: Measurement, derainer: Derainer) -> float | None:
-    # int8 has no large layer of its own in eager PyTorch
-    return measured.best.get(derainer.precision, measured.best.get("float32"))
-
-
-def _shape(timing: Timing) -> str:
-    size = "x".join(map(str, timing.size))
-    return size if timing.batch == 1 else f"{timing.batch} of {size}"
 
 
 def _note(measured: Measurement, max_seconds: float) -> str:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from evaluation.speed.derainers import Derainer, rainy_photographs
 from evaluation.speed.processes import transform_options
 from jorder_preproc import JorderDerain
+
+_IMAGES = 16  # that a loader gives in one repeat
 
 
 @dataclass
@@ -23,7 +24,7 @@ class WorkerRates:
     """One derainer in a DataLoader.
 
     Attributes:
-        derainer: in the transform of the data set.
+        derainer: of every image, where it is loaded.
         workers: processes; 0 derains in the main process.
         rates: images per second, of each repeat.
         private_bytes: memory that a worker shares with no other process, the largest; None
@@ -36,25 +37,12 @@ class WorkerRates:
     private_bytes: int | None = None
 
 
-class _Derained(Dataset[Tensor]):
-    def __init__(self, images: Tensor, derain: JorderDerain, length: int):
-        self.images, self.derain, self.length = images, derain, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> Tensor:
-        derained: Tensor = self.derain(self.images[index % len(self.images)])
-        return derained
-
-
 def measure_workers(
     derainers: Sequence[Derainer],
     workers: Sequence[int],
     size: tuple[int, int],
     *,
     repeats: int = 5,
-    images: int = 16,
     advance: Callable[[], object] = lambda: None,
 ) -> list[WorkerRates]:
     """Time DataLoaders over rainy photographs; each repeat goes round all of them.
@@ -66,18 +54,19 @@ def measure_workers(
         workers: numbers of processes.
         size: width and height of the images, px.
         repeats: of each derainer with each number of workers.
-        images: that a loader gives in one repeat.
         advance: called for each repeat of each.
     """
-    photographs = rainy_photographs(size, 6)
+    photographs = rainy_photographs(size, _IMAGES)
     rows, loaders = [], []
     for derainer in derainers:
         for count in workers:
-            derain = JorderDerain(**transform_options(derainer))
-            data = _Derained(photographs, derain, images)
             others = set(multiprocessing.active_children())
             loader: DataLoader[Any] = DataLoader(
-                data, batch_size=None, num_workers=count, persistent_workers=count > 0
+                photographs,  # type: ignore[arg-type]  # a sequence of images
+                batch_size=None,
+                collate_fn=JorderDerain(**transform_options(derainer)),
+                num_workers=count,
+                persistent_workers=count > 0,
             )
             _exhaust(loader)
             own = set(multiprocessing.active_children()) - others
@@ -85,7 +74,7 @@ def measure_workers(
             loaders.append((loader, [process.pid for process in own]))
     for _ in range(repeats):
         for row, (loader, _) in zip(rows, loaders, strict=True):
-            row.rates.append(images / _exhaust(loader))
+            row.rates.append(_IMAGES / _exhaust(loader))
             advance()
     for row, (_, processes) in zip(rows, loaders, strict=True):
         found = [_private_bytes(pid) for pid in processes]

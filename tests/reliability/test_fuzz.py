@@ -29,7 +29,7 @@ def test_counts_are_of_every_kind():
 @pytest.mark.parametrize("kind", CASES)
 def test_undamaged_files_work(kind, tmp_path):
     """Or the damage would not be what is refused."""
-    for number, files in enumerate(mutations.seeds(kind)[:6]):
+    for number, files in enumerate(mutations.SEEDS[kind]()[:6]):
         case = fuzz.write_case(tmp_path / str(number), files)
         assert probes.try_case(kind, case) == ("worked", ""), files.keys()
 
@@ -37,7 +37,7 @@ def test_undamaged_files_work(kind, tmp_path):
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("kind", CASES)
 def test_damaged_files_end_in_success_or_a_message(kind, tmp_path):
-    seeds = mutations.seeds(kind)
+    seeds = mutations.SEEDS[kind]()
     for number in CASES[kind]:
         case = fuzz.write_case(tmp_path / str(number), fuzz.damaged(kind, seeds, number, seed=7))
         ending, message = probes.try_case(kind, case)
@@ -45,7 +45,7 @@ def test_damaged_files_end_in_success_or_a_message(kind, tmp_path):
 
 
 def test_damage_depends_on_the_number_and_the_seed_alone():
-    seeds = mutations.seeds("records")
+    seeds = mutations.SEEDS["records"]()
     first, same, other = (fuzz.damaged("records", seeds, 3, seed) for seed in (0, 0, 1))
     assert first == same != other
     assert first != seeds[0]

@@ -9,7 +9,8 @@ from PIL import Image
 from skimage import data
 
 from jorder_preproc.rain.synthesize import StreakLayer, add_rain
-from training.patches import COMPOSITIONS, IterationSampler, RainPatches, compose_layers, only_item
+from training.data import IterationSampler
+from training.patches import COMPOSITIONS, RainPatches, compose_layers, only_item
 
 ALL = dict(
     composition={way: 1.0 for way in COMPOSITIONS},

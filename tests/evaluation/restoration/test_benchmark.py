@@ -329,7 +329,7 @@ def test_onnx_needs_onnxruntime(run, tmp_path, monkeypatch):
     assert result.exit_code == 2
     said = " ".join(result.stderr.split())
     assert "network.onnx needs onnxruntime" in said
-    assert "pip install --editable '.[onnx]'" in said
+    assert "pip install --editable '.[onnxruntime]'" in said
 
 
 def test_equal_images_have_no_noise(tmp_path):
