@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.table import Column, Table
 
 from jorder_preproc import __version__, functional
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import write_text
 from jorder_preproc.backends import Backend, Precision, use_backend
 from jorder_preproc.batch import ENDINGS, Job, plan_jobs
 from jorder_preproc.commands import (
@@ -227,8 +227,8 @@ def rain(
             write_png(job.extras["streaks"], encode(sample.streak_map))
         if save_parameters:
             drawn = {"image_id": job.name, "preset": preset, "seed": seed}
-            with atomic_path(job.extras["parameters"]) as temporary:
-                temporary.write_text(json.dumps(drawn | sample.parameters, indent=2) + "\n")
+            text = json.dumps(drawn | sample.parameters, indent=2) + "\n"
+            write_text(job.extras["parameters"], text)
         write_image(job.target, replace(image, pixels=encode(sample.rainy)))
 
     extras = {"mask": save_mask, "streaks": save_streaks, "parameters": save_parameters}

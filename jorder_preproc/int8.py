@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import write_text
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import derain
 from jorder_preproc.models.jorder import Jorder
@@ -79,8 +79,7 @@ def save_ranges(network: Jorder, ranges: Ranges) -> Path:
     """Write ranges beside the weights that the network was loaded from; returns the file."""
     path = _ranges_file(network)
     content = {"weights_sha256": weights_sha256(network), "ranges": ranges}
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1) + "\n")
     return path
 
 

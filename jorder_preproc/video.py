@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import atomic_path, write_text
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional.derain import Dry, derain, rain_probability
 from jorder_preproc.models.deveil import DeveilNetwork
@@ -228,8 +228,7 @@ def _prepare_segments(
     if not record.is_file() or record.read_text(encoding="utf-8") != text:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        with atomic_path(record) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(record, text)
     for unfinished in folder.glob(".*.tmp"):
         unfinished.unlink()
     return folder
