@@ -20,13 +20,17 @@ from rich.console import Console
 from evaluation.datasets.layouts.base import data_name
 from evaluation.datasets.subsets import spread
 from evaluation.downstream.checkpoints import file_sha256
-from evaluation.downstream.conditions import derainer_sha256, deveil_sha256, make_transform
+from evaluation.downstream.conditions import (
+    apply_condition,
+    derainer_sha256,
+    deveil_sha256,
+    make_transform,
+)
 from evaluation.downstream.published_scores import check_clean
 from evaluation.downstream.records import RecordStore
 from evaluation.downstream.runner import (
     Subject,
     build_dataset,
-    condition_config,
     data_digest,
     find_unreadable,
     image_path,
@@ -231,8 +235,10 @@ def _samples(
     classes: Sequence[str],
 ) -> tuple[table.Sample, ...]:
     """Some images as the model saw them, with its predictions, as files in `samples/`."""
-    configs = {name: condition_config(subject, name, plan.rain, plan.derainer) for name in _SHOWN}
-    datasets = {name: build_dataset(cfg) for name, cfg in configs.items()}
+    datasets = {
+        name: build_dataset(apply_condition(subject.cfg, name, plan.rain, plan.derainer))
+        for name in _SHOWN
+    }
     derain = make_transform(plan.derainer)
     estimates_rain = get_variant(plan.derainer.name).cues > 0
     folder = plan.out / "samples"

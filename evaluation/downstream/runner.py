@@ -6,13 +6,12 @@ share the others.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import logging
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +97,6 @@ def data_digest(dataset: Any) -> str:
     return digest.hexdigest()
 
 
-def condition_config(subject: Subject, condition: str, rain: Rain, derainer: Derainer) -> Config:
-    """A copy of the subject's config with the rain and the deraining of a condition."""
-    cfg = copy.deepcopy(subject.cfg)
-    apply_condition(cfg, condition, rain, derainer)
-    return cfg
-
-
 def run_condition(
     subject: Subject,
     condition: str,
@@ -133,7 +125,7 @@ def run_condition(
         UnreadableImage: one cannot be loaded.
         ValueError: the checkpoint does not fit, or the config rains or derains by itself.
     """
-    cfg = condition_config(subject, condition, rain, derainer)
+    cfg = apply_condition(subject.cfg, condition, rain, derainer)
     settings = {"entries": data, **_settings(subject, condition, rain, derainer)}
     text = json.dumps(settings, sort_keys=True, default=repr)
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -359,13 +351,8 @@ def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) 
         settings["rain"] = {**asdict(rain), "drawn": asdict(get_preset(rain.preset))}
     if condition in DERAINED:
         settings["derainer"] = {
-            "name": derainer.name,
-            "sha256": derainer_sha256(derainer),
-            "where": derainer.where,
-            "deveil": derainer.deveil,
+            **asdict(replace(derainer, weights=None, deveil_weights=None, cache=None)),
+            "sha256": derainer_sha256(derainer),  # wherever the files lie
             "deveil_sha256": deveil_sha256(derainer),
-            "dry": derainer.dry,
-            "backend": derainer.backend,
-            "precision": derainer.precision,
         }
     return settings

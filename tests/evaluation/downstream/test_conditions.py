@@ -30,9 +30,7 @@ def config(pipeline=(LOAD, PACK), **more) -> Config:
 
 
 def changed(condition: str, cfg: Config, **derain) -> Config:
-    cfg = copy.deepcopy(cfg)
-    apply_condition(cfg, condition, Rain("storm", 3), Derainer(**derain))
-    return cfg
+    return apply_condition(cfg, condition, Rain("storm", 3), Derainer(**derain))
 
 
 @pytest.mark.parametrize(
