@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, init_default_scope
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner, TestLoop
 from numpy.typing import NDArray
 from rich.console import Console
 from torch.utils.data import Dataset
@@ -132,54 +133,28 @@ def run_condition(
     store = RecordStore(out / "records" / f"{condition}-{digest[:12]}", provenance())
     barrier()  # all processes read the records before any adds to them
     todo = sorted(set(indices) - store.done)
-    if todo:
-        if is_main_process():
-            with atomic_path(store.folder / "settings.json") as temporary:
-                temporary.write_text(json.dumps(settings, indent=2, default=repr) + "\n")
-        cfg.work_dir = str(out / "logs" / condition)
-        runner = _build_runner(cfg)
-        # `runner.test()` uses a loop that exists
-        runner._test_loop = _RecordingLoop(runner, subject, store, todo, condition, console)
-        runner.test()
-        logging.getLogger("mmengine").setLevel(logging.WARNING)
-    barrier()
-    store.refresh()
-    return store
+    if not todo:
+        return store
+    if is_main_process():
+        with atomic_path(store.folder / "settings.json") as temporary:
+            temporary.write_text(json.dumps(settings, indent=2, default=repr) + "\n")
+    cfg.work_dir = str(out / "logs" / condition)
+    runner = _build_runner(cfg)
+    rank, processes = get_dist_info()
+    mine = todo[rank::processes]
+    dataset = _Named(build_dataset(runner.cfg))
+    loader = {**runner.cfg.test_dataloader, "dataset": dataset, "sampler": mine}
+    # `runner.test()` uses a loop that exists; metrics are computed from the records later
+    runner._test_loop = TestLoop(runner, loader, Evaluator([]))
+    with progress_bar(console, disable=not is_main_process()) as progress:
+        bar = progress.add_task(condition, total=len(todo))
 
+        def show(done: int) -> None:
+            progress.update(bar, completed=min(done * processes, len(todo)))
 
-class _RecordingLoop(BaseLoop):
-    """MMEngine's TestLoop with records in place of an evaluator."""
-
-    def __init__(
-        self,
-        runner: Runner,
-        subject: Subject,
-        store: RecordStore,
-        todo: Sequence[int],
-        title: str,
-        console: Console,
-    ):
-        rank, self.processes = get_dist_info()
-        self.mine = todo[rank :: self.processes]
-        self.total = len(todo)
-        self.subject, self.store = subject, store
-        self.title, self.console = title, console
-        dataset = _Named(build_dataset(runner.cfg))
-        settings = {**runner.cfg.test_dataloader, "dataset": dataset, "sampler": self.mine}
-        super().__init__(runner, settings)
-        self.classes = dataset.metainfo["classes"]
-
-    @torch.no_grad()
-    def run(self) -> dict[str, float]:
-        """Test and store records; metrics are computed from them later."""
-        if self.subject.checkpoint is not None and not self.subject.loads_itself:
-            _load(self.runner, self.subject.checkpoint)  # after the hooks were set up
-        self.runner.call_hook("before_test")
-        self.runner.call_hook("before_test_epoch")
-        self.runner.model.eval()
-        self.store.start()
+        runner.register_hook(_RecordHook(subject, store, mine, show))
         try:
-            self._test()
+            runner.test()
         except RuntimeError as error:
             if "DataLoader worker (pid" not in str(error):  # torch's words for its death
                 raise
@@ -188,25 +163,39 @@ class _RecordingLoop(BaseLoop):
                 "the same command with fewer --workers, it goes on where this one ended"
             ) from error
         finally:
-            self.store.flush()  # an interrupted run goes on behind its last image
-        self.runner.call_hook("after_test_epoch", metrics={})
-        self.runner.call_hook("after_test")
-        return {}
+            store.flush()  # an interrupted run goes on behind its last image
+    logging.getLogger("mmengine").setLevel(logging.WARNING)
+    barrier()
+    store.refresh()
+    return store
 
-    def _test(self) -> None:
-        left, done = iter(self.mine), 0
-        with progress_bar(self.console, disable=not is_main_process()) as progress:
-            task = progress.add_task(self.title, total=self.total)
-            for number, batch in enumerate(self.dataloader):
-                self.runner.call_hook("before_test_iter", batch_idx=number, data_batch=batch)
-                outputs = self.runner.model.test_step(batch)
-                self.runner.call_hook(
-                    "after_test_iter", batch_idx=number, data_batch=batch, outputs=outputs
-                )
-                for output in outputs:
-                    self.store.add(next(left), self.subject.record(output, self.classes))
-                done += len(outputs) * self.processes
-                progress.update(task, completed=min(done, self.total))
+
+@dataclass(eq=False)
+class _RecordHook(Hook):
+    """Loads the weights, and stores records of all outputs; runs behind all other hooks."""
+
+    subject: Subject
+    store: RecordStore
+    indices: Sequence[int]
+    show: Callable[[int], object]  # called with the number of images done
+    done: int = 0
+    priority = "LOWEST"
+
+    def before_run(self, runner: Runner) -> None:
+        if self.subject.checkpoint is not None and not self.subject.loads_itself:
+            _load(runner, self.subject.checkpoint)  # after the other hooks were set up
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self.store.start()
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        classes = runner.test_loop.dataloader.dataset.metainfo["classes"]
+        for output in outputs:
+            self.store.add(self.indices[self.done], self.subject.record(output, classes))
+            self.done += 1
+        self.show(self.done)
 
 
 class _Named(Dataset):
