@@ -68,11 +68,6 @@ def points_interval(interval: Interval, digits: int = 2) -> str:
     return _between(interval, points, digits)
 
 
-def p_value(test: PairedTest) -> str:
-    """The p-value as `p = 0.012`, or what it is below."""
-    return "p < 0.000001" if test.p_value < 1e-6 else f"p = {test.p_value:.2g}"
-
-
 def paper_of(results: Results, metric: str) -> PaperRow | None:
     """The paper's row for a metric of these results."""
     return next((row for row in results.paper if row.metric == metric), None)
@@ -159,9 +154,10 @@ def _describe_origins(results: Results) -> str:
 
 def describe_test(test: PairedTest) -> str:
     """McNemar's test in a sentence."""
+    p_value = "p < 0.000001" if test.p_value < 1e-6 else f"p = {test.p_value:.2g}"
     return (
         f"{test.only_derained:,} images are right only with the rain removed, "
-        f"{test.only_rainy:,} only with the rain (McNemar's exact test, {p_value(test)})."
+        f"{test.only_rainy:,} only with the rain (McNemar's exact test, {p_value})."
     )
 
 
