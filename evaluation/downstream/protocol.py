@@ -169,7 +169,9 @@ def evaluate(
         deveil_sha256=deveil_sha256(plan.derainer),
         metrics=metrics,
         classes=_classes(classes, scores),
-        mcnemar=_mcnemar(records) if plan.task == "classification" else None,
+        mcnemar=table.PairedTest(*mcnemar(correct(records["derained"]), correct(records["rainy"])))
+        if plan.task == "classification"
+        else None,
         images_per_second={
             name: store.images_per_second
             for name, store in stores.items()
@@ -206,10 +208,6 @@ def _classes(classes: Sequence[str], scores: Mapping[str, Scores]) -> table.Clas
         if not np.isnan(columns[0][number])
     )
     return table.Classes(metric=scores["clean"].class_metric, rows=rows)
-
-
-def _mcnemar(records: Mapping[str, Sequence[Record]]) -> table.PairedTest:
-    return table.PairedTest(*mcnemar(correct(records["derained"]), correct(records["rainy"])))
 
 
 def _origins(stores: Mapping[str, RecordStore], indices: Sequence[int]) -> tuple[table.Origin, ...]:
