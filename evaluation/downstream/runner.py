@@ -43,9 +43,6 @@ from jorder_preproc.openmmlab.pipelines import type_names
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import get_preset
 
-Recorder = Callable[[Any, Sequence[str]], Record]
-"""Makes a record of one data sample, given the names of the classes."""
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -54,14 +51,14 @@ class Subject:
     Attributes:
         cfg: MMEngine config with `model`, `test_dataloader` and `default_scope`.
         checkpoint: file of the model's weights; None where there is none.
-        record: see `Recorder`.
+        record: makes a record of one data sample, given the names of the classes.
         loads_itself: the model reads the checkpoint when it is built.
         identity: further digests of the model, by name.
     """
 
     cfg: Config
     checkpoint: str | None
-    record: Recorder
+    record: Callable[[Any, Sequence[str]], Record]
     loads_itself: bool = False
     identity: Mapping[str, str] = field(default_factory=dict)
 
