@@ -290,10 +290,8 @@ def _model_input(packed: Mapping[str, Any], derain: JorderDerain | None) -> np.n
     if "ori_shape" not in meta or "scale_factor" not in meta:
         return image
     height, width = meta["ori_shape"][:2]
-    columns, rows = (
-        round(size * scale)
-        for size, scale in zip((width, height), meta["scale_factor"][:2], strict=True)
-    )
+    across, down = meta["scale_factor"][:2]
+    columns, rows = round(width * across), round(height * down)
     return cv2.resize(image[:rows, :columns], (width, height), interpolation=cv2.INTER_AREA)
 
 

@@ -43,7 +43,6 @@ def write_report(results: Sequence[Results], out: Path) -> None:
     Raises:
         ValueError: no results, or an image that cannot be read.
     """
-    out = Path(out)
     document = to_json(results)
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "results.json", document)
@@ -55,14 +54,8 @@ def write_report(results: Sequence[Results], out: Path) -> None:
 def render_page(results: Sequence[Results], folder: Path) -> str:
     """The text of `report.html`; the samples' images are read from `folder`."""
     environment = page_environment(Path(__file__).parent)
-    for function in (
-        tables.percent,
-        tables.points,
-        tables.percent_interval,
-        tables.points_interval,
-        tables.recovery_interval,
-    ):
-        environment.filters[function.__name__] = _typeset(function)
+    for name in ("percent", "points", "percent_interval", "points_interval", "recovery_interval"):
+        environment.filters[name] = _typeset(getattr(tables, name))
     return environment.get_template("report.html.j2").render(
         style=(WEB / "compare.css").read_text(encoding="utf-8"),
         script=(WEB / "compare.js").read_text(encoding="utf-8"),
