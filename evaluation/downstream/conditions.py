@@ -52,16 +52,12 @@ def check_derainer(derainer: Derainer) -> None:
         load_deveil_model(derainer.deveil_weights)
 
 
-def derainer_sha256(derainer: Derainer) -> str:
-    """SHA-256 of the weights."""
-    return file_sha256(find_weights(derainer.name, derainer.weights))
-
-
-def deveil_sha256(derainer: Derainer) -> str | None:
-    """SHA-256 of the deveil network's weights; None without deveiling."""
+def weights_sha256(derainer: Derainer) -> tuple[str, str | None]:
+    """SHA-256 of the weights, and of the deveil network's; the latter None without deveiling."""
+    network = file_sha256(find_weights(derainer.name, derainer.weights))
     if not derainer.deveil:
-        return None
-    return file_sha256(find_weights(DEVEIL_MODEL, derainer.deveil_weights))
+        return network, None
+    return network, file_sha256(find_weights(DEVEIL_MODEL, derainer.deveil_weights))
 
 
 def make_transform(derainer: Derainer) -> JorderDerain:

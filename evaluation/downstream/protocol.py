@@ -20,12 +20,7 @@ from rich.console import Console
 from evaluation.datasets.layouts.base import data_name
 from evaluation.datasets.subsets import spread
 from evaluation.downstream.checkpoints import file_sha256
-from evaluation.downstream.conditions import (
-    apply_condition,
-    derainer_sha256,
-    deveil_sha256,
-    make_transform,
-)
+from evaluation.downstream.conditions import apply_condition, make_transform, weights_sha256
 from evaluation.downstream.published_scores import check_clean
 from evaluation.downstream.records import RecordStore
 from evaluation.downstream.runner import (
@@ -138,13 +133,18 @@ def evaluate(
     if not is_main_process():
         return None
     data = plan.data or data_name(plan.task, len(dataset), plan.root)
+    derainer_sha256, deveil_sha256 = weights_sha256(plan.derainer)
+    metrics = {}
     with console.status("resampling"):
-        metrics = {name: _metric(name, scores, len(indices)) for name in scores["clean"].metrics}
+        for name in scores["clean"].metrics:
+            measures = {condition: scores[condition].measures[name] for condition in CONDITIONS}
+            values = {condition: scores[condition].metrics[name] for condition in CONDITIONS}
+            metrics[name] = _metric(values, bootstrap(measures, len(indices)))
     if plan.coco:
         found = {name: coco_ap(records[name], len(classes)) for name in CONDITIONS}
         for name in found["clean"]:  # without a bootstrap: COCO's evaluation is slow
             values = {condition: found[condition][name] for condition in CONDITIONS}
-            metrics[name] = _summarize(values, Bootstrap({}, UNDEFINED, UNDEFINED))
+            metrics[name] = _metric(values, Bootstrap({}, UNDEFINED, UNDEFINED))
     return table.Results(
         task=plan.task,
         title=f"{plan.model} on {data}",
@@ -165,8 +165,8 @@ def evaluate(
         ),
         rain=plan.rain,
         derainer=plan.derainer,
-        derainer_sha256=derainer_sha256(plan.derainer),
-        deveil_sha256=deveil_sha256(plan.derainer),
+        derainer_sha256=derainer_sha256,
+        deveil_sha256=deveil_sha256,
         metrics=metrics,
         classes=_classes(classes, scores),
         mcnemar=table.PairedTest(*mcnemar(correct(records["derained"]), correct(records["rainy"])))
@@ -183,13 +183,7 @@ def evaluate(
     )
 
 
-def _metric(name: str, scores: Mapping[str, Scores], images: int) -> table.Metric:
-    measures = {condition: scores[condition].measures[name] for condition in CONDITIONS}
-    values = {condition: scores[condition].metrics[name] for condition in CONDITIONS}
-    return _summarize(values, bootstrap(measures, images))
-
-
-def _summarize(values: Mapping[str, float], sampled: Bootstrap) -> table.Metric:
+def _metric(values: Mapping[str, float], sampled: Bootstrap) -> table.Metric:
     return table.Metric(
         **values,
         recovery=recovery(values["clean"], values["rainy"], values["derained"]),

@@ -13,7 +13,6 @@ TOLERANCE = 0.003
 
 _ROUNDING = 1e-9
 
-
 REFERENCES: Mapping[tuple[str, str], tuple[Mapping[str, float], str]] = {
     ("classification", "vgg19.tv_in1k"): ({"top-1": 0.72400, "top-5": 0.90878}, "timm"),
     ("segmentation", "pspnet_r50-d8_4xb4-80k_ade20k-512x512"): ({"mIoU": 0.4113}, "mmseg"),

@@ -26,13 +26,7 @@ from rich.console import Console
 from torch.utils.data import Dataset
 
 from evaluation.downstream.checkpoints import file_sha256, read_state
-from evaluation.downstream.conditions import (
-    DERAINED,
-    RAINY,
-    apply_condition,
-    derainer_sha256,
-    deveil_sha256,
-)
+from evaluation.downstream.conditions import DERAINED, RAINY, apply_condition, weights_sha256
 from evaluation.downstream.records import RecordStore
 from evaluation.metrics.base import Record
 from evaluation.provenance import package_sha256, package_versions, prediction_sha256, provenance
@@ -179,8 +173,21 @@ class _RecordHook(Hook):
     priority = "LOWEST"
 
     def before_run(self, runner: Runner) -> None:
-        if self.subject.checkpoint is not None and not self.subject.loads_itself:
-            _load(runner, self.subject.checkpoint)  # after the other hooks were set up
+        checkpoint = self.subject.checkpoint
+        if checkpoint is None or self.subject.loads_itself:
+            return
+        state = read_state(checkpoint)
+        # hooks with a copy of the model, such as EMAHook, load it too, and are set up by now
+        runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": state})
+        try:
+            missing = runner.model.load_state_dict(state, strict=False).missing_keys
+        except RuntimeError as error:
+            raise UserError(f"{checkpoint} does not fit the config: {error}") from error
+        if missing:
+            raise UserError(
+                f"{checkpoint} does not fit the config: {len(missing)} weights are missing in it, "
+                f"such as {missing[0]}; give the checkpoint of this config"
+            )
 
     def before_test_epoch(self, runner: Runner) -> None:
         self.store.start()
@@ -305,21 +312,6 @@ def _build_runner(cfg: Config) -> Runner:
     return runner
 
 
-def _load(runner: Runner, checkpoint: str) -> None:
-    state = read_state(checkpoint)
-    # hooks with a copy of the model, such as EMAHook, load it too
-    runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": state})
-    try:
-        missing = runner.model.load_state_dict(state, strict=False).missing_keys
-    except RuntimeError as error:
-        raise UserError(f"{checkpoint} does not fit the config: {error}") from error
-    if missing:
-        raise UserError(
-            f"{checkpoint} does not fit the config: {len(missing)} weights are missing in it, "
-            f"such as {missing[0]}; give the checkpoint of this config"
-        )
-
-
 def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) -> dict[str, Any]:
     """Everything besides the data set that the records depend on."""
     settings: dict[str, Any] = {
@@ -336,9 +328,8 @@ def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) 
         # with the preset's parameters, so that records of an older preset are not used
         settings["rain"] = {**asdict(rain), "drawn": asdict(get_preset(rain.preset))}
     if condition in DERAINED:
-        settings["derainer"] = {
-            **asdict(replace(derainer, weights=None, deveil_weights=None, cache=None)),
-            "sha256": derainer_sha256(derainer),  # wherever the files lie
-            "deveil_sha256": deveil_sha256(derainer),
-        }
+        # by their digests, the weights may lie anywhere
+        chosen = replace(derainer, weights=None, deveil_weights=None, cache=None)
+        network, deveil = weights_sha256(derainer)
+        settings["derainer"] = {**asdict(chosen), "sha256": network, "deveil_sha256": deveil}
     return settings

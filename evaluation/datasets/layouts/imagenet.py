@@ -31,9 +31,8 @@ GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _GROUND_TRUTH_FOLDERS = ("", "data", "ILSVRC2012_devkit_t12/data")
 _NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})")
 _BOX = r"(?:\s+\d+){4}"
-# Kaggle's LOC_val_solution.csv: a class and a box, once for each object
-_KAGGLE = re.compile(rf"(?P<name>\S+)\s+(?P<label>\S+){_BOX}(?:\s+(?P=label){_BOX})*")
-_PLAIN = re.compile(r"(?P<name>\S+)\s+(?P<label>\S+)")
+# a name and its class; in Kaggle's LOC_val_solution.csv with a box, once for each object
+_LABELLED = re.compile(rf"(?P<name>\S+)\s+(?P<label>\S+)(?:{_BOX}(?:\s+(?P=label){_BOX})*)?")
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _read_map(
     without_image = []
     for number, line in enumerate(lines, 1):
         text = line.replace(",", " ")
-        match = _PLAIN.fullmatch(text) or _KAGGLE.fullmatch(text)
+        match = _LABELLED.fullmatch(text)
         if match is None:
             raise LayoutError(f"{labels}, line {number}: expected `name class`, got {line!r}")
         name, label = match["name"], match["label"]
