@@ -59,9 +59,7 @@ class TableOptions:
 
     preset: Annotated[
         list[str] | None,
-        typer.Option(
-            help=f"Kind of rain: {', '.join(PRESETS)}; may be repeated. Default: heavy.",
-        ),
+        typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}; may be repeated. Default: heavy."),
     ] = None
     severity: Annotated[
         int | None, typer.Option(min=1, max=5, help="In place of --preset: severity_1 to _5.")
@@ -141,8 +139,7 @@ class TableOptions:
 def classification_command(
     data: _Data = None,
     model: Annotated[
-        str | None,
-        typer.Option(help="timm model, or module:function; default: vgg19.tv_in1k."),
+        str | None, typer.Option(help="timm model, or module:function; default: vgg19.tv_in1k.")
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Weights of the model.")] = None,
     labels: _Labels = None,
@@ -206,7 +203,6 @@ def segmentation(
 
     Without a config: the built-in scenes and their segmenter.
     """
-    options.begin("segmentation")
     _run_config("segmentation", options, config, checkpoint, data)
 
 
@@ -224,7 +220,6 @@ def detection(
 
     Without a config: the built-in scenes and their detector.
     """
-    options.begin("detection")
     _run_config("detection", options, config, checkpoint, data, coco)
 
 
@@ -276,6 +271,7 @@ def _run_config(
     data: Path | None,
     coco: bool = False,
 ) -> None:
+    options.begin(task)
     if config is None:
         if data is not None:
             raise UserError(

@@ -143,12 +143,12 @@ def _describe_origins(results: Results) -> str:
         {**{f"version of {k}": v for k, v in one.versions.items()}, **one.machine}
         for one in results.origins
     ]
-    differing = {
-        name: dict.fromkeys(str(row.get(name, "none")) for row in rows)
-        for name in dict.fromkeys(name for row in rows for name in row)
-        if len({str(row.get(name, "none")) for row in rows}) > 1
+    values = {
+        name: dict.fromkeys(str(each.get(name, "none")) for each in rows)
+        for row in rows
+        for name in row
     }
-    differences = "; ".join(f"{name}: {', '.join(values)}" for name, values in differing.items())
+    differences = "; ".join(f"{k}: {', '.join(v)}" for k, v in values.items() if len(v) > 1)
     return f"Predictions of {len(rows)} environments are mixed here, which differ in {differences}."
 
 

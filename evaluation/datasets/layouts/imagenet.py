@@ -134,11 +134,7 @@ def _list_class_folders(root: Path, loose: list[Path], class_list: ClassList | N
 
 
 def _list_flat(
-    root: Path,
-    images: list[Path],
-    labels: Path,
-    class_list: ClassList | None,
-    outputs: int | None,
+    root: Path, images: list[Path], labels: Path, class_list: ClassList | None, outputs: int | None
 ) -> ImageList:
     if not images:
         raise LayoutError(
