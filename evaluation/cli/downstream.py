@@ -234,7 +234,7 @@ def report(
     for folder in folders:
         results += gather_samples(read_results(folder), folder, out)
     write_report(results, out)
-    stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
+    cli.say(f"report: {out / 'report.html'}")
 
 
 @app.command()
@@ -254,11 +254,8 @@ def doctor(
     )
     colours = {"ok": "green", "warning": "yellow", "error": "red"}
     for finding in findings:
-        stdout.print(
-            f"[{colours[finding.level]}]{finding.level:>7}[/] {finding.what}: {finding.detail}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        level = (f"{finding.level:>7}", colours[finding.level])
+        cli.say(level, f" {finding.what}: {finding.detail}")
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
 
@@ -351,7 +348,7 @@ def _run(
     if results:
         write_report(results, out)
         stdout.print(terminal_table(results))
-        stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
+        cli.say(f"report: {out / 'report.html'}")
     if is_distributed():
         barrier()  # torchrun ends all processes where one ends with its connections open
         torch.distributed.destroy_process_group()

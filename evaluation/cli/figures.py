@@ -83,7 +83,7 @@ def samples_command(
     out = cli.output_folder(out, "samples")
     sheet = draw_samples(read_results(folder), folder, rows)
     out.mkdir(parents=True, exist_ok=True)
-    stdout.print(f"sheet: {save_figure(sheet, out / 'samples')}", soft_wrap=True, highlight=False)
+    cli.say(f"sheet: {save_figure(sheet, out / 'samples')}")
 
 
 @figure_app.command("masks")
@@ -281,5 +281,4 @@ def finish(
     for grid in grids:
         stdout.print(grid.terminal())
     if figure is not None:
-        shown = save_figure(figure, out / name)
-        stdout.print(f"figure: {shown}", soft_wrap=True, highlight=False)
+        cli.say(f"figure: {save_figure(figure, out / name)}")

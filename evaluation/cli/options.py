@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 import mmengine.device.utils
 import torch
 import typer
+from rich.text import Text
 
-from jorder_preproc.commands import check_output
+from jorder_preproc.commands import check_output, stdout
 from jorder_preproc.errors import UserError
 from jorder_preproc.rain import PRESETS
 from training.distributed import join_processes
@@ -116,6 +117,14 @@ def output_folder(out: Path | None, name: str) -> Path:
     folder = out or Path("evaluation_output") / name
     check_output(folder)
     return folder
+
+
+def say(*parts: str | tuple[str, str]) -> None:
+    """Print a line on stdout: texts, or pairs of a text and its style.
+
+    Brackets, which paths may have, stay as they are.
+    """
+    stdout.print(Text.assemble(*parts), soft_wrap=True)
 
 
 def command_line() -> str:
