@@ -120,8 +120,8 @@ def run_condition(
     cfg = apply_condition(subject.cfg, condition, rain, derainer)
     settings = {"entries": data, **_settings(subject, condition, rain, derainer)}
     text = json.dumps(settings, sort_keys=True, default=repr)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    store = RecordStore(out / "records" / f"{condition}-{digest[:12]}", provenance())
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    store = RecordStore(out / "records" / f"{condition}-{digest}", provenance())
     barrier()  # all processes read the records before any adds to them
     todo = sorted(set(indices) - store.done)
     if not todo:
