@@ -58,9 +58,7 @@ class TableOptions:
 
     preset: Annotated[
         list[str] | None,
-        typer.Option(
-            help=f"Kind of rain: {', '.join(PRESETS)}; may be repeated. Default: heavy.",
-        ),
+        typer.Option(help=f"Kind of rain: {', '.join(PRESETS)}; may be repeated. Default: heavy."),
     ] = None
     severity: Annotated[
         int | None, typer.Option(min=1, max=5, help="In place of --preset: severity_1 to _5.")
@@ -140,8 +138,7 @@ class TableOptions:
 def classification_command(
     data: _Data = None,
     model: Annotated[
-        str | None,
-        typer.Option(help="timm model, or module:function; default: vgg19.tv_in1k."),
+        str | None, typer.Option(help="timm model, or module:function; default: vgg19.tv_in1k.")
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Weights of the model.")] = None,
     labels: _Labels = None,
@@ -205,7 +202,6 @@ def segmentation(
 
     Without a config: the built-in scenes and their segmenter.
     """
-    options.begin("segmentation")
     _run_config("segmentation", options, config, checkpoint, data)
 
 
@@ -223,7 +219,6 @@ def detection(
 
     Without a config: the built-in scenes and their detector.
     """
-    options.begin("detection")
     _run_config("detection", options, config, checkpoint, data, coco)
 
 
@@ -238,7 +233,7 @@ def report(
     for folder in folders:
         results += gather_samples(read_results(folder), folder, out)
     write_report(results, out)
-    stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
+    cli.say(f"report: {out / 'report.html'}")
 
 
 @app.command()
@@ -258,11 +253,8 @@ def doctor(
     )
     colours = {"ok": "green", "warning": "yellow", "error": "red"}
     for finding in findings:
-        stdout.print(
-            f"[{colours[finding.level]}]{finding.level:>7}[/] {finding.what}: {finding.detail}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        level = (f"{finding.level:>7}", colours[finding.level])
+        cli.say(level, f" {finding.what}: {finding.detail}")
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
 
@@ -275,6 +267,7 @@ def _run_config(
     data: Path | None,
     coco: bool = False,
 ) -> None:
+    options.begin(task)
     if config is None:
         if data is not None:
             raise UserError(
@@ -354,7 +347,7 @@ def _run(
     if results:
         write_report(results, out)
         stdout.print(terminal_table(results))
-        stdout.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)
+        cli.say(f"report: {out / 'report.html'}")
     if is_distributed():
         barrier()  # torchrun ends all processes where one ends with its connections open
         torch.distributed.destroy_process_group()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +35,7 @@ from evaluation.restoration.scores import KINDS
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.commands import command_group, stderr, stdout
 from jorder_preproc.errors import UserError
-from jorder_preproc.models import DeveilNetwork, Jorder, load_deveil_model, load_model
+from jorder_preproc.models import Jorder, load_deveil_model, load_model
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import PRESETS, get_preset
 
@@ -82,7 +83,7 @@ def samples_command(
     out = cli.output_folder(out, "samples")
     sheet = draw_samples(read_results(folder), folder, rows)
     out.mkdir(parents=True, exist_ok=True)
-    stdout.print(f"sheet: {save_figure(sheet, out / 'samples')}", soft_wrap=True, highlight=False)
+    cli.say(f"sheet: {save_figure(sheet, out / 'samples')}")
 
 
 @figure_app.command("masks")
@@ -118,7 +119,7 @@ def types_command(
 ) -> None:
     """Occluding, accumulated, veiling and sparkling rain, and what remains of it (Fig. 14)."""
     out = options.begin("types")
-    network, deveil = options.load(), _load_deveil(deveil_weights)
+    network, deveil = options.load(), load_deveil_model(deveil_weights, get_device())
     with open_photographs(options, options.photos, out, len(TYPES)) as photographs:
         grid, sheet = study_types(network, deveil, photographs, seed)
     finish("types", [grid], sheet, out)
@@ -147,7 +148,7 @@ def order_command(
     rain = None if real else preset or "storm"
     if rain is not None:
         get_preset(rain)
-    network, deveil = options.load(), _load_deveil(deveil_weights)
+    network, deveil = options.load(), load_deveil_model(deveil_weights, get_device())
     with open_photographs(options, options.photos, out) as photographs:
         means, each, sheet = compare_orders(
             network,
@@ -243,14 +244,11 @@ def open_photographs(
         bar = progress.add_task("photographs", total=rounds * len(found))
         begun = count()
 
-        def counted(load: Loader) -> Loader:
-            def run() -> Tensor:
-                progress.update(bar, completed=next(begun))
-                return load()
+        def counted(load: Loader) -> Tensor:
+            progress.update(bar, completed=next(begun))
+            return load()
 
-            return run
-
-        yield {name: counted(load) for name, load in found.items()}
+        yield {name: partial(counted, load) for name, load in found.items()}
         progress.update(bar, completed=next(begun))
 
 
@@ -283,9 +281,4 @@ def finish(
     for grid in grids:
         stdout.print(grid.terminal())
     if figure is not None:
-        shown = save_figure(figure, out / name)
-        stdout.print(f"figure: {shown}", soft_wrap=True, highlight=False)
-
-
-def _load_deveil(weights: Path | None) -> DeveilNetwork:
-    return load_deveil_model(weights, get_device())
+        cli.say(f"figure: {save_figure(figure, out / name)}")

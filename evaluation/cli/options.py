@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import mmengine.device.utils
 import torch
 import typer
+from rich.text import Text
 
-from jorder_preproc.commands import check_output
+from jorder_preproc.commands import check_output, stdout
 from jorder_preproc.errors import UserError
 from jorder_preproc.rain import PRESETS
 from training.distributed import join_processes
@@ -56,38 +57,32 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
     Typer reads options from the parameters of a function alone; here several commands share
     theirs. Fields are annotated as parameters of a command are.
     """
-    hints = get_type_hints(command, include_extras=True)
+    own = _parameters(command)
     groups: dict[str, Any] = {
-        name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)
+        name: one.annotation for name, one in own.items() if is_dataclass(one.annotation)
     }
-    parameters = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        if name not in groups:
-            parameters.append((name, hints[name], parameter.default))
-            continue
-        kinds = get_type_hints(groups[name], include_extras=True)
-        for field in dataclasses.fields(groups[name]):
-            missing = field.default is dataclasses.MISSING
-            default = inspect.Parameter.empty if missing else field.default
-            parameters.append((field.name, kinds[field.name], default))
+    expanded: dict[str, inspect.Parameter] = {}
+    for name, parameter in own.items():
+        expanded |= _parameters(groups[name]) if name in groups else {name: parameter}
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
         for name, kind in groups.items():
-            own = [field.name for field in dataclasses.fields(kind)]
-            values[name] = kind(**{field: values.pop(field) for field in own})
+            values[name] = kind(**{field: values.pop(field) for field in _parameters(kind)})
         command(**values)
 
-    run.__annotations__ = {name: kind for name, kind, _ in parameters}
-    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind
-            )
-            for name, kind, default in parameters
-        ]
-    )
+    run.__annotations__ = {name: one.annotation for name, one in expanded.items()}
+    run.__signature__ = inspect.Signature([*expanded.values()])  # type: ignore[attr-defined]
     return run
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Parameters by name, as keywords with evaluated annotations; a dataclass has its fields."""
+    hints = get_type_hints(function, include_extras=True)
+    return {
+        name: parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name])
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
 
 
 def start(launcher: Launcher, device: str | None) -> None:
@@ -122,6 +117,14 @@ def output_folder(out: Path | None, name: str) -> Path:
     folder = out or Path("evaluation_output") / name
     check_output(folder)
     return folder
+
+
+def say(*parts: str | tuple[str, str]) -> None:
+    """Print a line on stdout: texts, or pairs of a text and its style.
+
+    Brackets, which paths may have, stay as they are.
+    """
+    stdout.print(Text.assemble(*parts), soft_wrap=True)
 
 
 def command_line() -> str:

@@ -82,4 +82,4 @@ def restoration_command(
     write_tables(scores, found, rows, out, cli.command_line())
     for grid in make_grids(scores, found):
         stdout.print(grid.terminal())
-    stdout.print(f"tables: {out / 'restoration.md'}", soft_wrap=True, highlight=False)
+    cli.say(f"tables: {out / 'restoration.md'}")

@@ -111,7 +111,10 @@ def speed_command(
         # the layout is that of the loaded network
         derainers = list(dict.fromkeys(derainer._replace(layout=None) for derainer in derainers))
     if start_up:
-        _time_start_up(derainers, pixels, repeats, out)
+        times = [
+            {one: processes.start_up(one, size, repeats) for one in derainers} for size in pixels
+        ]
+        finish("start-up", list(map(start_up_table, times, pixels)), None, out)
     elif workers:
         _time_workers(derainers, workers, pixels, repeats, out)
     else:
@@ -148,16 +151,6 @@ def _time_derainers(
     )
     with atomic_path(out / "speed.json") as temporary:
         temporary.write_text(speed_json(measured), encoding="utf-8")
-
-
-def _time_start_up(
-    derainers: Sequence[Derainer], sizes: Sequence[tuple[int, int]], repeats: int, out: Path
-) -> None:
-    grids = [
-        start_up_table({each: processes.start_up(each, size, repeats) for each in derainers}, size)
-        for size in sizes
-    ]
-    finish("start-up", grids, None, out)
 
 
 def _time_workers(

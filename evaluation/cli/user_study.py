@@ -42,8 +42,8 @@ def make_command(
     out = cli.output_folder(out, "user_study")
     key = write_study(methods, out, rainy, seed)
     pairs = len(key.images) * len(key.methods) * (len(key.methods) - 1) // 2
-    stdout.print(f"{pairs} pairs for participants: {out / PAGE}", soft_wrap=True)
-    stdout.print(f"the key to its codes, not for participants: {out / KEY}", soft_wrap=True)
+    cli.say(f"{pairs} pairs for participants: {out / PAGE}")
+    cli.say(f"the key to its codes, not for participants: {out / KEY}")
 
 
 @study.command("rank")

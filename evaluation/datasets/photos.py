@@ -40,13 +40,10 @@ def built_in_photographs() -> dict[str, Loader]:
             f"the built-in photographs need scikit-image and scikit-learn ({error}); "
             "pip install --editable '.[demo]', or give a folder of photographs"
         ) from error
+    names = ("astronaut", "coffee", "chelsea", "rocket")
     pixels: dict[str, Callable[[], np.ndarray]] = {
-        "astronaut": skimage.data.astronaut,
-        "coffee": skimage.data.coffee,
-        "chelsea": skimage.data.chelsea,
-        "rocket": skimage.data.rocket,
-        "china": partial(load_sample_image, "china.jpg"),
-        "flower": partial(load_sample_image, "flower.jpg"),
+        **{name: getattr(skimage.data, name) for name in names},
+        **{name: partial(load_sample_image, f"{name}.jpg") for name in ("china", "flower")},
     }
     return {name: partial(_decode, load) for name, load in pixels.items()}
 

@@ -28,23 +28,17 @@ class CachedJorderDerain(JorderDerain):
 
     Args:
         cache: folder; several processes may share it.
-        model, weights, settings: see `JorderDerain`.
+        **settings: of `JorderDerain`, with a model by its name.
     """
 
-    def __init__(
-        self,
-        cache: str,
-        model: str = "jorder_e_lite",
-        weights: str | Path | None = None,
-        **settings: Any,
-    ):
-        super().__init__(model, weights, **settings)
+    def __init__(self, cache: str, **settings: Any):
+        super().__init__(**settings)
         self._cache = Path(cache)
-        digests = [file_sha256(find_weights(model, weights))]
+        digests = [file_sha256(find_weights(self.model, self.weights))]
         if self.deveil:
             digests.append(file_sha256(find_weights(DEVEIL_MODEL, self.deveil_weights)))
         chosen = (self.deveil, self.dry, self.backend, self.precision)
-        self._settings = repr((_LAYOUT, model, digests, *chosen)).encode()
+        self._settings = repr((_LAYOUT, self.model, digests, *chosen)).encode()
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Derain `results['img']`, uint8 BGR (H, W, 3).

@@ -55,9 +55,6 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 class _Inert:
     """Stand-in for objects of a checkpoint that are not plain data."""
 
-    def __new__(cls, *_: Any, **__: Any) -> _Inert:
-        return super().__new__(cls)
-
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
@@ -88,8 +85,4 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
 
 def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -5,7 +5,8 @@ Nothing else of a config differs between the conditions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from dataclasses import asdict
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -18,7 +19,6 @@ from jorder_preproc.models import load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_MODEL, find_weights
 from jorder_preproc.openmmlab.config import derains_inputs
 from jorder_preproc.openmmlab.pipelines import (
-    Outcome,
     check_loaders,
     dataset_pipelines,
     datasets,
@@ -51,16 +51,12 @@ def check_derainer(derainer: Derainer) -> None:
         load_deveil_model(derainer.deveil_weights)
 
 
-def derainer_sha256(derainer: Derainer) -> str:
-    """SHA-256 of the weights."""
-    return file_sha256(find_weights(derainer.name, derainer.weights))
-
-
-def deveil_sha256(derainer: Derainer) -> str | None:
-    """SHA-256 of the deveil network's weights; None without deveiling."""
+def weights_sha256(derainer: Derainer) -> tuple[str, str | None]:
+    """SHA-256 of the weights, and of the deveil network's; the latter None without deveiling."""
+    network = file_sha256(find_weights(derainer.name, derainer.weights))
     if not derainer.deveil:
-        return None
-    return file_sha256(find_weights(DEVEIL_MODEL, derainer.deveil_weights))
+        return network, None
+    return network, file_sha256(find_weights(DEVEIL_MODEL, derainer.deveil_weights))
 
 
 def make_transform(derainer: Derainer) -> JorderDerain:
@@ -69,35 +65,34 @@ def make_transform(derainer: Derainer) -> JorderDerain:
 
 
 def _arguments(derainer: Derainer) -> dict[str, Any]:
-    return {
-        "model": derainer.name,
-        "weights": derainer.weights,
-        "deveil": derainer.deveil,
-        "deveil_weights": derainer.deveil_weights,
-        "dry": derainer.dry,
-        "backend": derainer.backend,
-        "precision": derainer.precision,
-    }
+    arguments = asdict(derainer)
+    del arguments["where"], arguments["cache"]
+    return {"model": arguments.pop("name"), **arguments}
 
 
-def apply_condition(cfg: Config, condition: str, rain: Rain, derainer: Derainer) -> None:
-    """Insert the rain and the deraining of a condition into the test pipelines, in place.
+def apply_condition(cfg: Config, condition: str, rain: Rain, derainer: Derainer) -> Config:
+    """A copy of a config with the rain and the deraining of a condition in its test pipelines.
 
     Raises:
         ValueError: the config rains or derains by itself, or loads no images.
     """
-    dataset = cfg.test_dataloader["dataset"]
     _check_untouched(cfg)
+    cfg = copy.deepcopy(cfg)
+    dataset = cfg.test_dataloader["dataset"]
     if condition in RAINY:
-        outcomes = [_insert_rain(config, rain) for config in datasets(dataset)]
+        outcomes = []
+        for config in datasets(dataset):
+            step = ConfigDict(type="jorder_preproc.SynthesizeRain", **asdict(rain))
+            step.data_root = config.get("data_root")
+            outcomes.append(insert(config.get("pipeline") or [], step))
         check_loaders(outcomes, "test_dataloader")
     if condition not in DERAINED:
-        return
+        return cfg
     arguments = _arguments(derainer)
     if derainer.where == "batch":
         hook = ConfigDict(type="jorder_preproc.DerainHook", where="batch", **arguments)
         cfg.default_hooks = ConfigDict({**(cfg.get("default_hooks") or {}), "derain": hook})
-        return
+        return cfg
     kind = "jorder_preproc.JorderDerain"
     if derainer.cache is not None:
         kind = "CachedJorderDerain"
@@ -105,16 +100,7 @@ def apply_condition(cfg: Config, condition: str, rain: Rain, derainer: Derainer)
     step = ConfigDict(type=kind, **arguments)
     outcomes = [insert(p, step) for p in dataset_pipelines(dataset)]
     check_loaders(outcomes, "test_dataloader")
-
-
-def _insert_rain(dataset: Mapping[str, Any], rain: Rain) -> Outcome:
-    step = ConfigDict(
-        type="jorder_preproc.SynthesizeRain",
-        preset=rain.preset,
-        seed=rain.seed,
-        data_root=dataset.get("data_root"),
-    )
-    return insert(dataset.get("pipeline") or [], step)
+    return cfg
 
 
 def _check_untouched(cfg: Config) -> None:

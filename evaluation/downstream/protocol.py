@@ -20,13 +20,12 @@ from rich.console import Console
 from evaluation.datasets.layouts.base import data_name
 from evaluation.datasets.subsets import spread
 from evaluation.downstream.checkpoints import file_sha256
-from evaluation.downstream.conditions import derainer_sha256, deveil_sha256, make_transform
+from evaluation.downstream.conditions import apply_condition, make_transform, weights_sha256
 from evaluation.downstream.published_scores import check_clean
 from evaluation.downstream.records import RecordStore
 from evaluation.downstream.runner import (
     Subject,
     build_dataset,
-    condition_config,
     data_digest,
     find_unreadable,
     image_path,
@@ -134,13 +133,18 @@ def evaluate(
     if not is_main_process():
         return None
     data = plan.data or data_name(plan.task, len(dataset), plan.root)
+    derainer_sha256, deveil_sha256 = weights_sha256(plan.derainer)
+    metrics = {}
     with console.status("resampling"):
-        metrics = {name: _metric(name, scores, len(indices)) for name in scores["clean"].metrics}
+        for name in scores["clean"].metrics:
+            measures = {condition: scores[condition].measures[name] for condition in CONDITIONS}
+            values = {condition: scores[condition].metrics[name] for condition in CONDITIONS}
+            metrics[name] = _metric(values, bootstrap(measures, len(indices)))
     if plan.coco:
         found = {name: coco_ap(records[name], len(classes)) for name in CONDITIONS}
         for name in found["clean"]:  # without a bootstrap: COCO's evaluation is slow
             values = {condition: found[condition][name] for condition in CONDITIONS}
-            metrics[name] = _summarize(values, Bootstrap({}, UNDEFINED, UNDEFINED))
+            metrics[name] = _metric(values, Bootstrap({}, UNDEFINED, UNDEFINED))
     return table.Results(
         task=plan.task,
         title=f"{plan.model} on {data}",
@@ -161,11 +165,13 @@ def evaluate(
         ),
         rain=plan.rain,
         derainer=plan.derainer,
-        derainer_sha256=derainer_sha256(plan.derainer),
-        deveil_sha256=deveil_sha256(plan.derainer),
+        derainer_sha256=derainer_sha256,
+        deveil_sha256=deveil_sha256,
         metrics=metrics,
         classes=_classes(classes, scores),
-        mcnemar=_mcnemar(records) if plan.task == "classification" else None,
+        mcnemar=table.PairedTest(*mcnemar(correct(records["derained"]), correct(records["rainy"])))
+        if plan.task == "classification"
+        else None,
         images_per_second={
             name: store.images_per_second
             for name, store in stores.items()
@@ -177,13 +183,7 @@ def evaluate(
     )
 
 
-def _metric(name: str, scores: Mapping[str, Scores], images: int) -> table.Metric:
-    measures = {condition: scores[condition].measures[name] for condition in CONDITIONS}
-    values = {condition: scores[condition].metrics[name] for condition in CONDITIONS}
-    return _summarize(values, bootstrap(measures, images))
-
-
-def _summarize(values: Mapping[str, float], sampled: Bootstrap) -> table.Metric:
+def _metric(values: Mapping[str, float], sampled: Bootstrap) -> table.Metric:
     return table.Metric(
         **values,
         recovery=recovery(values["clean"], values["rainy"], values["derained"]),
@@ -202,10 +202,6 @@ def _classes(classes: Sequence[str], scores: Mapping[str, Scores]) -> table.Clas
         if not np.isnan(columns[0][number])
     )
     return table.Classes(metric=scores["clean"].class_metric, rows=rows)
-
-
-def _mcnemar(records: Mapping[str, Sequence[Record]]) -> table.PairedTest:
-    return table.PairedTest(*mcnemar(correct(records["derained"]), correct(records["rainy"])))
 
 
 def _origins(stores: Mapping[str, RecordStore], indices: Sequence[int]) -> tuple[table.Origin, ...]:
@@ -231,8 +227,10 @@ def _samples(
     classes: Sequence[str],
 ) -> tuple[table.Sample, ...]:
     """Some images as the model saw them, with its predictions, as files in `samples/`."""
-    configs = {name: condition_config(subject, name, plan.rain, plan.derainer) for name in _SHOWN}
-    datasets = {name: build_dataset(cfg) for name, cfg in configs.items()}
+    datasets = {
+        name: build_dataset(apply_condition(subject.cfg, name, plan.rain, plan.derainer))
+        for name in _SHOWN
+    }
     derain = make_transform(plan.derainer)
     estimates_rain = get_variant(plan.derainer.name).cues > 0
     folder = plan.out / "samples"
@@ -286,10 +284,8 @@ def _model_input(packed: Mapping[str, Any], derain: JorderDerain | None) -> np.n
     if "ori_shape" not in meta or "scale_factor" not in meta:
         return image
     height, width = meta["ori_shape"][:2]
-    columns, rows = (
-        round(size * scale)
-        for size, scale in zip((width, height), meta["scale_factor"][:2], strict=True)
-    )
+    across, down = meta["scale_factor"][:2]
+    columns, rows = round(width * across), round(height * down)
     return cv2.resize(image[:rows, :columns], (width, height), interpolation=cv2.INTER_AREA)
 
 

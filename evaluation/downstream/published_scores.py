@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from evaluation.datasets.layouts.base import SET_SIZES
@@ -11,7 +12,6 @@ TOLERANCE = 0.003
 """Largest accepted difference from a published score: 0.3 points."""
 
 _ROUNDING = 1e-9
-
 
 REFERENCES: Mapping[tuple[str, str], tuple[Mapping[str, float], str]] = {
     ("classification", "vgg19.tv_in1k"): ({"top-1": 0.72400, "top-5": 0.90878}, "timm"),
@@ -66,20 +66,16 @@ def check_clean(task: str, model: str, images: int, metrics: Mapping[str, float]
     if (task, model) not in REFERENCES or images != SET_SIZES[task]:
         return
     published, source = REFERENCES[task, model]
-    missed = {
-        name: value
+    found = {name: metrics.get(name, math.nan) for name in published}
+    missed = [
+        f"{name} is {100 * found[name]:.2f} %, published {100 * value:.2f} %"
         for name, value in published.items()
-        # also for NaN
-        if not abs(metrics.get(name, float("nan")) - value) <= TOLERANCE + _ROUNDING
-    }
+        if not abs(found[name] - value) <= TOLERANCE + _ROUNDING  # also for NaN
+    ]
     if not missed:
         return
-    scores = "; ".join(
-        f"{name} is {100 * metrics.get(name, float('nan')):.2f} %, published {100 * value:.2f} %"
-        for name, value in missed.items()
-    )
     raise CleanScoreError(
-        f"{model} on clean images: {scores} ({source}, {images:,} images). More than "
+        f"{model} on clean images: {'; '.join(missed)} ({source}, {images:,} images). More than "
         f"{100 * TOLERANCE:.1f} points apart, so no other row can be trusted. Usual causes: "
         f"{_CAUSES[task]}. `python -m evaluation doctor` checks the data set"
     )

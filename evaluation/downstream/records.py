@@ -38,12 +38,8 @@ class RecordStore:
         self.folder = folder
         self._provenance = dict(provenance or {})
         folder.mkdir(parents=True, exist_ok=True)
-        self._where: dict[int, Path] = {}
-        self._origins: dict[Path, dict[str, Any]] = {}
         self._pending: dict[int, Record] = {}
-        self._seconds = 0.0
         self._since = time.monotonic()
-        self._speed = [0, 0.0]
         self.refresh()
 
     @property
@@ -59,7 +55,9 @@ class RecordStore:
 
     def refresh(self) -> None:
         """Find the shards on disk, those of other processes too."""
-        self._where, self._origins, self._speed = {}, {}, [0, 0.0]
+        self._where: dict[int, Path] = {}
+        self._origins: dict[Path, dict[str, Any]] = {}
+        self._speed = [0, 0.0]
         for path in sorted(self.folder.glob("*.npz")):
             with _open(path) as shard:
                 indices = shard["indices"].tolist()

@@ -6,33 +6,27 @@ share the others.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import logging
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, init_default_scope
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner, TestLoop
 from numpy.typing import NDArray
 from rich.console import Console
 from torch.utils.data import Dataset
 
 from evaluation.downstream.checkpoints import file_sha256, read_state
-from evaluation.downstream.conditions import (
-    DERAINED,
-    RAINY,
-    apply_condition,
-    derainer_sha256,
-    deveil_sha256,
-)
+from evaluation.downstream.conditions import DERAINED, RAINY, apply_condition, weights_sha256
 from evaluation.downstream.records import RecordStore
 from evaluation.metrics.base import Record
 from evaluation.provenance import package_sha256, package_versions, prediction_sha256, provenance
@@ -43,9 +37,6 @@ from jorder_preproc.openmmlab.pipelines import type_names
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import get_preset
 
-Recorder = Callable[[Any, Sequence[str]], Record]
-"""Makes a record of one data sample, given the names of the classes."""
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -54,14 +45,14 @@ class Subject:
     Attributes:
         cfg: MMEngine config with `model`, `test_dataloader` and `default_scope`.
         checkpoint: file of the model's weights; None where there is none.
-        record: see `Recorder`.
+        record: makes a record of one data sample, given the names of the classes.
         loads_itself: the model reads the checkpoint when it is built.
         identity: further digests of the model, by name.
     """
 
     cfg: Config
     checkpoint: str | None
-    record: Recorder
+    record: Callable[[Any, Sequence[str]], Record]
     loads_itself: bool = False
     identity: Mapping[str, str] = field(default_factory=dict)
 
@@ -98,13 +89,6 @@ def data_digest(dataset: Any) -> str:
     return digest.hexdigest()
 
 
-def condition_config(subject: Subject, condition: str, rain: Rain, derainer: Derainer) -> Config:
-    """A copy of the subject's config with the rain and the deraining of a condition."""
-    cfg = copy.deepcopy(subject.cfg)
-    apply_condition(cfg, condition, rain, derainer)
-    return cfg
-
-
 def run_condition(
     subject: Subject,
     condition: str,
@@ -133,61 +117,35 @@ def run_condition(
         UnreadableImage: one cannot be loaded.
         ValueError: the checkpoint does not fit, or the config rains or derains by itself.
     """
-    cfg = condition_config(subject, condition, rain, derainer)
+    cfg = apply_condition(subject.cfg, condition, rain, derainer)
     settings = {"entries": data, **_settings(subject, condition, rain, derainer)}
     text = json.dumps(settings, sort_keys=True, default=repr)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    store = RecordStore(out / "records" / f"{condition}-{digest[:12]}", provenance())
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    store = RecordStore(out / "records" / f"{condition}-{digest}", provenance())
     barrier()  # all processes read the records before any adds to them
     todo = sorted(set(indices) - store.done)
-    if todo:
-        if is_main_process():
-            with atomic_path(store.folder / "settings.json") as temporary:
-                temporary.write_text(json.dumps(settings, indent=2, default=repr) + "\n")
-        cfg.work_dir = str(out / "logs" / condition)
-        runner = _build_runner(cfg)
-        # `runner.test()` uses a loop that exists
-        runner._test_loop = _RecordingLoop(runner, subject, store, todo, condition, console)
-        runner.test()
-        logging.getLogger("mmengine").setLevel(logging.WARNING)
-    barrier()
-    store.refresh()
-    return store
+    if not todo:
+        return store
+    if is_main_process():
+        with atomic_path(store.folder / "settings.json") as temporary:
+            temporary.write_text(json.dumps(settings, indent=2, default=repr) + "\n")
+    cfg.work_dir = str(out / "logs" / condition)
+    runner = _build_runner(cfg)
+    rank, processes = get_dist_info()
+    mine = todo[rank::processes]
+    dataset = _Named(build_dataset(runner.cfg))
+    loader = {**runner.cfg.test_dataloader, "dataset": dataset, "sampler": mine}
+    # `runner.test()` uses a loop that exists; metrics are computed from the records later
+    runner._test_loop = TestLoop(runner, loader, Evaluator([]))
+    with progress_bar(console, disable=not is_main_process()) as progress:
+        bar = progress.add_task(condition, total=len(todo))
 
+        def show(done: int) -> None:
+            progress.update(bar, completed=min(done * processes, len(todo)))
 
-class _RecordingLoop(BaseLoop):
-    """MMEngine's TestLoop with records in place of an evaluator."""
-
-    def __init__(
-        self,
-        runner: Runner,
-        subject: Subject,
-        store: RecordStore,
-        todo: Sequence[int],
-        title: str,
-        console: Console,
-    ):
-        rank, self.processes = get_dist_info()
-        self.mine = todo[rank :: self.processes]
-        self.total = len(todo)
-        self.subject, self.store = subject, store
-        self.title, self.console = title, console
-        dataset = _Named(build_dataset(runner.cfg))
-        settings = {**runner.cfg.test_dataloader, "dataset": dataset, "sampler": self.mine}
-        super().__init__(runner, settings)
-        self.classes = dataset.metainfo["classes"]
-
-    @torch.no_grad()
-    def run(self) -> dict[str, float]:
-        """Test and store records; metrics are computed from them later."""
-        if self.subject.checkpoint is not None and not self.subject.loads_itself:
-            _load(self.runner, self.subject.checkpoint)  # after the hooks were set up
-        self.runner.call_hook("before_test")
-        self.runner.call_hook("before_test_epoch")
-        self.runner.model.eval()
-        self.store.start()
+        runner.register_hook(_RecordHook(subject, store, mine, show))
         try:
-            self._test()
+            runner.test()
         except RuntimeError as error:
             if "DataLoader worker (pid" not in str(error):  # torch's words for its death
                 raise
@@ -196,25 +154,52 @@ class _RecordingLoop(BaseLoop):
                 "the same command with fewer --workers, it goes on where this one ended"
             ) from error
         finally:
-            self.store.flush()  # an interrupted run goes on behind its last image
-        self.runner.call_hook("after_test_epoch", metrics={})
-        self.runner.call_hook("after_test")
-        return {}
+            store.flush()  # an interrupted run goes on behind its last image
+    logging.getLogger("mmengine").setLevel(logging.WARNING)
+    barrier()
+    store.refresh()
+    return store
 
-    def _test(self) -> None:
-        left, done = iter(self.mine), 0
-        with progress_bar(self.console, disable=not is_main_process()) as progress:
-            task = progress.add_task(self.title, total=self.total)
-            for number, batch in enumerate(self.dataloader):
-                self.runner.call_hook("before_test_iter", batch_idx=number, data_batch=batch)
-                outputs = self.runner.model.test_step(batch)
-                self.runner.call_hook(
-                    "after_test_iter", batch_idx=number, data_batch=batch, outputs=outputs
-                )
-                for output in outputs:
-                    self.store.add(next(left), self.subject.record(output, self.classes))
-                done += len(outputs) * self.processes
-                progress.update(task, completed=min(done, self.total))
+
+@dataclass(eq=False)
+class _RecordHook(Hook):
+    """Loads the weights, and stores records of all outputs; runs behind all other hooks."""
+
+    subject: Subject
+    store: RecordStore
+    indices: Sequence[int]
+    show: Callable[[int], object]  # called with the number of images done
+    done: int = 0
+    priority = "LOWEST"
+
+    def before_run(self, runner: Runner) -> None:
+        checkpoint = self.subject.checkpoint
+        if checkpoint is None or self.subject.loads_itself:
+            return
+        state = read_state(checkpoint)
+        # hooks with a copy of the model, such as EMAHook, load it too, and are set up by now
+        runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": state})
+        try:
+            missing = runner.model.load_state_dict(state, strict=False).missing_keys
+        except RuntimeError as error:
+            raise UserError(f"{checkpoint} does not fit the config: {error}") from error
+        if missing:
+            raise UserError(
+                f"{checkpoint} does not fit the config: {len(missing)} weights are missing in it, "
+                f"such as {missing[0]}; give the checkpoint of this config"
+            )
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self.store.start()
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        classes = runner.test_loop.dataloader.dataset.metainfo["classes"]
+        for output in outputs:
+            self.store.add(self.indices[self.done], self.subject.record(output, classes))
+            self.done += 1
+        self.show(self.done)
 
 
 class _Named(Dataset):
@@ -327,21 +312,6 @@ def _build_runner(cfg: Config) -> Runner:
     return runner
 
 
-def _load(runner: Runner, checkpoint: str) -> None:
-    state = read_state(checkpoint)
-    # hooks with a copy of the model, such as EMAHook, load it too
-    runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": state})
-    try:
-        missing = runner.model.load_state_dict(state, strict=False).missing_keys
-    except RuntimeError as error:
-        raise UserError(f"{checkpoint} does not fit the config: {error}") from error
-    if missing:
-        raise UserError(
-            f"{checkpoint} does not fit the config: {len(missing)} weights are missing in it, "
-            f"such as {missing[0]}; give the checkpoint of this config"
-        )
-
-
 def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) -> dict[str, Any]:
     """Everything besides the data set that the records depend on."""
     settings: dict[str, Any] = {
@@ -358,14 +328,8 @@ def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) 
         # with the preset's parameters, so that records of an older preset are not used
         settings["rain"] = {**asdict(rain), "drawn": asdict(get_preset(rain.preset))}
     if condition in DERAINED:
-        settings["derainer"] = {
-            "name": derainer.name,
-            "sha256": derainer_sha256(derainer),
-            "where": derainer.where,
-            "deveil": derainer.deveil,
-            "deveil_sha256": deveil_sha256(derainer),
-            "dry": derainer.dry,
-            "backend": derainer.backend,
-            "precision": derainer.precision,
-        }
+        # by their digests, the weights may lie anywhere
+        chosen = replace(derainer, weights=None, deveil_weights=None, cache=None)
+        network, deveil = weights_sha256(derainer)
+        settings["derainer"] = {**asdict(chosen), "sha256": network, "deveil_sha256": deveil}
     return settings

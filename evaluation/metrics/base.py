@@ -54,6 +54,16 @@ def mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return ratio(total, defined.sum(-1))
 
 
+def mean_share(part: NDArray[Any], whole: NDArray[Any]) -> Measure:
+    """The mean over columns of summed part over summed whole; both (N, columns)."""
+
+    def measure(counts: NDArray[Any]) -> NDArray[np.float64]:
+        weights = counts.astype(np.float64)
+        return mean_of_defined(ratio(weights @ part, weights @ whole))
+
+    return measure
+
+
 def ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
     """part / whole, NaN where whole is 0."""
     part, whole = np.broadcast_arrays(np.asarray(part, np.float64), whole)

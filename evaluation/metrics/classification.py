@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics.base import Record, Scores, ratio
-from evaluation.metrics.statistics import Measure
+from evaluation.metrics.base import Record, Scores, mean_share, ratio
 
 TOP = (1, 5, 10)
 
@@ -33,10 +31,11 @@ def score(records: Sequence[Record], classes: int) -> Scores:
     targets = np.array([int(record["target"]) for record in records])
     labels = np.stack([record["labels"][: ranks[-1]] for record in records])
     hits = labels == targets[:, None]
+    every = np.ones((len(records), 1))
     images = np.bincount(targets, minlength=classes)
     right = np.bincount(targets[hits[:, 0]], minlength=classes)
     return Scores(
-        {f"top-{k}": _share(hits[:, :k].any(1)) for k in ranks},
+        {f"top-{k}": mean_share(hits[:, :k].any(1, keepdims=True), every) for k in ranks},
         len(records),
         "top-1",
         ratio(right, images),
@@ -46,12 +45,3 @@ def score(records: Sequence[Record], classes: int) -> Scores:
 def correct(records: Sequence[Record]) -> NDArray[np.bool_]:
     """Whether the first label of each image is right, bool (N,), for `mcnemar`."""
     return np.array([record["labels"][0] == record["target"] for record in records], bool)
-
-
-def _share(flags: NDArray[np.bool_]) -> Measure:
-    weights = flags.astype(np.float64)
-
-    def measure(counts: NDArray[Any]) -> NDArray[np.float64]:
-        return (counts @ weights) / counts.sum(1)
-
-    return measure

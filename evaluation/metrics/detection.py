@@ -53,7 +53,13 @@ def score(records: Sequence[Record], classes: int) -> Scores:
     Raises:
         UserError: labels outside [0, C).
     """
-    _check_labels(records, classes)
+    for index, record in enumerate(records):
+        labels = np.concatenate([record["labels"], record["target_labels"]])
+        if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
+            raise UserError(
+                f"labels of record {index} must be in [0, {classes}), got {labels.min()} to "
+                f"{labels.max()}; the model has other classes than the data set"
+            )
     rankings = _rank(records, classes)
 
     def mean_ap(counts: NDArray[Any]) -> NDArray[np.float64]:
@@ -62,16 +68,6 @@ def score(records: Sequence[Record], classes: int) -> Scores:
     once = np.ones((1, len(records)), np.int64)
     class_values = _average_precisions(rankings, once)[0]
     return Scores({"mAP": mean_ap}, len(records), "AP", class_values)
-
-
-def _check_labels(records: Sequence[Record], classes: int) -> None:
-    for index, record in enumerate(records):
-        labels = np.concatenate([record["labels"], record["target_labels"]])
-        if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
-            raise UserError(
-                f"labels of record {index} must be in [0, {classes}), got {labels.min()} to "
-                f"{labels.max()}; the model has other classes than the data set"
-            )
 
 
 def _rank(records: Sequence[Record], classes: int) -> list[_Ranking]:

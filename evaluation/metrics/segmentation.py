@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evaluation.metrics.base import Record, Scores, mean_of_defined, ratio
+from evaluation.metrics.base import Record, Scores, mean_share, ratio
 from evaluation.metrics.statistics import Measure
 
 
@@ -31,19 +29,9 @@ def score(records: Sequence[Record], classes: int) -> Scores:
     areas = np.stack([record["areas"] for record in records]).astype(np.float64)
     intersection, union, label = areas[:, 0], areas[:, 1], areas[:, 3]
     measures: dict[str, Measure] = {
-        "mIoU": _mean_share(intersection, union),
-        "aAcc": _mean_share(intersection.sum(1, keepdims=True), label.sum(1, keepdims=True)),
-        "mAcc": _mean_share(intersection, label),
+        "mIoU": mean_share(intersection, union),
+        "aAcc": mean_share(intersection.sum(1, keepdims=True), label.sum(1, keepdims=True)),
+        "mAcc": mean_share(intersection, label),
     }
     class_values = ratio(intersection.sum(0), union.sum(0))
     return Scores(measures, len(records), "IoU", class_values)
-
-
-def _mean_share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Measure:
-    """The mean over columns of summed part over summed whole; both (N, columns)."""
-
-    def measure(counts: NDArray[Any]) -> NDArray[np.float64]:
-        weights = counts.astype(np.float64)
-        return mean_of_defined(ratio(weights @ part, weights @ whole))
-
-    return measure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,6 @@ def write_report(results: Sequence[Results], out: Path) -> None:
     Raises:
         ValueError: no results, or an image that cannot be read.
     """
-    out = Path(out)
     document = to_json(results)
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "results.json", document)
@@ -55,27 +54,17 @@ def write_report(results: Sequence[Results], out: Path) -> None:
 def render_page(results: Sequence[Results], folder: Path) -> str:
     """The text of `report.html`; the samples' images are read from `folder`."""
     environment = page_environment(Path(__file__).parent)
-    for function in (
-        tables.percent,
-        tables.points,
-        tables.percent_interval,
-        tables.points_interval,
-        tables.recovery_interval,
-    ):
-        environment.filters[function.__name__] = _typeset(function)
+    for name in ("percent", "points", "percent_interval", "points_interval", "recovery_interval"):
+        environment.filters[name] = _typeset(getattr(tables, name))
     return environment.get_template("report.html.j2").render(
         style=(WEB / "compare.css").read_text(encoding="utf-8"),
         script=(WEB / "compare.js").read_text(encoding="utf-8"),
         results=results,
         conditions=CONDITIONS,
+        tables=tables,
         titles=tables.TITLES,
         note=NOTE,
         shown=CLASSES_SHOWN,
-        paper_of=tables.paper_of,
-        describe_derainer=tables.describe_derainer,
-        describe_rain=tables.describe_rain,
-        remarks=tables.remarks,
-        describe_test=tables.describe_test,
         rows_by_loss=rows_by_loss,
         axis=recovery_axis,
         mark=mark,
@@ -188,18 +177,11 @@ def provenance(results: Results) -> Iterator[tuple[str, str]]:
         head = f"Environment {number}, " if len(results.origins) > 1 else ""
         yield f"{head}predictions".capitalize(), f"{origin.predictions:,}"
         yield f"{head}made".capitalize(), " to ".join(dict.fromkeys([origin.first, origin.last]))
-        yield from _flatten({"versions": origin.versions, "machine": origin.machine}, head)
-
-
-def _flatten(values: Mapping[str, Any], head: str) -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        name = head + key if head else key[:1].upper() + key[1:]
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{name}, ")
-        elif isinstance(value, list | tuple):
-            yield name, ", ".join(map(str, value))
-        else:
-            yield name, "none" if value is None else str(value)
+        for part, facts in (("versions", origin.versions), ("machine", origin.machine)):
+            for key, value in facts.items():
+                values = value if isinstance(value, list | tuple) else [value]
+                text = ", ".join("none" if each is None else str(each) for each in values)
+                yield f"{head}{part}".capitalize() + f", {key}", text
 
 
 def _typeset(show: Callable[..., str]) -> Callable[..., str]:

@@ -63,14 +63,9 @@ def recovery_interval(metric: Metric) -> str:
     return percent_interval(metric.interval, 1) or _UNBOUNDED
 
 
-def points_interval(interval: Interval, digits: int = 2) -> str:
+def points_interval(interval: Interval) -> str:
     """(-0.001, 0.002) as `-0.10 to +0.20`; empty where it is not defined."""
-    return _between(interval, points, digits)
-
-
-def p_value(test: PairedTest) -> str:
-    """The p-value as `p = 0.012`, or what it is below."""
-    return "p < 0.000001" if test.p_value < 1e-6 else f"p = {test.p_value:.2g}"
+    return _between(interval, points, 2)
 
 
 def paper_of(results: Results, metric: str) -> PaperRow | None:
@@ -148,20 +143,21 @@ def _describe_origins(results: Results) -> str:
         {**{f"version of {k}": v for k, v in one.versions.items()}, **one.machine}
         for one in results.origins
     ]
-    differing = {
-        name: dict.fromkeys(str(row.get(name, "none")) for row in rows)
-        for name in dict.fromkeys(name for row in rows for name in row)
-        if len({str(row.get(name, "none")) for row in rows}) > 1
+    values = {
+        name: dict.fromkeys(str(each.get(name, "none")) for each in rows)
+        for row in rows
+        for name in row
     }
-    differences = "; ".join(f"{name}: {', '.join(values)}" for name, values in differing.items())
+    differences = "; ".join(f"{k}: {', '.join(v)}" for k, v in values.items() if len(v) > 1)
     return f"Predictions of {len(rows)} environments are mixed here, which differ in {differences}."
 
 
 def describe_test(test: PairedTest) -> str:
     """McNemar's test in a sentence."""
+    p_value = "p < 0.000001" if test.p_value < 1e-6 else f"p = {test.p_value:.2g}"
     return (
         f"{test.only_derained:,} images are right only with the rain removed, "
-        f"{test.only_rainy:,} only with the rain (McNemar's exact test, {p_value(test)})."
+        f"{test.only_rainy:,} only with the rain (McNemar's exact test, {p_value})."
     )
 
 
@@ -231,11 +227,10 @@ def terminal_table(results: Sequence[Results]) -> Table:
             table.add_row(
                 Text(name),
                 *values,
-                _with_interval(
-                    percent(metric.recovery, 1),
-                    recovery_interval(metric).replace(CEILING, f"\n{CEILING.strip()}"),
+                *(
+                    Text(text.replace(CEILING, f"\n{CEILING.strip()}"))
+                    for text in _with_intervals(metric, "{}\n{}")
                 ),
-                _with_interval(points(metric.harm), points_interval(metric.harm_interval)),
                 percent(paper.recovery, 1) if paper else MISSING,
             )
     tests = [describe_test(r.mcnemar) for r in results if r.mcnemar is not None]
@@ -249,8 +244,7 @@ def _overview(results: Sequence[Results]) -> str:
         [
             *(result.title, name, result.rain.preset, describe_derainer(result)),
             *(percent(getattr(metric, condition)) for condition in CONDITIONS),
-            _and_interval(percent(metric.recovery, 1), recovery_interval(metric)),
-            _and_interval(points(metric.harm), points_interval(metric.harm_interval)),
+            *_with_intervals(metric, "{} ({})"),
         ]
         for result in results
         for name, metric in result.metrics.items()
@@ -259,36 +253,26 @@ def _overview(results: Sequence[Results]) -> str:
     return f"## Overview\n\nIntervals: 95 %.\n\n{table}"
 
 
-def _and_interval(value: str, interval: str) -> str:
-    return f"{value} ({interval})" if interval else value
-
-
 def _markdown_section(result: Results) -> str:
     paper = [row for row in result.paper if row.metric in result.metrics]
-    header = ["%", *result.metrics, *(f"{row.metric}, paper" for row in paper)]
-    ours = list(result.metrics.values())
-
-    def row(title: str, values: list[str], papers: list[str]) -> list[str]:
-        return [title, *values, *(papers or [MISSING] * len(paper))]
-
-    body = [
-        row(
-            TITLES[condition],
-            [percent(getattr(metric, condition)) for metric in ours],
-            [percent(getattr(p, condition)) for p in paper if condition != "clean_derained"],
-        )
-        for condition in CONDITIONS
+    below = ["Recovery", "95 % interval", "Harm, points", "95 % interval"]
+    columns = [["%", *(TITLES[condition] for condition in CONDITIONS), *below]]
+    columns += [
+        [
+            *(name, *(percent(getattr(metric, condition)) for condition in CONDITIONS)),
+            *(percent(metric.recovery, 1), recovery_interval(metric) or MISSING),
+            *(points(metric.harm), points_interval(metric.harm_interval) or MISSING),
+        ]
+        for name, metric in result.metrics.items()
     ]
-    body += [
-        row(
-            "Recovery",
-            [percent(m.recovery, 1) for m in ours],
-            [percent(p.recovery, 1) for p in paper],
-        ),
-        row("95 % interval", [recovery_interval(m) or MISSING for m in ours], []),
-        row("Harm, points", [points(m.harm) for m in ours], []),
-        row("95 % interval", [points_interval(m.harm_interval) or MISSING for m in ours], []),
+    columns += [
+        [
+            *(f"{row.metric}, paper", *(percent(getattr(row, name)) for name in CONDITIONS[:3])),
+            *(MISSING, percent(row.recovery, 1), MISSING, MISSING, MISSING),
+        ]
+        for row in paper
     ]
+    header, *body = zip(*columns, strict=True)
     lines = [f"## {result.title}", "", describe_rain(result), "", markdown_table(header, body)]
     if result.mcnemar is not None:
         lines += ["", describe_test(result.mcnemar)]
@@ -306,8 +290,13 @@ def _between(interval: Interval, show: Callable[[float, int], str], digits: int)
     return f"{show(low, digits)} to {show(high, digits)}"
 
 
-def _with_interval(value: str, interval: str) -> Text:
-    return Text(f"{value}\n{interval}" if interval else value)
+def _with_intervals(metric: Metric, form: str) -> list[str]:
+    """Recovery and harm, each with its interval where there is one."""
+    pairs = (
+        (percent(metric.recovery, 1), recovery_interval(metric)),
+        (points(metric.harm), points_interval(metric.harm_interval)),
+    )
+    return [form.format(*pair) if pair[1] else pair[0] for pair in pairs]
 
 
 def _cell(value: float) -> Cell:

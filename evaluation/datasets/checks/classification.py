@@ -63,17 +63,14 @@ def _class_sizes(images: ImageList) -> Finding:
     each = str(low) if low == high else f"{low} to {high}"
     detail = f"{each} images of each of {len(sizes):,} classes"
     missing = len(images.class_list.classes) - len(sizes)
+    level: Level = "ok"
     if missing:
-        return Finding(
-            "warning",
-            "images per class",
-            f"{detail}, none of the other {missing:,}: those have no score of their own",
+        level = "warning"
+        detail += f", none of the other {missing:,}: those have no score of their own"
+    elif len(images.paths) == SET_SIZES["classification"] and low != high:
+        level = "error"
+        detail += (
+            "; the validation set has 50 of each: images lie in wrong folders, or the map is of "
+            "another set"
         )
-    if len(images.paths) == SET_SIZES["classification"] and low != high:
-        return Finding(
-            "error",
-            "images per class",
-            f"{detail}; the validation set has 50 of each: images lie in wrong folders, or the "
-            "map is of another set",
-        )
-    return Finding("ok", "images per class", detail)
+    return Finding(level, "images per class", detail)

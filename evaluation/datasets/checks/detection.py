@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from evaluation.datasets.checks.findings import (
     Finding,
+    Level,
     check_images,
     count_images,
     image_size,
@@ -49,13 +50,15 @@ def examine_detection(found: Voc, classes: Sequence[str], thorough: bool) -> Ite
 def _boxes(boxes: Counter[str], classes: Sequence[str], difficult: int) -> Finding:
     shown = f"{len(boxes)} of {len(classes)} classes"
     detail = f"{boxes.total():,} boxes of {shown}, {difficult:,} difficult"
-    if not boxes:
-        return Finding("error", "boxes", f"{detail}: there is nothing to score")
     missing = [name for name in classes if name not in boxes]
-    if missing:
-        advice = f"without a box, left out of the mean: {some(missing)}"
-        return Finding("warning", "boxes", f"{detail}; {advice}")
-    if not difficult:
-        advice = "if the flags were lost in a conversion, the scores come out too low"
-        return Finding("warning", "boxes", f"{detail}; {advice}")
-    return Finding("ok", "boxes", detail)
+    level: Level = "warning"
+    if not boxes:
+        level = "error"
+        detail += ": there is nothing to score"
+    elif missing:
+        detail += f"; without a box, left out of the mean: {some(missing)}"
+    elif not difficult:
+        detail += "; if the flags were lost in a conversion, the scores come out too low"
+    else:
+        level = "ok"
+    return Finding(level, "boxes", detail)

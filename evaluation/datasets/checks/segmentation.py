@@ -39,19 +39,17 @@ def examine_segmentation(found: Ade20k, classes: int, thorough: bool) -> Iterato
         if image_size(found.image(stem)) not in (None, labels.shape[::-1]):
             resized.append(stem)
     opened = share(len(picked), len(found.stems))
+    level: Level = "error"
     if unreadable:
-        yield Finding(
-            "error", "annotations", f"{len(unreadable)} of {opened}: {some(unreadable, 1)}"
-        )
+        detail = f"{len(unreadable)} of {opened}: {some(unreadable, 1)}"
     elif resized:
-        yield Finding(
-            "error",
-            "annotations",
+        detail = (
             f"{len(resized)} of {opened} maps are not of the size of their image: "
-            f"{some(resized)}; use both as they were published",
+            f"{some(resized)}; use both as they were published"
         )
     else:
-        yield Finding("ok", "annotations", f"{opened} maps opened, each as large as its image")
+        level, detail = "ok", f"{opened} maps opened, each as large as its image"
+    yield Finding(level, "annotations", detail)
     if values:
         yield _zero_label(values, classes, len(picked) == len(found.stems))
     yield check_images([found.image(stem) for stem in found.stems], thorough)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +31,8 @@ GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _GROUND_TRUTH_FOLDERS = ("", "data", "ILSVRC2012_devkit_t12/data")
 _NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})")
 _BOX = r"(?:\s+\d+){4}"
-# Kaggle's LOC_val_solution.csv: a class and a box, once for each object
-_KAGGLE = re.compile(rf"(?P<name>\S+)\s+(?P<label>\S+){_BOX}(?:\s+(?P=label){_BOX})*")
-_PLAIN = re.compile(r"(?P<name>\S+)\s+(?P<label>\S+)")
+# a name and its class; in Kaggle's LOC_val_solution.csv with a box, once for each object
+_LABELLED = re.compile(rf"(?P<name>\S+)\s+(?P<label>\S+)(?:{_BOX}(?:\s+(?P=label){_BOX})*)?")
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,19 @@ def list_imagenet(
     """
     root = image_folder(root)
     home = root.parent if root.name == "val" else root
-    class_list = _find_class_list(root, home, classes)
-    folders, images = list_folders(root), list_images(root)
+    classes = classes or _first_file(folder / "classes.txt" for folder in (root, home))
+    class_list = None if classes is None else read_class_list(Path(classes))
+    images = list_images(root)
     if labels is None and images:
-        labels = _find_ground_truth(root, home)
+        labels = _first_file(
+            base / folder / GROUND_TRUTH
+            for base in (root, home)
+            for folder in _GROUND_TRUTH_FOLDERS
+        )
     if labels is not None:
         found = _list_flat(root, images, Path(labels), class_list, outputs)
     else:
-        found = _list_class_folders(root, folders, images, class_list)
+        found = _list_class_folders(root, images, class_list)
     check_outputs(found.class_list, outputs)
     return found
 
@@ -102,41 +107,26 @@ def image_folder(root: str | Path) -> Path:
     return root / "val" if (root / "val").is_dir() else root
 
 
-def _find_class_list(root: Path, home: Path, given: str | Path | None) -> ClassList | None:
-    if given is not None:
-        return read_class_list(Path(given))
-    for folder in (root, home):
-        if (folder / "classes.txt").is_file():
-            return read_class_list(folder / "classes.txt")
-    return None
+def _first_file(paths: Iterable[Path]) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
 
 
-def _find_ground_truth(root: Path, home: Path) -> Path | None:
-    for base in (root, home):
-        for folder in _GROUND_TRUTH_FOLDERS:
-            if (base / folder / GROUND_TRUTH).is_file():
-                return base / folder / GROUND_TRUTH
-    return None
-
-
-def _list_class_folders(
-    root: Path, folders: list[Path], loose: list[Path], class_list: ClassList | None
-) -> ImageList:
+def _list_class_folders(root: Path, loose: list[Path], class_list: ClassList | None) -> ImageList:
     if loose:
         raise LayoutError(
             f"{root} holds images directly in it ({some(path.name for path in loose)}), but "
             "no labels; pass a file with lines `name class` (--labels), put "
             f"{GROUND_TRUTH} beside them, or sort them into one folder for each class"
         )
-    content = [(folder, list_images(folder)) for folder in folders]
-    if not any(images for _, images in content):
+    content = {folder: list_images(folder) for folder in list_folders(root)}
+    if not any(content.values()):
         raise LayoutError(
             f"no images in {root}; expected ROOT/<class>/*.JPEG, or ROOT/*.JPEG with a map"
         )
     if class_list is None:
-        class_list = sorted_classes([folder.name for folder in folders], root)
+        class_list = sorted_classes([folder.name for folder in content], root)
     paths, targets = [], []
-    for folder, images in content:
+    for folder, images in content.items():
         target = class_list.index(folder.name, f"the folder {folder}")
         paths += [f"{folder.name}/{path.name}" for path in images]
         targets += [target] * len(images)
@@ -144,11 +134,7 @@ def _list_class_folders(
 
 
 def _list_flat(
-    root: Path,
-    images: list[Path],
-    labels: Path,
-    class_list: ClassList | None,
-    outputs: int | None,
+    root: Path, images: list[Path], labels: Path, class_list: ClassList | None, outputs: int | None
 ) -> ImageList:
     if not images:
         raise LayoutError(
@@ -173,13 +159,12 @@ def _read_map(
 ) -> list[str]:
     """The class of each image, as named in a map."""
     check_unique((Path(path).stem for path in paths), "the folder of the images")
-    stems = {Path(path).stem: path for path in paths}
-    by_name = stems | {path: path for path in paths}
+    by_name = {Path(path).stem: path for path in paths} | {path: path for path in paths}
     found: dict[str, str] = {}
     without_image = []
     for number, line in enumerate(lines, 1):
         text = line.replace(",", " ")
-        match = _PLAIN.fullmatch(text) or _KAGGLE.fullmatch(text)
+        match = _LABELLED.fullmatch(text)
         if match is None:
             raise LayoutError(f"{labels}, line {number}: expected `name class`, got {line!r}")
         name, label = match["name"], match["label"]

@@ -83,8 +83,8 @@ def find_pairs(root: Path, clean_half: Half | None = None) -> tuple[Layout, list
     loose = list_images(root)
     layout: Layout = "folders"
     if rainy_folders:
-        rainy = _images_of(_only(rainy_folders, root))
-        clean = _images_of(_only(clean_folders, root)) if clean_folders else loose
+        rainy = _images_of(rainy_folders, root)
+        clean = _images_of(clean_folders, root) if clean_folders else loose
         if not clean:
             raise LayoutError(
                 f"{root} has {rainy_folders[0].name}, but no clean images; expected {_EXPECTED}"
@@ -103,15 +103,12 @@ def find_pairs(root: Path, clean_half: Half | None = None) -> tuple[Layout, list
     return layout, pairs
 
 
-def _only(folders: Sequence[Path], root: Path) -> Path:
+def _images_of(folders: Sequence[Path], root: Path) -> list[Path]:
+    """Images directly in the only one of `folders`, or in its only folder, such as `rain/X2`."""
     if len(folders) > 1:
         names = some(folder.name for folder in folders)
         raise LayoutError(f"{root} has {names}; which one? Leave one there")
-    return folders[0]
-
-
-def _images_of(folder: Path) -> list[Path]:
-    """Images directly in a folder, or in the only folder in it, such as `rain/X2`."""
+    folder = folders[0]
     images, inner = list_images(folder), list_folders(folder)
     if not images and len(inner) == 1:
         images = list_images(inner[0])
@@ -179,15 +176,14 @@ def _match(rainy: Sequence[Path], clean: Sequence[Path], root: Path) -> list[Pai
         if not any(alone):
             return pairs
         unmatched.append(alone)
-    fewest = min(unmatched, key=lambda alone: len(alone[0]) + len(alone[1]))
-    kinds = (("rainy", "clean"), ("clean", "rainy"))
-    unmatched_names = [
+    rainy, clean = min(unmatched, key=lambda alone: len(alone[0]) + len(alone[1]))
+    lacking = [
         f"{len(paths)} {kind} images have no {other} one: "
         + some(path.relative_to(root).as_posix() for path in paths)
-        for (kind, other), paths in zip(kinds, fewest, strict=True)
+        for kind, other, paths in (("rainy", "clean", rainy), ("clean", "rainy", clean))
         if paths
     ]
-    raise LayoutError(f"{root}: {'; '.join(unmatched_names)}; add what is missing, or remove these")
+    raise LayoutError(f"{root}: {'; '.join(lacking)}; add what is missing, or remove these")
 
 
 def _no_layout(root: Path, loose: Sequence[Path]) -> LayoutError:

@@ -144,8 +144,7 @@ def _draw(task: str, root: Path, seed: int, split: str, scale: float, number: in
     scene = draw_scene(rng, _scaled(SCENE_SIZE, scale))
     if task == "segmentation":
         _write_jpeg(root / f"images/validation/{number:06}.jpg", scene)
-        labels = Image.fromarray(scene.labels)
-        labels.save(root / f"annotations/validation/{number:06}.png")
+        Image.fromarray(scene.labels).save(root / f"annotations/validation/{number:06}.png")
         return
     _write_jpeg(root / f"VOC2007/JPEGImages/{number:06}.jpg", scene)
     tree = ElementTree.ElementTree(_annotation(scene))

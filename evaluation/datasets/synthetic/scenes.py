@@ -7,7 +7,7 @@ photograph, and no derainer was trained on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,9 +110,8 @@ def draw_portrait(
     for _ in range(int(rng.integers(0, 3))):
         other = int(rng.integers(len(OBJECTS)))
         side = height * rng.uniform(0.1, 0.22)
-        canvas.place(
-            other, side, rng.uniform(0, 1) * width, canvas.horizon + height * rng.uniform(0, 0.12)
-        )
+        centre = rng.uniform(0, 1) * width
+        canvas.place(other, side, centre, canvas.horizon + height * rng.uniform(0, 0.12))
     side = height * rng.uniform(*object_size)
     bottom = height * rng.uniform(0.8, 1.02)
     if OBJECTS[kind] == "balloon":
@@ -185,7 +184,7 @@ class _Canvas:
     ) -> None:
         """Draw an object `side` px high that stands on row `bottom`; at most `fit` px wide."""
         rng = self.rng
-        aspect, parts = _DRAW[OBJECTS[kind]](rng)
+        aspect, parts = _DRAW[kind](rng)
         side = min(side, fit / aspect) if fit is not None else side
         turn = rng.normal(0, 0.04)
         mirrored = rng.random() < 0.5
@@ -335,9 +334,8 @@ def _wall(rng: Rng, shape: tuple[int, int], image_height: int) -> Pixels:
 
 def _pick(rng: Rng, colours: Sequence[tuple[float, float, float]], spread: float) -> Colour:
     """One of the colours, slightly perturbed."""
-    return np.clip(
-        np.array(colours[int(rng.integers(len(colours)))]) + rng.normal(0, spread, 3), 0, 1
-    )
+    colour = colours[int(rng.integers(len(colours)))]
+    return np.clip(colour + rng.normal(0, spread, 3), 0, 1)
 
 
 def _paint(rng: Rng) -> Colour:
@@ -357,6 +355,7 @@ def _disc(x: float, y: float, radius: float, aspect: float) -> list[tuple[float,
 _DARK = np.array([0.08, 0.08, 0.09])
 _GLASS = np.array([0.25, 0.33, 0.4])
 _METAL = np.array([0.55, 0.56, 0.58])
+_WHITE = np.array([0.93, 0.93, 0.93])
 
 Drawn = tuple[float, list[_Part]]  # width over height, and parts from back to front
 
@@ -375,15 +374,12 @@ def _car(rng: Rng) -> Drawn:
     glass = [(front + 0.06, 0.46), (front + 0.16, roof + 0.07)]
     glass += [(rear - 0.13, roof + 0.07), (rear - 0.06, 0.46)]
     post = rng.uniform(0.45, 0.6)
+    body = [(0, 0.5), (0.06, 0.44), (0.96, 0.44), (1, 0.55), (1, 0.82), (0, 0.82)]
     return aspect, [
         _Part("polygon", cabin, paint),
         _Part("polygon", glass, _GLASS),
         _Part("polygon", _box(post - 0.015, roof, post + 0.015, 0.5), paint),
-        _Part(
-            "polygon",
-            [(0, 0.5), (0.06, 0.44), (0.96, 0.44), (1, 0.55), (1, 0.82), (0, 0.82)],
-            paint,
-        ),
+        _Part("polygon", body, paint),
         _Part("ellipse", [(0.01, 0.52), (0.07, 0.62)], np.array([0.95, 0.92, 0.7])),
         _Part("ellipse", [(0.94, 0.52), (0.99, 0.62)], np.array([0.75, 0.1, 0.1])),
         *_wheel(0.21, 0.82, 0.17, aspect),
@@ -398,8 +394,7 @@ def _bus(rng: Rng) -> Drawn:
         _Part("polygon", _box(0, rng.uniform(0.56, 0.6), 1, rng.uniform(0.63, 0.72)), _paint(rng)),
     ]
     windows = int(rng.integers(4, 7))
-    for number in range(windows):
-        left = 0.03 + 0.94 * number / windows
+    for left in 0.03 + 0.94 * np.arange(windows) / windows:
         box = _box(left, 0.15, left + 0.94 / windows - 0.025, 0.48)
         parts.append(_Part("polygon", box, _GLASS))
     return aspect, [*parts, *_wheel(0.2, 0.88, 0.11, aspect), *_wheel(0.78, 0.88, 0.11, aspect)]
@@ -410,6 +405,7 @@ def _person(rng: Rng) -> Drawn:
     skin = _pick(rng, [(0.85, 0.68, 0.55), (0.55, 0.38, 0.28), (0.35, 0.23, 0.17)], 0.03)
     coat, trousers, step = _paint(rng), _paint(rng) * 0.7, rng.uniform(0.05, 0.3)
     swing = rng.uniform(-0.15, 0.15)
+    hat = [(0.32, 0.08), (0.38, 0.005), (0.62, 0.005), (0.68, 0.08)]
     return aspect, [
         _Part("line", [(0.5, 0.5), (0.5 - step, 0.97)], trousers, width=0.09),
         _Part("line", [(0.5, 0.5), (0.5 + step, 0.97)], trousers, width=0.09),
@@ -417,23 +413,20 @@ def _person(rng: Rng) -> Drawn:
         _Part("line", [(0.7, 0.22), (0.84 - swing, 0.52)], coat * 0.85, width=0.065),
         _Part("polygon", [(0.25, 0.19), (0.75, 0.19), (0.7, 0.55), (0.3, 0.55)], coat),
         _Part("ellipse", _disc(0.5, 0.095, 0.085, aspect), skin),
-        _Part(
-            "polygon", [(0.32, 0.08), (0.38, 0.005), (0.62, 0.005), (0.68, 0.08)], _paint(rng) * 0.5
-        ),
+        _Part("polygon", hat, _paint(rng) * 0.5),
     ]
 
 
 def _dog(rng: Rng) -> Drawn:
     aspect = rng.uniform(1.25, 1.55)
-    fur = _pick(
-        rng, [(0.5, 0.35, 0.2), (0.2, 0.18, 0.17), (0.8, 0.75, 0.65), (0.6, 0.58, 0.55)], 0.05
-    )
-    parts = []
-    for x in (0.24, 0.34, 0.62, 0.72):
-        foot = x + rng.uniform(-0.06, 0.06)
-        parts.append(_Part("line", [(x, 0.6), (foot, 0.98)], fur * 0.85, width=0.09))
+    furs = [(0.5, 0.35, 0.2), (0.2, 0.18, 0.17), (0.8, 0.75, 0.65), (0.6, 0.58, 0.55)]
+    fur = _pick(rng, furs, 0.05)
+    legs = [
+        _Part("line", [(x, 0.6), (x + rng.uniform(-0.06, 0.06), 0.98)], fur * 0.85, width=0.09)
+        for x in (0.24, 0.34, 0.62, 0.72)
+    ]
     return aspect, [
-        *parts,
+        *legs,
         _Part("line", [(0.78, 0.45), (0.97, rng.uniform(0.1, 0.4))], fur, width=0.07),
         _Part("ellipse", [(0.16, 0.36), (0.84, 0.74)], fur, roughness=0.12),
         _Part("ellipse", _disc(0.19, 0.28, 0.2, aspect), fur, roughness=0.12),
@@ -447,12 +440,10 @@ def _dog(rng: Rng) -> Drawn:
 def _tree(rng: Rng) -> Drawn:
     aspect = rng.uniform(0.65, 0.95)
     bark = _pick(rng, [(0.35, 0.25, 0.17)], 0.04)
-    leaf = _pick(
-        rng, [(0.2, 0.42, 0.15), (0.3, 0.5, 0.2), (0.6, 0.4, 0.12), (0.15, 0.3, 0.18)], 0.04
-    )
-    parts = [
-        _Part("polygon", [(0.45, 0.5), (0.55, 0.5), (0.58, 1), (0.42, 1)], bark, roughness=0.15)
-    ]
+    leaves = [(0.2, 0.42, 0.15), (0.3, 0.5, 0.2), (0.6, 0.4, 0.12), (0.15, 0.3, 0.18)]
+    leaf = _pick(rng, leaves, 0.04)
+    trunk = [(0.45, 0.5), (0.55, 0.5), (0.58, 1), (0.42, 1)]
+    parts = [_Part("polygon", trunk, bark, roughness=0.15)]
     for _ in range(int(rng.integers(7, 12))):
         x, y, r = rng.uniform(0.22, 0.78), rng.uniform(0.16, 0.5), rng.uniform(0.12, 0.2)
         shade = leaf * rng.uniform(0.7, 1.25)
@@ -496,10 +487,8 @@ def _bench(rng: Rng) -> Drawn:
 
 def _sign(rng: Rng) -> Drawn:
     aspect = rng.uniform(0.42, 0.5)
-    edge, face = (
-        _pick(rng, [(0.8, 0.1, 0.1), (0.1, 0.25, 0.65), (0.9, 0.75, 0.1)], 0.04),
-        0.93 * np.ones(3),
-    )
+    edge = _pick(rng, [(0.8, 0.1, 0.1), (0.1, 0.25, 0.65), (0.9, 0.75, 0.1)], 0.04)
+    face = _WHITE
     if rng.random() < 0.4:
         edge, face = face, edge
     corners = int(rng.choice([3, 4, 8, 24]))
@@ -507,10 +496,7 @@ def _sign(rng: Rng) -> Drawn:
 
     def plate(radius: float) -> list[tuple[float, float]]:
         angles = turn + 2 * np.pi * np.arange(corners) / corners
-        return [
-            (0.5 + radius * float(np.cos(a)) / aspect, 0.22 + radius * float(np.sin(a)))
-            for a in angles
-        ]
+        return [(0.5 + radius * np.cos(a) / aspect, 0.22 + radius * np.sin(a)) for a in angles]
 
     return aspect, [
         _Part("polygon", _box(0.46, 0.2, 0.54, 1), _METAL),
@@ -524,13 +510,9 @@ def _traffic_light(rng: Rng) -> Drawn:
     aspect = rng.uniform(0.27, 0.34)
     lit = int(rng.integers(3))
     colours = np.array([(0.95, 0.15, 0.1), (0.98, 0.75, 0.1), (0.15, 0.9, 0.4)])
+    colours[np.arange(3) != lit] *= 0.3
     lamps = [
-        _Part(
-            "ellipse",
-            _disc(0.5, 0.1 + 0.155 * number, 0.062, aspect),
-            colour if number == lit else 0.3 * colour,
-            roughness=0.02,
-        )
+        _Part("ellipse", _disc(0.5, 0.1 + 0.155 * number, 0.062, aspect), colour, roughness=0.02)
         for number, colour in enumerate(colours)
     ]
     case = _DARK * rng.uniform(0.8, 2)
@@ -554,7 +536,7 @@ def _cone(rng: Rng) -> Drawn:
     return aspect, [
         _Part("polygon", _box(0.02, 0.9, 0.98, 1), paint * 0.8),
         _Part("polygon", band(0.0, 0.92), paint),
-        *[_Part("polygon", band(*ends), 0.93 * np.ones(3)) for ends in bands],
+        *[_Part("polygon", band(*ends), _WHITE) for ends in bands],
     ]
 
 
@@ -565,14 +547,8 @@ def _barrel(rng: Rng) -> Drawn:
         for y in (0.3, 0.55, 0.8)
     ]
     bulge = rng.uniform(0.0, 0.08)
-    side = [
-        (0.04, 0.1),
-        (0.04 - bulge, 0.5),
-        (0.04, 0.92),
-        (0.96, 0.92),
-        (0.96 + bulge, 0.5),
-        (0.96, 0.1),
-    ]
+    left, right = 0.04 - bulge, 0.96 + bulge
+    side = [(0.04, 0.1), (left, 0.5), (0.04, 0.92), (0.96, 0.92), (right, 0.5), (0.96, 0.1)]
     return aspect, [
         _Part("ellipse", [(0.04, 0.84), (0.96, 1)], paint * 0.9),
         _Part("polygon", side, paint),
@@ -585,10 +561,10 @@ def _barrel(rng: Rng) -> Drawn:
 def _balloon(rng: Rng) -> Drawn:
     aspect = rng.uniform(0.68, 0.8)
     first, second = _paint(rng), _paint(rng)
-    gores = []
-    for number, half in enumerate((0.5, 0.34, 0.17)):
-        corners = [(0.5 - half, 0.0), (0.5 + half, 0.68)]
-        gores.append(_Part("ellipse", corners, first if number % 2 == 0 else second))
+    gores = [
+        _Part("ellipse", [(0.5 - half, 0.0), (0.5 + half, 0.68)], colour)
+        for half, colour in ((0.5, first), (0.34, second), (0.17, first))
+    ]
     return aspect, [
         _Part("line", [(0.3, 0.6), (0.44, 0.88)], _DARK, width=0.015),
         _Part("line", [(0.7, 0.6), (0.56, 0.88)], _DARK, width=0.015),
@@ -598,13 +574,8 @@ def _balloon(rng: Rng) -> Drawn:
     ]
 
 
-_DRAW: Mapping[str, Callable[[Rng], Drawn]] = dict(
-    zip(
-        OBJECTS,
-        (
-            *(_balloon, _barrel, _bench, _bicycle, _bus, _car, _cone, _dog, _person, _sign),
-            *(_traffic_light, _tree),
-        ),
-        strict=True,
-    )
+# in the order of OBJECTS
+_DRAW: Sequence[Callable[[Rng], Drawn]] = (
+    *(_balloon, _barrel, _bench, _bicycle, _bus, _car, _cone, _dog, _person, _sign),
+    *(_traffic_light, _tree),
 )

@@ -129,10 +129,9 @@ def main(arguments: list[str] | None = None) -> int:
     speed_up(runner.model)
     runner.train()
     best = max(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
-    export(best, work_dir / "best.safetensors")
-    print(
-        f"{work_dir / 'best.safetensors'}: {(work_dir / 'best.safetensors').stat().st_size} bytes"
-    )
+    out = work_dir / "best.safetensors"
+    export(best, out)
+    print(f"{out}: {out.stat().st_size} bytes")
     return 0
 
 

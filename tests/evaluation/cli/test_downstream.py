@@ -641,6 +641,12 @@ def test_outputs_that_do_not_fit_the_classes(data, tmp_path):
     assert "12 outputs" in result.output and "--classes" in result.output
 
 
+def test_brackets_in_paths_are_printed(tmp_path):
+    folder = tmp_path / "photos [old]"
+    result = CliRunner().invoke(app, ["doctor", "detection", str(folder)])
+    assert result.exit_code == 1 and f"error layout: no folder {folder}" in result.output
+
+
 def test_doctor(data, tmp_path):
     result = CliRunner().invoke(app, ["doctor", "classification", str(data)])
     assert result.exit_code == 0, result.output

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from evaluation.datasets.photos import find_photographs
 from evaluation.downstream.conditions import apply_condition
-from evaluation.downstream.runner import build_dataset, condition_config, find_source, load_image
+from evaluation.downstream.runner import build_dataset, find_source, load_image
 from evaluation.downstream.tasks.classification import make_subject
 from evaluation.report.schema import Derainer, Rain
 from evaluation.restoration.scores import add_rain_to_all
@@ -28,7 +28,7 @@ def test_imagenet_by_its_folder_and_by_the_one_around_it(tmp_path, given):
     subject = make_subject(
         str(tmp_path / given), "tests.evaluation.downstream.tiny:classifier", outputs=2
     )
-    dataset = build_dataset(condition_config(subject, "rainy", Rain("heavy", 2), Derainer()))
+    dataset = build_dataset(apply_condition(subject.cfg, "rainy", Rain("heavy", 2), Derainer()))
     for index, (name, pixels) in enumerate(images.items()):
         rainy = load_image(dataset, index, ["SynthesizeRain"])[..., ::-1]
         np.testing.assert_array_equal(rainy, rain_image(pixels, "heavy", 2, name))
@@ -53,8 +53,7 @@ def test_data_sets_in_wrappers_have_roots_of_their_own(tmp_path):
     together = dict(type="ConcatDataset", datasets=sets)
     repeated = dict(type="RepeatDataset", times=1, dataset=together)
     cfg = Config(dict(default_scope="mmengine", test_dataloader=dict(dataset=repeated)))
-    apply_condition(cfg, "rainy", Rain("heavy", 2), Derainer())
-    dataset = build_dataset(cfg)
+    dataset = build_dataset(apply_condition(cfg, "rainy", Rain("heavy", 2), Derainer()))
     for index, (name, pixels) in enumerate(images):
         assert find_source(dataset, index).data_root == str(roots[index // 2])
         # the rain of the pipeline goes by the same name
