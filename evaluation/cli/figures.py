@@ -32,7 +32,7 @@ from evaluation.report.grid import Grid
 from evaluation.report.schema import read_results
 from evaluation.restoration.methods import make_input_row, open_derainer, open_method
 from evaluation.restoration.scores import KINDS
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import write_text
 from jorder_preproc.commands import command_group, stderr, stdout
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import Jorder, load_deveil_model, load_model
@@ -276,8 +276,7 @@ def finish(
     if each is not None:
         files[f"{name}_images.csv"] = each.comma_separated()
     for file, content in files.items():
-        with atomic_path(out / file) as temporary:
-            temporary.write_text(content, encoding="utf-8", newline="")
+        write_text(out / file, content)
     for grid in grids:
         stdout.print(grid.terminal())
     if figure is not None:

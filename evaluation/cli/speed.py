@@ -23,7 +23,7 @@ from evaluation.speed.tables import (
 )
 from evaluation.speed.timing import measure
 from evaluation.speed.workers import measure_workers
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import write_text
 from jorder_preproc.backends import Precision
 from jorder_preproc.commands import stderr
 from jorder_preproc.errors import UserError
@@ -149,8 +149,7 @@ def _time_derainers(
     finish(
         "speed", [speed_table(each, max_seconds) for each in measured], draw_speed(measured), out
     )
-    with atomic_path(out / "speed.json") as temporary:
-        temporary.write_text(speed_json(measured), encoding="utf-8")
+    write_text(out / "speed.json", speed_json(measured))
 
 
 def _time_workers(

@@ -31,7 +31,7 @@ from evaluation.downstream.records import RecordStore
 from evaluation.metrics.base import Record
 from evaluation.provenance import package_sha256, package_versions, prediction_sha256, provenance
 from evaluation.report.schema import Derainer, Rain
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import write_text
 from jorder_preproc.errors import MissingFileError, UserError
 from jorder_preproc.openmmlab.pipelines import type_names
 from jorder_preproc.progress import progress_bar
@@ -127,8 +127,9 @@ def run_condition(
     if not todo:
         return store
     if is_main_process():
-        with atomic_path(store.folder / "settings.json") as temporary:
-            temporary.write_text(json.dumps(settings, indent=2, default=repr) + "\n")
+        write_text(
+            store.folder / "settings.json", json.dumps(settings, indent=2, default=repr) + "\n"
+        )
     cfg.work_dir = str(out / "logs" / condition)
     runner = _build_runner(cfg)
     rank, processes = get_dist_info()

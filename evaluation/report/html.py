@@ -18,7 +18,7 @@ from evaluation.report.grid import MISSING
 from evaluation.report.pages import page_environment
 from evaluation.report.paper_numbers import NOTE
 from evaluation.report.schema import ClassRow, Results, to_json
-from jorder_preproc.atomic import atomic_path
+from jorder_preproc.atomic import atomic_path, write_text
 from jorder_preproc.compare import WEB, jpeg_uri
 from jorder_preproc.errors import UserError
 from jorder_preproc.image_files import FORMATS
@@ -45,10 +45,10 @@ def write_report(results: Sequence[Results], out: Path) -> None:
     """
     document = to_json(results)
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "results.json", document)
-    _write(out / "table.md", tables.markdown(results))
-    _write(out / "table.csv", tables.comma_separated(results))
-    _write(out / "report.html", render_page(results, out))
+    write_text(out / "results.json", document)
+    write_text(out / "table.md", tables.markdown(results))
+    write_text(out / "table.csv", tables.comma_separated(results))
+    write_text(out / "report.html", render_page(results, out))
 
 
 def render_page(results: Sequence[Results], folder: Path) -> str:
@@ -209,8 +209,3 @@ def _no_sample(path: Path, error: Exception) -> str:
         f"the page needs the sample {path}, which cannot be read ({error}); "
         "run the evaluation again to write it"
     )
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
