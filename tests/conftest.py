@@ -5,8 +5,9 @@ import torch
 # grammars to a cache, and workers that do so at the same time read each other's half-written files.
 import yapf.yapflib.yapf_api
 
+from jorder_preproc.models import save_weights
 from jorder_preproc.models.jorder import Jorder
-from tests.networks import random_network
+from tests.networks import random_deveil_network, random_network
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,6 +21,31 @@ def unformatted_configs():
 @pytest.fixture(scope="session")
 def network() -> Jorder:
     return random_network("jorder_e_lite")
+
+
+@pytest.fixture(scope="session")
+def weights(network, tmp_path_factory) -> str:
+    """Of a network that changes every image a lot, twice more than once."""
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_weights(network, path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def deveil_weights(tmp_path_factory) -> str:
+    """With `deveil="auto"` they take a veil off some images, and none off dark ones."""
+    path = tmp_path_factory.mktemp("weights") / "deveil.safetensors"
+    save_weights(random_deveil_network(), path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def one_thread():
+    """Workers and commands, which have one thread, then round the same way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ from jorder_preproc.cli import app
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import (
     DeveilNetwork,
-    build_model,
     list_deveil_models,
     list_models,
     load_deveil_model,
@@ -29,28 +28,8 @@ from jorder_preproc.models import (
 )
 from jorder_preproc.models.shipped import SHIPPED, JorderELite_Weights
 from jorder_preproc.rain import synthesize_rain
-from tests.networks import random_deveil_network
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """Random weights that change every image: the command does not care how well."""
-    torch.manual_seed(0)
-    network = build_model("jorder_e_lite")
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_weights(network, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def deveil_weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "deveil.safetensors"
-    save_weights(random_deveil_network(), path)
-    return path
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import copy
 import io
 import pickle
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,6 @@ from jorder_preproc import (
     rain_image,
     synthesize_rain,
 )
-from jorder_preproc.models.weights import save_weights
 from jorder_preproc.rain import image_name
 from tests.networks import random_deveil_network, random_network, ship
 
@@ -57,20 +57,6 @@ def expected_rain(rgb: np.ndarray, seed: int = 0, image_id: str | None = None) -
     image = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)
     rainy = synthesize_rain(image, "heavy", seed, image_id).rainy
     return np.round(rainy.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def deveil_weights(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "deveil.safetensors"
-    save_weights(random_deveil_network(), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def weights(network, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "lite.safetensors"
-    save_weights(network, path)
-    return path
 
 
 # every type, changed
@@ -376,7 +362,7 @@ def test_deveil_equals_derain_with_deveil(network, deveil_weights, deveil):
 
 
 def test_shipped_deveil_weights_are_the_default(network, deveil_weights, tmp_path, monkeypatch):
-    (tmp_path / "jorder_deveil_lite.safetensors").write_bytes(deveil_weights.read_bytes())
+    shutil.copy(deveil_weights, tmp_path / "jorder_deveil_lite.safetensors")
     ship(monkeypatch, tmp_path)
     rgb = pixels(HEIGHT, WIDTH, 3)
     result = JorderDerain(network, deveil=True)(rgb)

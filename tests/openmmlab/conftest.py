@@ -4,10 +4,6 @@ import importlib
 from pathlib import Path
 
 import pytest
-import torch
-
-from jorder_preproc.models import save_weights
-from tests.networks import random_deveil_network, random_network
 
 # `make test` installs them all; mmcv._ext holds the compiled ops
 MISSING = []
@@ -28,28 +24,8 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Faster for models this small; and workers, which have one thread, round the same way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory) -> str:
-    """Of a network that changes every image a lot, twice more than once."""
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_weights(random_network("jorder_e_lite"), path)
-    return str(path)
-
-
-@pytest.fixture(scope="session")
-def deveil_weights(tmp_path_factory) -> str:
-    """With `deveil="auto"` they take a veil off `photo()`, and none off `0.3 * photo()`."""
-    path = tmp_path_factory.mktemp("weights") / "deveil.safetensors"
-    save_weights(random_deveil_network(), path)
-    return str(path)
+def faster(one_thread):
+    """For models this small, more threads are slower."""
 
 
 @pytest.fixture(scope="session")

@@ -3,24 +3,17 @@
 import sys
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from jorder_preproc.cli import app
 from reliability.faults import derain_work, make_photos
 from reliability.processes import Command, digests, small_disk, temporary_files
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals, /proc and tmpfs of Linux")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="signals, /proc and tmpfs of Linux"),
+    pytest.mark.usefixtures("one_thread"),
+]
 IMAGES = 8
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Several may round differently; the commands have one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

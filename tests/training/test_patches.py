@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from skimage import data
 
 from jorder_preproc.rain.synthesize import StreakLayer, add_rain
 from training.data import IterationSampler
@@ -16,14 +15,6 @@ ALL = dict(
     composition={way: 1.0 for way in COMPOSITIONS},
     dry=0.2, small_jpegs=0.5, veiled=0.3, varied=0.5, reduced=0.3, noisy=0.3, compressed=0.3,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    Image.fromarray(data.chelsea()).save(folder / "cat.png")
-    Image.fromarray(data.coffee()).save(folder / "cup.png")
-    return folder
 
 
 def patches(photos, count=30, **options):

@@ -10,7 +10,6 @@ import pytest
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
 from PIL import Image
-from skimage import data
 
 from jorder_preproc.models import load_model, save_weights
 from tests.networks import random_network
@@ -29,14 +28,6 @@ SMALL = [
     "default_hooks.logger.interval=1",
 ]
 LINES = ["train_dataloader.dataset.mixture.streaks=0"]
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    Image.fromarray(data.chelsea()[:80, :96]).save(folder / "cat.png")
-    Image.fromarray(data.coffee()[:80, :96]).save(folder / "cup.png")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -34,14 +34,6 @@ LIBRARIES = {
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for name, pixels in (("cat", data.chelsea()), ("cup", data.coffee())):
-        Image.fromarray(pixels[:96, :128]).save(folder / f"{name}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def pair_folder(photos, tmp_path_factory):
     """Pairs of five images, of which the k-th is k + 1 levels too bright."""
     folder = tmp_path_factory.mktemp("five_pairs")

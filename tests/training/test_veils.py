@@ -6,8 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from skimage import data
 
 from jorder_preproc.functional.deveil import deveil, estimate_light
 from jorder_preproc.models import DeveilNetwork, load_deveil_model
@@ -18,14 +16,6 @@ from training.export import export
 from training.losses import accumulation_loss
 from training.model import DeveilTraining
 from training.veils import VeiledPhotos, join, move_black_point, vary_colours
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    Image.fromarray(data.chelsea()[:90, :110]).save(folder / "cat.png")
-    Image.fromarray(data.coffee()[:90, :110]).save(folder / "cup.png")
-    return folder
 
 
 def views(photos, **options):

@@ -94,13 +94,6 @@ def whole(data, tmp_path_factory) -> Path:
     return out
 
 
-@pytest.fixture(scope="module")
-def deveil_weights(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("weights") / "deveil.safetensors"
-    save_weights(random_deveil_network(), path)
-    return str(path)
-
-
 def environment() -> dict[str, str]:
     # one thread, as torchrun has: several may round differently
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

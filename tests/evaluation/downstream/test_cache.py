@@ -11,23 +11,9 @@ from evaluation.downstream.cache import CachedJorderDerain
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import save_weights
 from jorder_preproc.openmmlab import JorderDerain
-from tests.networks import network_that_sees, random_deveil_network, random_network, ship
+from tests.networks import network_that_sees, random_deveil_network, ship
 
 IMAGE = np.ascontiguousarray(data.chelsea()[100:148, 100:164, ::-1])
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_weights(random_network("jorder_e_lite"), path)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def deveil_weights(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("weights") / "deveil.safetensors"
-    save_weights(random_deveil_network(), path)
-    return str(path)
 
 
 def derain(folder, weights, image=IMAGE, **deveil) -> np.ndarray:
