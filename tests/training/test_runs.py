@@ -285,12 +285,15 @@ def test_an_interrupted_run_says_how_to_go_on(photos, tmp_path, monkeypatch, cap
         return forward(self, mode, **batch)
 
     monkeypatch.setattr(DerainTraining, "forward", interrupt)
-    assert main(arguments("jorder_e_lite", photos, tmp_path, 6, options=LINES)) == 130
+    # workers, which nothing interrupts here, would be waited for
+    alone = ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
+    options = [*LINES, *alone]
+    assert main(arguments("jorder_e_lite", photos, tmp_path, 6, options=options)) == 130
     said = capsys.readouterr().err
     assert "interrupted: the same command with --resume goes on from the last" in said
     assert find_checkpoint(tmp_path) == str(tmp_path / "iter_2.pth")
     calls[:] = [None] * 3
-    assert main(arguments("jorder_e_lite", photos, tmp_path / "new", 6, options=LINES)) == 130
+    assert main(arguments("jorder_e_lite", photos, tmp_path / "new", 6, options=options)) == 130
     assert "interrupted: before the first checkpoint; begin again" in capsys.readouterr().err
 
 
