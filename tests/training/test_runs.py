@@ -28,6 +28,8 @@ SMALL = [
     "default_hooks.logger.interval=1",
 ]
 LINES = ["train_dataloader.dataset.mixture.streaks=0"]
+# an interrupted run would wait for workers, which only a real Ctrl-C interrupts, too
+ALONE = [*LINES, "train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +273,7 @@ def test_checkpoints_are_written_whole(photos, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "write_bytes", stop_half_way)
-    assert main(arguments("jorder_e_lite", photos, tmp_path, 2, options=LINES)) == 130
+    assert main(arguments("jorder_e_lite", photos, tmp_path, 2, options=ALONE)) == 130
     assert not list(tmp_path.glob("*.pth"))
 
 
@@ -285,15 +287,12 @@ def test_an_interrupted_run_says_how_to_go_on(photos, tmp_path, monkeypatch, cap
         return forward(self, mode, **batch)
 
     monkeypatch.setattr(DerainTraining, "forward", interrupt)
-    # workers, which nothing interrupts here, would be waited for
-    alone = ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
-    options = [*LINES, *alone]
-    assert main(arguments("jorder_e_lite", photos, tmp_path, 6, options=options)) == 130
+    assert main(arguments("jorder_e_lite", photos, tmp_path, 6, options=ALONE)) == 130
     said = capsys.readouterr().err
     assert "interrupted: the same command with --resume goes on from the last" in said
     assert find_checkpoint(tmp_path) == str(tmp_path / "iter_2.pth")
     calls[:] = [None] * 3
-    assert main(arguments("jorder_e_lite", photos, tmp_path / "new", 6, options=options)) == 130
+    assert main(arguments("jorder_e_lite", photos, tmp_path / "new", 6, options=ALONE)) == 130
     assert "interrupted: before the first checkpoint; begin again" in capsys.readouterr().err
 
 
