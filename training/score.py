@@ -125,14 +125,23 @@ def score(
 
 def _summarize(rain: str, values: Tensor, dry: Tensor | None) -> Score:
     means = values.mean(0).tolist()
-    input_psnr, input_ssim, after_psnr, after_ssim, unchanged, probability = means
+    input_psnr, input_ssim, restored_psnr, restored_ssim, unchanged, probability = means
     gains = (values[:, 2] - values[:, 0]).sort().values
     worst_gain = float(gains[: math.ceil(WORST_SHARE * len(values))].mean())
     area = None
     if dry is not None and rain not in (DRY, DRY_SMALL) and not math.isnan(probability):
         area = auc(dry[:, -1], values[:, -1])
-    restored = after_psnr, after_ssim, worst_gain, unchanged, area
-    return Score(rain, len(values), input_psnr, input_ssim, *restored)
+    return Score(
+        rain=rain,
+        images=len(values),
+        input_psnr=input_psnr,
+        input_ssim=input_ssim,
+        psnr=restored_psnr,
+        ssim=restored_ssim,
+        worst_gain=worst_gain,
+        unchanged=unchanged,
+        auc=area,
+    )
 
 
 def _measure(network: nn.Module, pairs: Sequence[Pair]) -> Tensor:
