@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -49,6 +50,18 @@ _OF_RENDERED = _Change(0.3, 20.0, 0.0, (0.8, 1.2), None, (0.0, 0.0))
 _OF_READ = _Change(1.0, 35.0, 0.2, (0.3, 1.3), (0.7, 3.0), (0.0, 0.9))
 # how layers from files are combined
 _READ = RainPreset(layers=(1, 5), brightness=(0.2, 1.0), tint=0.06, blend_probability=0.4)
+_DENSE = RainPreset(
+    layers=(1, 2),
+    angle_spread_deg=(0.0, 2.0),
+    density=(4e-3, 1.4e-2),
+    length_px=(15.0, 60.0),
+    width_px=(0.8, 3.0),
+    variation=(0.1, 0.8),
+    brightness=(0.15, 0.5),
+    blend_probability=0.1,
+)
+# along the columns of pixels: the sharpest edges
+_UPRIGHT = replace(_DENSE, angle_deg=(0.0, 0.0), angle_spread_deg=(0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -72,8 +85,9 @@ class LayerBank:
 
     Args:
         mixture: relative frequency of each kind. A kind is a preset; `lines`, `drops` or
-            `noise`, the preset `wide` with that renderer alone; or `streaks`, layers from the
-            folder `streaks`. Kinds of frequency 0 are left out.
+            `noise`, the preset `wide` with that renderer alone; `dense`, lines that cover most of
+            an image; or `streaks`, layers from the folder `streaks`. Kinds of frequency 0 are
+            left out.
         layers_per_preset: number of layers rendered for each kind.
         streaks: folder of grey images of streaks on black; None if the mixture has none.
         seed: of the rendering.
@@ -102,17 +116,13 @@ class LayerBank:
                     raise UserError(f"the mixture has `{STREAKS}`, which needs their folder")
                 self._sources.append(_Source(_READ, _OF_READ, read_layers(streaks), 1.0))
                 continue
-            if name in RENDERERS:
-                alone = tuple(float(renderer == name) for renderer in RENDERERS)
-                preset = replace(PRESETS["wide"], renderers=alone)  # type: ignore[arg-type]
-            else:
-                preset = get_preset(name)
+            presets = _presets(name)
             layers = []
-            for _ in range(layers_per_preset):
+            for preset in itertools.islice(itertools.cycle(presets), layers_per_preset):
                 light = draw_layer((layer_px, layer_px), preset, rng).light.numpy()
                 levels = np.rint(np.minimum(light / _BRIGHTEST, 1) * 255)
                 layers.append(levels.astype(np.uint8))
-            self._sources.append(_Source(preset, _OF_RENDERED, layers, _BRIGHTEST))
+            self._sources.append(_Source(presets[0], _OF_RENDERED, layers, _BRIGHTEST))
         weights = np.array(list(used.values()), dtype=float)
         self._weights = weights / weights.sum()
 
@@ -156,6 +166,16 @@ class LayerBank:
                 )
             )
         return drawn
+
+
+def _presets(kind: str) -> list[RainPreset]:
+    """The presets that draw the layers of `kind` in turn; the first combines them."""
+    if kind == "dense":
+        return [_DENSE, _DENSE, _DENSE, _UPRIGHT]
+    if kind in RENDERERS:
+        alone = tuple(float(renderer == kind) for renderer in RENDERERS)
+        return [replace(PRESETS["wide"], renderers=alone)]  # type: ignore[arg-type]
+    return [get_preset(kind)]
 
 
 def read_layers(folder: str | Path) -> list[np.ndarray]:

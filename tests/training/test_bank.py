@@ -96,3 +96,22 @@ def test_parts_of_the_mixture(streaks):
     (streaks / "none").mkdir()
     with pytest.raises(ValueError, match="no PNG files of streak layers under .*none"):
         LayerBank({"streaks": 1}, 2, streaks / "none")
+
+
+def test_dense_lines_cover_much_of_an_image():
+    bank = LayerBank({"dense": 1}, 40, layer_px=96)
+    layers = bank._sources[0].layers
+    rng = np.random.default_rng(0)
+    covered = [
+        (sum(layer.light * layer.colour for layer in bank.draw(96, rng)) > 0.1).float().mean()
+        for _ in range(60)
+    ]
+    assert np.percentile(covered, 10) > 0.1
+    assert 0.3 < np.median(covered) < 0.7
+    # every fourth layer has streaks along the columns of pixels
+    down, across = (
+        np.array([np.square(np.diff(layer.astype(float), axis=axis)).mean() for layer in layers])
+        for axis in (0, 1)
+    )
+    assert (down / across)[3::4].max() < 0.08
+    assert np.median(down / across) > 0.08
