@@ -290,6 +290,7 @@ def find_source(dataset: Any, index: int) -> Any:
             dataset = dataset.datasets[number]
         else:
             dataset = dataset.dataset
+            index %= len(dataset)  # which may be repeated
     return dataset
 
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
-
 from evaluation.datasets.layouts.base import SET_SIZES, some
 from evaluation.datasets.subsets import Item, spread
-from jorder_preproc.image_files import read_image
+from jorder_preproc.image_files import read_image, read_size
 
 Level = Literal["ok", "warning", "error"]
 
@@ -80,9 +78,8 @@ def count_images(task: str, images: int) -> Finding:
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """Width and height of an image, px; None if it cannot be read."""
+    """Width and height of the upright image, px; None if it cannot be read."""
     try:
-        with Image.open(path) as image:
-            return image.size
+        return read_size(path)
     except (OSError, ValueError):
         return None

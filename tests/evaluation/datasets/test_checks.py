@@ -1,5 +1,5 @@
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from evaluation.datasets.checks import examine, findings
 from evaluation.datasets.layouts.base import SET_SIZES
@@ -231,6 +231,11 @@ def test_annotations_of_boxes(tmp_path):
     (root / "VOC2007/Annotations/000000.xml").write_text(annotation_text(DOG))
     found = finding(examine("detection", root), "annotations")
     assert "000001.jpg is not of the size that its annotation says" in found.detail
+    # its annotation has the size of the upright image, as loaders give it
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (10, 12)).save(root / "VOC2007/JPEGImages/000001.jpg", exif=turned)
+    assert finding(examine("detection", root), "annotations").level == "ok"
 
 
 def test_unknown_task(tmp_path):

@@ -51,11 +51,11 @@ def test_data_sets_in_wrappers_have_roots_of_their_own(tmp_path):
         for root in roots
     ]
     together = dict(type="ConcatDataset", datasets=sets)
-    repeated = dict(type="RepeatDataset", times=1, dataset=together)
+    repeated = dict(type="RepeatDataset", times=2, dataset=together)
     cfg = Config(dict(default_scope="mmengine", test_dataloader=dict(dataset=repeated)))
     dataset = build_dataset(apply_condition(cfg, "rainy", Rain("heavy", 2), Derainer()))
-    for index, (name, pixels) in enumerate(images):
-        assert find_source(dataset, index).data_root == str(roots[index // 2])
+    for index, (name, pixels) in enumerate(images * 2):
+        assert find_source(dataset, index).data_root == str(roots[index % len(images) // 2])
         # the rain of the pipeline goes by the same name
         expected = rain_image(pixels, "heavy", 2, name)
         np.testing.assert_array_equal(dataset[index]["img"][..., ::-1], expected)
