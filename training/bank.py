@@ -85,9 +85,9 @@ class LayerBank:
 
     Args:
         mixture: relative frequency of each kind. A kind is a preset; `lines`, `drops` or
-            `noise`, the preset `wide` with that renderer alone; `dense`, lines that cover about half
-            of an image; or `streaks`, layers from the folder `streaks`. Kinds of frequency 0 are
-            left out.
+            `noise`, the preset `wide` with that renderer alone; `dense`, lines that cover about
+            half of an image; or `streaks`, layers from the folder `streaks`. Kinds of frequency 0
+            are left out.
         layers_per_preset: number of layers rendered for each kind.
         streaks: folder of grey images of streaks on black; None if the mixture has none.
         seed: of the rendering.
