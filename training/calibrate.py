@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from jorder_preproc.functional import rain_probability
@@ -188,7 +189,9 @@ def main(arguments: list[str]) -> None:
     network = load_model(args.model, args.weights)
     probabilities = measure(network, args.photos, args.seed, args.photos_limit)
     network.dry_threshold = choose_threshold(probabilities)
-    save_weights(network, args.weights)
+    with safe_open(args.weights, "pt") as file:
+        dtype = file.get_tensor(next(iter(file.keys()))).dtype
+    save_weights(network, args.weights, dtype)
     rows = describe(probabilities, network.dry_threshold)
     print(to_markdown(rows))
     print(f"\nWrote the threshold {network.dry_threshold:.4g} to {args.weights}")

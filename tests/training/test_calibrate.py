@@ -125,15 +125,16 @@ def test_measures_the_same_images_dry_and_in_rain(photos, measured):
 
 def test_command_writes_the_threshold_alone(photos, measured, tmp_path, capsys):
     path, numbers = tmp_path / "sees.safetensors", tmp_path / "numbers.json"
-    save_weights(network_that_sees(0.09), path)
+    save_weights(network_that_sees(0.09), path, torch.float16)
     before = load_file(path)
     command = ["calibrate", str(path), str(photos), "--model", "jorder_e_lite"]
     assert main([*command, "--json", str(numbers)]) == 0
     threshold = load_model("jorder_e_lite", path).dry_threshold
-    assert threshold == pytest.approx(choose_threshold(measured), rel=1e-4)
+    assert threshold == pytest.approx(choose_threshold(measured), rel=0.02)  # of float16
     assert 0.1 < threshold < 0.45  # it was 0.5
     after = load_file(path)
     assert before.keys() == after.keys()
+    assert all(after[key].dtype == torch.float16 for key in after)
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert [file.name for file in tmp_path.iterdir() if "sees" in file.name] == [path.name]
     record = json.loads(numbers.read_text())
