@@ -38,7 +38,7 @@ train_dataloader = dict(
         stages=stages,
         # each of these parts can be set to 0
         mixture=dict(
-            streaks=0.4, lines=0.15, drops=0.05, noise=0.1, light=0.1, heavy=0.1, dense=0.15
+            streaks=0.35, lines=0.2, drops=0.05, noise=0.1, light=0.1, heavy=0.1, dense=0.15
         ),
         composition=dict(preset=0.3, add=0.25, screen=0.15, cover=0.15, linear=0.15),
         layers_per_preset=120,
