@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from jorder_preproc import JorderDerain, derain, load_model, synthesize_rain
 from jorder_preproc.backends import to_onnx, use_backend
 from jorder_preproc.cli import app
-from jorder_preproc.metrics import psnr
 from jorder_preproc.models import build_model
 
 NETWORKS = ["jorder_e_lite"]
@@ -62,13 +61,12 @@ def test_float32_agrees_with_eager(images, expected, name, backend, monkeypatch)
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-def test_bfloat16_costs_less_than_a_tenth_of_a_decibel(images, expected, name, backend):
+def test_bfloat16_changes_less_than_a_grey_level(images, expected, name, backend):
     network = use_backend(load_model(name), backend, "bfloat16")
     found = derain(network, images[1]).background
     assert found.dtype == torch.float32
-    clean = images[0].expand_as(found)
-    loss = psnr(expected[name].background, clean) - psnr(found, clean)
-    assert loss.abs().max() < 0.1
+    change = found - expected[name].background
+    assert change.square().mean((1, 2, 3)).sqrt().max() < 1 / 255
     exact = torch.equal(found, expected[name].background)
     # where the processor has no bfloat16, OpenVINO computes in float32
     assert not exact or backend == "openvino"

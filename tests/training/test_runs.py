@@ -239,7 +239,7 @@ def test_mistakes_are_named(photos, tmp_path, capsys):
     assert "does not exist" in capsys.readouterr().err
     assert main(arguments("jorder_e_lite", photos, tmp_path / "new", 2)) == 2
     assert (
-        "the mixture has 0.4 of streaks: give --streaks DIR, or do without"
+        "the mixture has 0.35 of streaks: give --streaks DIR, or do without"
         in capsys.readouterr().err
     )
     veil = ("--streaks", str(photos))
