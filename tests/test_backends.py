@@ -61,12 +61,12 @@ def test_float32_agrees_with_eager(images, expected, name, backend, monkeypatch)
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-def test_bfloat16_changes_less_than_a_grey_level(images, expected, name, backend):
+def test_bfloat16_changes_less_than_half_a_grey_level(images, expected, name, backend):
     network = use_backend(load_model(name), backend, "bfloat16")
     found = derain(network, images[1]).background
     assert found.dtype == torch.float32
     change = found - expected[name].background
-    assert change.square().mean((1, 2, 3)).sqrt().max() < 1 / 255
+    assert change.square().mean((1, 2, 3)).sqrt().max() < 0.5 / 255
     exact = torch.equal(found, expected[name].background)
     # where the processor has no bfloat16, OpenVINO computes in float32
     assert not exact or backend == "openvino"

@@ -78,7 +78,7 @@ def test_bfloat16(device, images, expected):
     found = derain(network, images[:2].to(device)).background
     assert found.dtype == torch.float32
     for one, reference in zip(found.cpu(), expected[:2], strict=True):
-        assert (one - reference.background).square().mean().sqrt() < 1 / 255
+        assert (one - reference.background).square().mean().sqrt() < 0.5 / 255
 
 
 def test_deveiling(device, images):
