@@ -1,4 +1,4 @@
-"""8-bit convolutions: their arithmetic, their ranges, and what they cost."""
+"""8-bit convolutions: their arithmetic, their ranges, and what they and bfloat16 cost."""
 
 import json
 import shutil
@@ -51,16 +51,23 @@ def own_weights(tmp_path):
     return tmp_path / "own.safetensors"
 
 
-def test_int8_costs_less_than_a_tenth_of_a_decibel(clean, rainy):
+def test_int8_and_bfloat16_cost_less_than_a_tenth_of_a_decibel(clean, rainy):
     network = load_model()
     expected = derain(network, rainy)
     # only the means by preset: images of this size vary by more
     scores = psnr(expected.background, clean).reshape(2, 9).mean(1)
-    for backend in ("onnxruntime", "openvino"):
-        found = derain(use_backend(network, backend, "int8"), rainy)
+    for backend, precision in (
+        ("torch", "bfloat16"),
+        ("openvino", "bfloat16"),
+        ("onnxruntime", "int8"),
+        ("openvino", "int8"),
+    ):
+        found = derain(use_backend(load_model(), backend, precision), rainy)
         loss = scores - psnr(found.background, clean).reshape(2, 9).mean(1)
-        assert loss.max() < 0.1, backend
-        assert not torch.equal(found.background, expected.background)
+        assert loss.max() < 0.1, (backend, precision)
+        exact = torch.equal(found.background, expected.background)
+        # where the processor has no bfloat16, OpenVINO computes in float32
+        assert not exact or (backend, precision) == ("openvino", "bfloat16")
         if network.presence is not None:
             # as sure that it rains
             assert (found.rain_probability > network.dry_threshold).all()
