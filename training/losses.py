@@ -15,6 +15,8 @@ from jorder_preproc.models import DeveilNetwork, StageOutput
 
 _FLOOR = 1e-4
 """Squared error, 40 dB, added to each so that nearly perfect images do not dominate."""
+_LIKE_L1 = 0.016
+"""Scale of the logarithm: for errors of 30 dB its gradient is as large as that of `l1`."""
 
 
 def joint_loss(
@@ -38,7 +40,8 @@ def joint_loss(
         stages: predictions of each stage.
         labels: rainy, background, streak_map (N, 3, H, W) in [0, 1]; region long
             (N, H, W), 1 on rain.
-        distance: `l1` or `l2`, the mean absolute or squared difference (Table 13).
+        distance: `l1` or `l2`, the mean absolute or squared difference (Table 13); or `psnr`,
+            0.016 times the mean over the images of the logarithm of `l2`, saturating at 40 dB.
         streak_weight: lambda of S.
         mask_weight: lambda of R.
         gated: apply the gate of `derain`.
@@ -49,7 +52,7 @@ def joint_loss(
         Weighted terms `loss_background`, `loss_streaks`, `loss_mask` and, where asked for,
         `loss_features`; their sum is the loss.
     """
-    distances = {"l1": l1_loss, "l2": mse_loss}
+    distances = {"l1": l1_loss, "l2": mse_loss, "psnr": _log_squares}
     if distance not in distances:
         raise UserError(f"distance must be one of {', '.join(distances)}, got {distance!r}")
     measure = distances[distance]
@@ -73,6 +76,15 @@ def joint_loss(
         distance_of_features = feature_distance(backgrounds[-1], labels["background"])
         losses["loss_features"] = feature_weight * distance_of_features
     return losses
+
+
+def _log_squares(predicted: Tensor, target: Tensor) -> Tensor:
+    return _LIKE_L1 * _log_mse(predicted - target)
+
+
+def _log_mse(error: Tensor) -> Tensor:
+    """Logarithm of the mean squared error of each image, saturating at 40 dB; their mean."""
+    return (error.square().mean((1, 2, 3)) + _FLOOR).log().mean()
 
 
 def accumulation_loss(
@@ -100,5 +112,4 @@ def accumulation_loss(
     some = (..., slice(None, None, 2), slice(None, None, 2))  # the transmission is smooth
     with torch.autocast(rainy.device.type, enabled=False):  # dividing by alpha needs float32
         background, _ = remove_veil(rainy[some], veil, down[::2], across[::2])
-    distance = (background - labels["background"][some]).square().mean((1, 2, 3))
-    return (distance + _FLOOR).log().mean()
+    return _log_mse(background - labels["background"][some])

@@ -22,7 +22,7 @@ from training.bank import LayerBank
 from training.camera import compress
 from training.data import list_photos, random_window, read_photo
 
-COMPOSITIONS = ("preset", "add", "screen", "cover", "linear")
+COMPOSITIONS = ("preset", "add", "screen", "cover", "paint", "linear")
 
 _WHITE = torch.ones(3, 1, 1)
 _VEIL = AccumulationPreset()
@@ -210,7 +210,9 @@ def compose_layers(background: Tensor, layers: Sequence[StreakLayer], way: str) 
         way: `add` adds the light of each layer and clips at white; `screen` blends towards
             white; `preset` does either, as `StreakLayer.blended` says; `linear` adds in
             linear light, with a display gamma of 2; `cover` blends towards a light grey, as
-            for a drop that is darker than the sky behind it.
+            for a drop that is darker than the sky behind it; `paint` replaces the pixels where
+            a layer has more than half of its greatest light by that grey: opaque streaks with
+            hard edges, as drawn without anti-aliasing.
 
     Returns:
         float (3, H, W), in [0, 1].
@@ -220,10 +222,11 @@ def compose_layers(background: Tensor, layers: Sequence[StreakLayer], way: str) 
         return compose_layers(background**2, layers, "add").sqrt_()
     image = background.clone()
     for layer in layers:
-        if way == "cover":
+        if way in ("cover", "paint"):
             # a light grey: dark streaks on white would not look like rain
             colour = 0.5 + 0.5 * layer.colour.clamp(max=1)
-            image.lerp_(colour, layer.light.clamp(max=1))
+            opaque = layer.light > layer.light.amax() / 2
+            image.lerp_(colour, opaque.float() if way == "paint" else layer.light.clamp(max=1))
         elif way == "screen" or (way == "preset" and layer.blended):
             image.lerp_(_WHITE, (layer.light * layer.colour).clamp_(max=1))
         else:

@@ -15,7 +15,7 @@ dry = 0.1  # share of patches without rain
 model = dict(
     type="DerainTraining",
     name="jorder_e_lite",
-    distance="l1",
+    distance="psnr",
     streak_weight=0.01,
     mask_weight=0.01,
     presence_weight=0.05,
@@ -40,7 +40,9 @@ train_dataloader = dict(
         mixture=dict(
             streaks=0.35, lines=0.2, drops=0.05, noise=0.1, light=0.1, heavy=0.1, dense=0.15
         ),
-        composition=dict(preset=0.3, add=0.25, screen=0.15, cover=0.15, linear=0.15),
+        composition=dict(
+            preset=0.25, add=0.2, screen=0.15, cover=0.1, paint=0.15, linear=0.15
+        ),
         layers_per_preset=120,
         dry=dry,
         small_jpegs=0.5,

@@ -37,6 +37,22 @@ def test_joint_loss_by_hand():
     assert l2["loss_background"].item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_psnr_is_the_mean_logarithm_of_the_images():
+    """Two images with errors of 0.1 and 0.3: 20 dB and 10.5 dB, but for the floor of 1e-4."""
+    zeros = torch.zeros(2, 3, 4, 4)
+    errors = torch.tensor([0.1, -0.3]).view(2, 1, 1, 1)
+    stage = StageOutput(zeros + errors, zeros, torch.zeros(2, 2, 4, 4))
+    labels = {
+        "rainy": zeros,
+        "background": zeros,
+        "streak_map": zeros,
+        "region": torch.zeros(2, 4, 4, dtype=torch.long),
+    }
+    losses = joint_loss([stage], labels, "psnr", streak_weight=0.0, gated=False)
+    expected = 0.016 * (math.log(0.01 + 1e-4) + math.log(0.09 + 1e-4)) / 2
+    assert losses["loss_background"].item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_all_rain_does_not_minimise_the_mask_loss():
     """Eq. 6 as printed would be smallest if everything were called rain."""
     region = torch.from_numpy((np.random.default_rng(0).random((1, 6, 6)) > 0.5).astype(np.int64))
@@ -52,7 +68,7 @@ def test_all_rain_does_not_minimise_the_mask_loss():
 
 
 def test_unknown_distance():
-    with pytest.raises(ValueError, match="one of l1, l2, got 'l3'"):
+    with pytest.raises(ValueError, match="one of l1, l2, psnr, got 'l3'"):
         joint_loss([], {}, "l3")
 
 

@@ -123,6 +123,8 @@ def test_compositions_by_hand():
         "preset": [0.4 + 0.4 * 0.6, 1.0, 1.0],
         # towards 0.7 and then 0.9
         "cover": [0.5 * 0.7 + 0.5 * 0.9, 0.9, 0.7],
+        # those with more than half of 1.0 and of 1.5
+        "paint": [0.7, 0.9, 0.7],
         "linear": [(0.4**2 + 0.4**2) ** 0.5, 1.0, 1.0],
     }
     assert set(expected) == set(COMPOSITIONS)
@@ -152,5 +154,5 @@ def test_mistakes_are_named(photos):
         patches(photos, stages=[(0, 32, 1), (5, 4000, 1)])
     with pytest.raises(ValueError, match="must begin at iteration 0 and rise, got .*5, 32, 1"):
         patches(photos, stages=[(5, 32, 1)])
-    with pytest.raises(ValueError, match="not all 0, of preset, add, screen, cover, linear"):
+    with pytest.raises(ValueError, match="not all 0, of preset, add, screen, cover, paint, linear"):
         patches(photos, composition={"multiply": 1.0})
