@@ -25,14 +25,15 @@ from training.__main__ import main as training
 
 @pytest.fixture(scope="module")
 def clean():
-    photos = skimage.data.astronaut(), skimage.data.coffee(), skimage.data.cat()
+    data = skimage.data
+    photos = data.astronaut(), data.coffee(), data.cat(), data.chelsea(), data.rocket()
     parts = [photo[top : top + 131, 60:263] for photo in photos for top in (0, 84, 168)]
     return torch.from_numpy(np.stack(parts)).permute(0, 3, 1, 2).repeat(2, 1, 1, 1) / 255
 
 
 @pytest.fixture(scope="module")
 def rainy(clean):
-    presets = ["light"] * 9 + ["heavy"] * 9
+    presets = ["light"] * 15 + ["heavy"] * 15
     return torch.stack(
         [
             synthesize_rain(image, preset, 1, str(number)).rainy
@@ -54,8 +55,8 @@ def own_weights(tmp_path):
 def test_int8_and_bfloat16_cost_less_than_a_tenth_of_a_decibel(clean, rainy):
     network = load_model()
     expected = derain(network, rainy)
-    # only the means by preset: images of this size vary by more
-    scores = psnr(expected.background, clean).reshape(2, 9).mean(1)
+    # only the means by preset: single images of this size lose or gain up to 0.4 dB
+    scores = psnr(expected.background, clean).reshape(2, 15).mean(1)
     for backend, precision in (
         ("torch", "bfloat16"),
         ("openvino", "bfloat16"),
@@ -63,7 +64,7 @@ def test_int8_and_bfloat16_cost_less_than_a_tenth_of_a_decibel(clean, rainy):
         ("openvino", "int8"),
     ):
         found = derain(use_backend(load_model(), backend, precision), rainy)
-        loss = scores - psnr(found.background, clean).reshape(2, 9).mean(1)
+        loss = scores - psnr(found.background, clean).reshape(2, 15).mean(1)
         assert loss.max() < 0.1, (backend, precision)
         exact = torch.equal(found.background, expected.background)
         # where the processor has no bfloat16, OpenVINO computes in float32
@@ -195,7 +196,7 @@ def test_export_in_int8_with_calibration(own_weights, clean, rainy, tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
     found = torch.from_numpy(session.run(["background"], {"rainy": rainy.numpy()})[0])
     expected = derain(load_model("jorder_e_lite", own_weights), rainy).background
-    loss = (psnr(expected, clean) - psnr(found, clean)).reshape(2, 9).mean(1)
+    loss = (psnr(expected, clean) - psnr(found, clean)).reshape(2, 15).mean(1)
     assert loss.max() < 0.1
     assert not torch.equal(found, expected)
 

@@ -52,7 +52,7 @@ def joint_loss(
         Weighted terms `loss_background`, `loss_streaks`, `loss_mask` and, where asked for,
         `loss_features`; their sum is the loss.
     """
-    distances = {"l1": l1_loss, "l2": mse_loss, "psnr": _log_squares}
+    distances = {"l1": l1_loss, "l2": mse_loss, "psnr": _psnr_loss}
     if distance not in distances:
         raise UserError(f"distance must be one of {', '.join(distances)}, got {distance!r}")
     measure = distances[distance]
@@ -78,7 +78,7 @@ def joint_loss(
     return losses
 
 
-def _log_squares(predicted: Tensor, target: Tensor) -> Tensor:
+def _psnr_loss(predicted: Tensor, target: Tensor) -> Tensor:
     return _LIKE_L1 * _log_mse(predicted - target)
 
 
