@@ -52,7 +52,11 @@ def joint_loss(
         Weighted terms `loss_background`, `loss_streaks`, `loss_mask` and, where asked for,
         `loss_features`; their sum is the loss.
     """
-    distances = {"l1": l1_loss, "l2": mse_loss, "psnr": _psnr_loss}
+    distances: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "l1": l1_loss,
+        "l2": mse_loss,
+        "psnr": _psnr_loss,
+    }
     if distance not in distances:
         raise UserError(f"distance must be one of {', '.join(distances)}, got {distance!r}")
     measure = distances[distance]
