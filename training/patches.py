@@ -225,8 +225,10 @@ def compose_layers(background: Tensor, layers: Sequence[StreakLayer], way: str) 
         if way in ("cover", "paint"):
             # a light grey: dark streaks on white would not look like rain
             colour = 0.5 + 0.5 * layer.colour.clamp(max=1)
-            opaque = layer.light > layer.light.amax() / 2
-            image.lerp_(colour, opaque.float() if way == "paint" else layer.light.clamp(max=1))
+            light = layer.light.clamp(max=1)
+            if way == "paint":
+                light = (layer.light > layer.light.amax() / 2).float()
+            image.lerp_(colour, light)
         elif way == "screen" or (way == "preset" and layer.blended):
             image.lerp_(_WHITE, (layer.light * layer.colour).clamp_(max=1))
         else:
