@@ -4,11 +4,12 @@ The probability is predicted for clean photographs and for the same photographs 
 forms: at native size, as JPEGs of 256x256, and as random crops. The threshold is written into the
 weights file, which otherwise stays as it is.
 
-The rule: no higher than the largest threshold at which at most 1 % of `light` and none of `heavy`
-are left unchanged in each form; and no lower than the one at which 97 % of the dry photographs,
-whole, are. Where there is room between the two, their middle (in log-odds) is taken, where there
-is none, the first; and at most 0.5, so that no image is left unchanged that more probably shows
-rain.
+The rule: in steps of 0.01, the lowest threshold at which 97 % of the dry photographs are left
+unchanged in each form. Rain that is left unchanged stays entirely, while a dry photograph that is
+derained changes little; and rain unlike that of the presets has lower probabilities than theirs.
+But no higher than the largest threshold at which at most 1 % of `light` and none of `heavy` are
+left unchanged in each form; and at most 0.5, so that no image is left unchanged that more probably
+shows rain.
 """
 
 from __future__ import annotations
@@ -37,12 +38,10 @@ from training.stick import DRY, SMALL, draw_pair
 RAINS = ("light", "heavy", "storm", "rain800")
 """Presets in the table; the first two determine the threshold."""
 FORMS = ("native", "256", "windows")
-WHOLE = FORMS[:2]
 
 CALIBRATION_SEED = 2  # not that of the score
 LIGHT_LEFT_ALONE = 0.01
 DRY_LEFT_ALONE = 0.97
-_LEAST = 1e-6  # probabilities of 0 and 1 have no finite log-odds
 HIGHEST_THRESHOLD = 0.5
 
 _WINDOWS = 8
@@ -116,13 +115,13 @@ def choose_threshold(probabilities: Probabilities) -> float:
             values = probabilities[rain, form].sort().values
             # exactly floor(share n) values lie below this one
             largest = min(largest, float(values[math.floor(share * len(values))]))
-    smallest = 0.0
-    for form in WHOLE:
+    lowest = 0.0
+    for form in FORMS:
         values = probabilities[DRY, form].sort().values
-        smallest = max(smallest, float(values[math.ceil(DRY_LEFT_ALONE * len(values)) - 1]))
-    if smallest < largest:
-        largest = float(torch.tensor([smallest, largest]).double().logit(_LEAST).mean().sigmoid())
-    return min(largest, HIGHEST_THRESHOLD)
+        left_alone = float(values[math.ceil(DRY_LEFT_ALONE * len(values)) - 1])
+        lowest = max(lowest, (math.floor(100 * left_alone) + 1) / 100)
+    return min(lowest, largest, HIGHEST_THRESHOLD)
+
 
 
 def describe(probabilities: Probabilities, threshold: float) -> list[Row]:

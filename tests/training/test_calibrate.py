@@ -47,19 +47,18 @@ def test_every_form_counts(rain, form):
     assert found == 0.02
 
 
-def test_room_between_dry_and_rain_is_halved():
-    """Odds of 1 to 4 and of 9 to 11: their geometric mean."""
-    odds = (1 / 4 * 9 / 11) ** 0.5
+def test_lowest_that_leaves_dry_photographs_alone():
     dry = [0.2] * 97 + [0.95] * 3  # of which 3 % may be derained
-    expected = pytest.approx(odds / (1 + odds))
-    assert choose_threshold(probabilities(light=[0.45], dry=dry)) == expected
+    assert choose_threshold(probabilities(dry=dry)) == 0.21
+    assert choose_threshold(probabilities(light=[0.205], dry=dry)) == 0.205
     assert choose_threshold(probabilities(light=[0.45], dry=[*dry, 0.95])) == 0.45
-    # certainty on either side leaves a middle
-    certain = probabilities(light=[1.0], heavy=[1.0], dry=[0.0])
-    assert choose_threshold(certain) == pytest.approx(0.5)
-    # windows of dry photographs do not count
-    found = probabilities(light=[0.45], dry=[0.2], dry_windows=[0.95])
-    assert choose_threshold(found) == expected
+    for form in FORMS:
+        found = probabilities(dry=[0.2], **{f"dry_{form}": [0.3149] * 29 + [0.95]})
+        assert choose_threshold(found) == 0.5
+        found = probabilities(dry=[0.2], **{f"dry_{form}": [0.3149] * 39 + [0.95]})
+        assert choose_threshold(found) == 0.32
+    # certainty on either side
+    assert choose_threshold(probabilities(light=[1.0], heavy=[1.0], dry=[0.0])) == 0.01
 
 
 def test_nothing_that_is_likely_rain_is_left_alone():
