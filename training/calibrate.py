@@ -123,7 +123,6 @@ def choose_threshold(probabilities: Probabilities) -> float:
     return min(lowest, largest, HIGHEST_THRESHOLD)
 
 
-
 def describe(probabilities: Probabilities, threshold: float) -> list[Row]:
     """The effect of a threshold, one row per kind of image."""
     return [
