@@ -29,6 +29,7 @@ _VEIL = AccumulationPreset()
 _ESTIMATED = (0.6, 1.1)  # of the veil's optical depth
 _SMALLEST = 0.25  # scale of a photograph
 _LARGEST = 2.0  # size at which rain is drawn, relative to the patch
+_FAINTEST = 0.1  # of the light of streaks
 _LOG_NOISE = (math.log(0.5 / 255), math.log(10 / 255))
 _QUALITY = (60, 100)
 _QUALITY_OF_SMALL = (20, 75)
@@ -57,6 +58,7 @@ class RainPatches(Dataset):
         veiled: share of patches with a darkened background and rain accumulation (Eq. 3),
             which streak removal has to leave in place.
         varied: share of patches whose background is changed by `backgrounds.vary`.
+        faint: share of the rainy patches whose streaks keep 10 to 100 % of their light.
         reduced: share of patches that are downscaled together with their rain, as when a
             large photograph of rain is resized.
         noisy: share of patches with sensor noise.
@@ -79,6 +81,7 @@ class RainPatches(Dataset):
         small_jpegs: float = 0.0,
         veiled: float = 0.0,
         varied: float = 0.0,
+        faint: float = 0.0,
         reduced: float = 0.0,
         noisy: float = 0.0,
         compressed: float = 0.0,
@@ -103,6 +106,7 @@ class RainPatches(Dataset):
         self.small_jpegs = small_jpegs
         self.veiled = veiled
         self.varied = varied
+        self.faint = faint
         self.reduced = reduced
         self.noisy = noisy
         self.compressed = compressed
@@ -142,7 +146,11 @@ class RainPatches(Dataset):
         images = [background]
         if not dry:
             way = self.ways[rng.choice(len(self.ways), p=self.way_weights)]
-            images.append(compose_layers(background, self.bank.draw(drawn_at, rng), way))
+            layers = self.bank.draw(drawn_at, rng)
+            if rng.random() < self.faint:
+                kept = math.exp(rng.uniform(math.log(_FAINTEST), 0))
+                layers = [replace(layer, light=layer.light * kept) for layer in layers]
+            images.append(compose_layers(background, layers, way))
         if veil is not None:
             light = (1 - veil.transmission) * veil.atmospheric_light
             images = [veil.transmission * image + light for image in images]

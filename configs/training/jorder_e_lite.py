@@ -46,6 +46,7 @@ train_dataloader = dict(
         small_jpegs=0.5,
         veiled=0.15,
         varied=0.3,
+        faint=0.15,
         reduced=0.25,
         noisy=0.25,
         compressed=0.3,

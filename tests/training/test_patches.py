@@ -13,7 +13,8 @@ from training.patches import COMPOSITIONS, RainPatches, compose_layers, only_ite
 
 ALL = dict(
     composition={way: 1.0 for way in COMPOSITIONS},
-    dry=0.2, small_jpegs=0.5, veiled=0.3, varied=0.5, reduced=0.3, noisy=0.3, compressed=0.3,
+    dry=0.2, small_jpegs=0.5, veiled=0.3, varied=0.5, faint=0.3, reduced=0.3, noisy=0.3,
+    compressed=0.3,
 )  # fmt: skip
 
 
@@ -91,6 +92,21 @@ def test_noise_after_the_rain_is_not_to_be_taken_off(tmp_path):
 def test_all_patches_rain_unless_dry(photos):
     wet = patches(photos, mixture={"heavy": 1.0})[0, 0, 0]
     assert wet["raining"].all()
+
+
+def test_faint_rain_keeps_a_share_of_its_light(tmp_path):
+    Image.new("RGB", (40, 40), (20, 20, 20)).save(tmp_path / "dark.png")
+    kinds = dict(composition={"add": 1.0}, mixture={"heavy": 1.0})
+    usual, faint = (patches(tmp_path, 1, faint=share, **kinds) for share in (0.0, 1.0))
+    kept = []
+    for iteration in range(30):
+        before, after = (d[0, 0, iteration]["streak_map"] * 255 for d in (usual, faint))
+        bright = (before > 20) & (before < 235)
+        share = float(after[bright].sum() / before[bright].sum())
+        assert (after[bright] - share * before[bright]).abs().max() <= 1.01  # rounded twice
+        kept.append(share)
+    assert 0.08 < min(kept) < 0.2 and 0.8 < max(kept) < 1.02
+    assert 0.2 < np.median(kept) < 0.5  # 0.1 ** 0.5 is 0.32
 
 
 def test_a_veil_stays_and_is_told_about(photos):
