@@ -30,6 +30,7 @@ _ESTIMATED = (0.6, 1.1)  # of the veil's optical depth
 _SMALLEST = 0.25  # scale of a photograph
 _LARGEST = 2.0  # size at which rain is drawn, relative to the patch
 _FAINTEST = 0.1  # of the light of streaks
+_VISIBILITY_CELLS = 4  # at most, along an edge
 _LOG_NOISE = (math.log(0.5 / 255), math.log(10 / 255))
 _QUALITY = (60, 100)
 _QUALITY_OF_SMALL = (20, 75)
@@ -58,7 +59,8 @@ class RainPatches(Dataset):
         veiled: share of patches with a darkened background and rain accumulation (Eq. 3),
             which streak removal has to leave in place.
         varied: share of patches whose background is changed by `backgrounds.vary`.
-        faint: share of the rainy patches whose streaks keep 10 to 100 % of their light.
+        faint: share of the rainy patches whose streaks keep 10 to 100 % of their light, more
+            here and less there.
         reduced: share of patches that are downscaled together with their rain, as when a
             large photograph of rain is resized.
         noisy: share of patches with sensor noise.
@@ -148,7 +150,7 @@ class RainPatches(Dataset):
             way = self.ways[rng.choice(len(self.ways), p=self.way_weights)]
             layers = self.bank.draw(drawn_at, rng)
             if rng.random() < self.faint:
-                kept = math.exp(rng.uniform(math.log(_FAINTEST), 0))
+                kept = _draw_visibility(drawn_at, rng)
                 layers = [replace(layer, light=layer.light * kept) for layer in layers]
             images.append(compose_layers(background, layers, way))
         if veil is not None:
@@ -242,6 +244,14 @@ def compose_layers(background: Tensor, layers: Sequence[StreakLayer], way: str) 
         else:
             image.addcmul_(layer.light, layer.colour).clamp_(max=1)
     return image
+
+
+def _draw_visibility(size: int, rng: np.random.Generator) -> Tensor:
+    """Share of their light that streaks keep, float (1, size, size), the same or smooth."""
+    cells = int(rng.integers(1, _VISIBILITY_CELLS, endpoint=True))
+    grid = rng.uniform(math.log(_FAINTEST), 0, (cells, cells)).astype(np.float32)
+    smooth = cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR)
+    return torch.from_numpy(np.exp(smooth))[None]
 
 
 def _resize(pixels: np.ndarray, size: int, sharp: bool = False) -> np.ndarray:
