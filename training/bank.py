@@ -61,7 +61,9 @@ _DENSE = RainPreset(
     blend_probability=0.1,
 )
 # along the columns of pixels: the sharpest edges
-_UPRIGHT = replace(_DENSE, angle_deg=(0.0, 0.0), angle_spread_deg=(0.0, 0.0))
+_UPRIGHT = replace(
+    _DENSE, angle_deg=(0.0, 0.0), angle_spread_deg=(0.0, 0.0), length_px=(15.0, 120.0)
+)
 
 
 @dataclass(frozen=True)

@@ -113,5 +113,5 @@ def test_dense_lines_cover_much_of_an_image():
         np.array([np.square(np.diff(layer.astype(float), axis=axis)).mean() for layer in layers])
         for axis in (0, 1)
     )
-    assert (down / across)[3::4].max() < 0.08
-    assert np.median(down / across) > 0.08
+    ratio = down / across
+    assert ratio[3::4].max() < 0.08 < np.median(np.delete(ratio, np.s_[3::4]))
