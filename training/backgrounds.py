@@ -25,7 +25,7 @@ def vary(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         colour = 1 + rng.uniform(-0.3, 0.3, 3)
         grain = parallel_grain((height, width), rng)[..., None] * colour
-        pixels = _to_pixels(pixels * (1 + rng.uniform(0.03, 0.1) * grain))
+        pixels = _to_pixels(pixels * (1 + rng.uniform(0.02, 0.05) * grain))
     if rng.random() < 0.4:
         blurred = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.6, 2.5))
         amount = rng.uniform(0.5, 2)

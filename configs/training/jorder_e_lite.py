@@ -38,7 +38,7 @@ train_dataloader = dict(
         stages=stages,
         # each of these parts can be set to 0
         mixture=dict(
-            streaks=0.35, lines=0.2, drops=0.05, noise=0.15, light=0.1, heavy=0.1, dense=0.3
+            streaks=0.35, lines=0.2, drops=0.05, noise=0.15, light=0.1, heavy=0.1, dense=0.35
         ),
         composition=dict(preset=0.25, add=0.2, screen=0.15, cover=0.1, paint=0.15, linear=0.15),
         layers_per_preset=120,
