@@ -2,9 +2,9 @@
 
 python -m training configs/training/jorder_e_lite.py --photos DIR --streaks DIR --val-photos DIR
 
-On two idle CPU cores with bfloat16 instructions, about 14,000 iterations take an hour. The card of
-the shipped weights tells what fewer iterations, in several runs, reached; the 60,000 of this recipe
-have not been run to their end.
+On two idle CPU cores with bfloat16 instructions, about 14,000 iterations take an hour. The 60,000
+of this recipe have not been run to their end: docs/training.md tells what half of them reached, and
+the card of the shipped weights what several runs did.
 """
 
 _base_ = "./_base_/runner.py"
