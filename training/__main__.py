@@ -2,7 +2,8 @@
 
 `python -m training score PHOTOS` scores it (`training.score`); `python -m training calibrate
 WEIGHTS PHOTOS` sets its threshold on the probability of rain (`training.calibrate`); `python -m
-training ranges WEIGHTS PHOTOS` measures what int8 needs (`training.ranges`).
+training ranges WEIGHTS PHOTOS` measures what int8 needs (`training.ranges`); `python -m training
+average WEIGHTS WEIGHTS --out OUT` writes the mean of weights (`training.average`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,19 @@ from mmengine.runner import Runner
 
 from jorder_preproc.errors import UserError
 
-# these register the classes that configs name, but for the other commands
-from training import calibrate, data, hooks, model, patches, precision, ranges, score, veils  # noqa: F401
+# besides the other commands, these register the classes that configs name
+from training import (  # noqa: F401
+    average,
+    calibrate,
+    data,
+    hooks,
+    model,
+    patches,
+    precision,
+    ranges,
+    score,
+    veils,
+)
 from training.bank import STREAKS
 from training.checkpoints import find_checkpoint
 from training.command_line import command
@@ -139,9 +151,12 @@ def train(arguments: list[str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train, score, calibrate or measure ranges; returns the exit code."""
+    """Train, or run another of the commands above; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    others = {"score": score.main, "calibrate": calibrate.main, "ranges": ranges.main}
+    others = {
+        module.__name__.rpartition(".")[2]: module.main
+        for module in (average, calibrate, ranges, score)
+    }
     if arguments and arguments[0] in others:
         return others[arguments[0]](arguments[1:])
     return train(arguments)
