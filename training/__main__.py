@@ -154,8 +154,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Train, or run another of the commands above; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     others = {
-        module.__name__.rpartition(".")[2]: module.main
-        for module in (average, calibrate, ranges, score)
+        "average": average.main,
+        "calibrate": calibrate.main,
+        "ranges": ranges.main,
+        "score": score.main,
     }
     if arguments and arguments[0] in others:
         return others[arguments[0]](arguments[1:])
