@@ -72,9 +72,8 @@ def test_command(program, words, monkeypatch):
         check_module("jorder_preproc.cli", words, monkeypatch)
     elif words[0] not in NOT_OURS:
         module = words[0].removesuffix(".py").replace("/", ".")
-        check_module(
-            f"{module}.__main__" if (ROOT / module).is_dir() else module, words[1:], monkeypatch
-        )
+        package = (ROOT / module.replace(".", "/")).is_dir()
+        check_module(f"{module}.__main__" if package else module, words[1:], monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,14 @@ import training.model
 from jorder_preproc.metrics import luminance
 from jorder_preproc.models import Jorder
 from jorder_preproc.models.variants import Variant
-from training import ablation
-from training.ablation import BUILT_IN, NETWORKS, TABLES, Settings, build_variant, main
-from training.curves import draw_curves, mean_curves
+from training.ablation import photos as built_in
+from training.ablation import runs
+from training.ablation.__main__ import main
+from training.ablation.curves import draw_curves, mean_curves
+from training.ablation.networks import NETWORKS
+from training.ablation.photos import BUILT_IN
+from training.ablation.runs import Settings, build_variant
+from training.ablation.tables import TABLES
 from training.data import RainyPhotos, list_photos
 from training.model import DerainTraining
 
@@ -28,7 +33,7 @@ DEFAULT = Settings(BUILT_IN, BUILT_IN, "heavy", 3000, 16, 3, 48, 8)
 @pytest.fixture(scope="module", autouse=True)
 def few_layers():
     """Rendering the streaks would take longer than all the rest."""
-    whole = ablation.build_config
+    whole = runs.build_config
 
     def small(*arguments):
         config = whole(*arguments)
@@ -36,7 +41,7 @@ def few_layers():
         return config
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ablation, "build_config", small)
+        patch.setattr(runs, "build_config", small)
         yield
 
 
@@ -74,7 +79,7 @@ def forbid_training(monkeypatch):
     def fail(*arguments):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(ablation, "train_and_score", fail)
+    monkeypatch.setattr(runs, "train_and_score", fail)
 
 
 def interrupt_after(losses, monkeypatch):
@@ -237,7 +242,7 @@ def test_curves_without_runs(tmp_path, capsys):
 
 
 def test_an_interrupted_row_ends_as_an_uninterrupted_one(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(ablation, "_CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr(runs, "_CHECKPOINT_EVERY", 1)
     whole, cut = (tmp_path / name for name in ("whole", "cut"))
     rows = ("--rows", "RSB", "PAR")
     assert main(command(photos, whole, 6, *rows, iterations=3)) == 0
@@ -296,8 +301,8 @@ def test_several_seeds_give_mean_and_deviation(photos, tmp_path):
 
 def test_built_in_photographs_do_not_overlap(tmp_path):
     folders = [
-        ablation.write_built_in_photos(tmp_path / name, images)
-        for name, images in (("a", ablation._TRAIN_PHOTOS), ("b", ablation._VAL_PHOTOS))
+        built_in.write_built_in_photos(tmp_path / name, images)
+        for name, images in (("a", built_in.TRAIN), ("b", built_in.VAL))
     ]
     train, val = ({p.read_bytes() for p in list_photos(folder)} for folder in folders)
     assert len(train) == 4 and len(val) == 3 and not train & val

@@ -1,0 +1,1 @@
+"""The paper's ablations (Sec. 6.3): `python -m training.ablation`."""
