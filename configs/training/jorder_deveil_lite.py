@@ -31,7 +31,7 @@ val_dataloader = dict(dataset=dict(presets=["clean", "accumulation"]))
 
 optim_wrapper = dict(
     type="FasterPrecisionOptimWrapper",
-    optimizer=dict(type="AdamW", lr=1.5e-3, weight_decay=0.03, betas=(0.9, 0.99)),
+    optimizer=dict(type="AdamW", lr=1.5e-3, weight_decay=0.03, betas=(0.9, 0.99), fused=True),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [

@@ -55,7 +55,7 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(
     type="FasterPrecisionOptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99)),
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99), fused=True),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
