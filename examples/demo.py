@@ -27,12 +27,12 @@ from jorder_preproc.rain import RainSample, add_rain, synthesize_rain
 
 DRY = "no rain"
 PRESETS = ("light", "heavy", "rain800", DRY)
-SHEET = Path("demo_output/sheet.png")
-SHOWN = (("chelsea", "light"), ("astronaut", "heavy"), ("china", "rain800"))
+SHEET = Path("demo_output/sheet.jpg")
+SHOWN = (("chelsea", "heavy"), ("flower", "light"))
 """Photographs and presets on the sheet."""
 PAGE = Path("demo_output/photographs.html")
 TITLES = ("clean", "rainy", "mask", "derained")
-SHEET_WIDTH_PX = 640
+SHEET_WIDTH_PX = 450
 PAGE_WIDTH_PX = 400
 
 _PAGE = """<!doctype html>
@@ -85,7 +85,7 @@ def describe(result: Result) -> str:
     return f"{result.photograph}, {result.preset}: {change}"
 
 
-def draw_sheet_of_three(results: list[Result]) -> Image.Image:
+def draw_shown(results: list[Result]) -> Image.Image:
     """A row for each of `SHOWN`: rainy | derained."""
     by_name = {(r.photograph, r.preset): r for r in results}
     rows = []
@@ -132,7 +132,7 @@ def main() -> None:
     console.print(table)
 
     SHEET.parent.mkdir(exist_ok=True)
-    draw_sheet_of_three(results).save(SHEET)
+    draw_shown(results).save(SHEET, quality=85)
     PAGE.write_text(render_page(results), encoding="utf-8")
     console.print(f"{len(results) / seconds:.1f} images per second derained on the CPU.")
     console.print(f"rainy | derained: {SHEET.resolve()}", soft_wrap=True)
