@@ -1,10 +1,12 @@
 """8-bit convolutions: ranges of their inputs and outputs, and networks that compute with these.
 
-The convolutions of the context networks, nearly all of the work, have 8-bit weights, with a scale
-per output channel, and 8-bit inputs between the least and the largest value seen on calibration
-images; ranges by percentiles cost more PSNR. The first convolution and the heads stay float, since
-their errors are errors of the image, and so do depth-wise convolutions: they are limited by memory,
-and in 8 bits they gained no time and cost as much PSNR as the others together.
+The convolutions of the context networks have 8-bit weights, with a scale per output channel, and
+8-bit inputs between the least and the largest value seen on calibration images; ranges by
+percentiles cost more PSNR. Of an encoder-decoder these are the convolutions behind a normalisation,
+most of the work, whose inputs have narrow ranges. The others gained no time in 8 bits and cost most
+of the PSNR: behind a gate, values are products with a few large ones; convolutions between
+resolutions pass on all features; depth-wise ones are limited by memory. The first convolution and
+the heads stay float, since their errors are errors of the image.
 """
 
 from __future__ import annotations
@@ -35,15 +37,19 @@ Ranges = dict[str, dict[str, Range]]
 
 _TILE_PX = 1024
 _SMALLEST_SCALE = 1e-8  # of channels that are zero
+_NORMALISED = (".expand", ".mix_in")  # of a `GatedBlock`
 
 
 def quantized_layers(network: Jorder) -> dict[str, nn.Conv2d]:
     """The convolutions that are computed in 8 bits, by name."""
-    return {
+    convolutions = {
         name: module
         for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d) and ".context." in name and module.groups == 1
+        if isinstance(module, nn.Conv2d) and ".context." in name
     }
+    if network.variant.context == "encoder_decoder":
+        return {n: layer for n, layer in convolutions.items() if n.endswith(_NORMALISED)}
+    return convolutions
 
 
 def measure_ranges(network: Jorder, images: Iterable[Tensor]) -> Ranges:
