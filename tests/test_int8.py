@@ -1,5 +1,6 @@
 """8-bit convolutions: their arithmetic, their ranges, and what they and bfloat16 cost."""
 
+import itertools
 import json
 import shutil
 
@@ -10,6 +11,7 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
+from torch import nn
 from torch.nn.functional import conv2d, pixel_unshuffle
 from typer.testing import CliRunner
 
@@ -19,7 +21,9 @@ from jorder_preproc.cli import app
 from jorder_preproc.int8 import load_ranges, measure_ranges, quantize, quantized_layers
 from jorder_preproc.metrics import psnr
 from jorder_preproc.models import save_weights
+from jorder_preproc.models.encoder_decoder import GatedBlock
 from jorder_preproc.models.shipped import JorderELite_Weights
+from tests.networks import random_network
 from training.__main__ import main as training
 
 
@@ -72,6 +76,18 @@ def test_int8_and_bfloat16_cost_less_than_a_tenth_of_a_decibel(clean, rainy):
         if network.presence is not None:
             # as sure that it rains
             assert (found.rain_probability > network.dry_threshold).all()
+
+
+def test_which_layers_have_8_bits():
+    gated = load_model("jorder_e_lite")
+    blocks = [name for name, part in gated.named_modules() if isinstance(part, GatedBlock)]
+    behind_norms = {f"{block}.{layer}" for block in blocks for layer in ("expand", "mix_in")}
+    assert quantized_layers(gated).keys() == behind_norms
+
+    dilated = random_network("jorder_e_practical")
+    parts = [stage.context.modules() for stage in dilated.stages]
+    convolutions = {part for part in itertools.chain(*parts) if isinstance(part, nn.Conv2d)}
+    assert set(quantized_layers(dilated).values()) == convolutions
 
 
 def test_a_layer_computes_with_integers():
