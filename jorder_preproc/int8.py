@@ -3,10 +3,10 @@
 The convolutions of the context networks have 8-bit weights, with a scale per output channel, and
 8-bit inputs between the least and the largest value seen on calibration images; ranges by
 percentiles cost more PSNR. Of an encoder-decoder these are the convolutions behind a normalisation,
-whose inputs have narrow ranges. The others gained no time in 8 bits and cost most of the PSNR:
-behind a gate, values are products with a few large ones; convolutions between resolutions pass on
-all features; depth-wise ones are limited by memory. The first convolution and the heads stay float,
-since their errors are errors of the image.
+whose inputs have narrow ranges. The others gained no time in 8 bits at 481x321 and cost most of the
+PSNR: behind a gate, values are products with a few large ones; convolutions between resolutions
+pass on all features; depth-wise ones are limited by memory. The first convolution and the heads
+stay float, since their errors are errors of the image.
 """
 
 from __future__ import annotations
