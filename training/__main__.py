@@ -34,6 +34,7 @@ from training import (  # noqa: F401
 from training.bank import STREAKS
 from training.checkpoints import find_checkpoint
 from training.command_line import command
+from training.data import end_workers
 from training.distributed import join_processes
 
 
@@ -148,6 +149,7 @@ def train(arguments: list[str]) -> None:
         raise KeyboardInterrupt(
             f"the same command with --resume goes on from the last checkpoint in {config.work_dir}"
         ) from error
+    end_workers(runner)
 
 
 def main(arguments: list[str] | None = None) -> int:

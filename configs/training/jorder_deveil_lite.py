@@ -16,7 +16,6 @@ model = dict(type="DeveilTraining", name="jorder_deveil_lite")
 train_dataloader = dict(
     batch_size=12,
     num_workers=1,
-    persistent_workers=True,
     sampler=dict(type="DrawSampler"),
     dataset=dict(
         type="VeiledPhotos",

@@ -31,7 +31,6 @@ stages = [(0, 64, 20), (iterations * 4 // 10, 96, 9), (iterations * 7 // 10, 128
 train_dataloader = dict(
     batch_size=1,  # of batches: the data set makes them whole, and a resumed run sees the next
     num_workers=1,
-    persistent_workers=True,
     sampler=dict(type="IterationSampler"),
     dataset=dict(
         type="RainPatches",

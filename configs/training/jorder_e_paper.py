@@ -25,7 +25,6 @@ model = dict(
 train_dataloader = dict(
     batch_size=1,  # of batches: the data set makes them whole
     num_workers=4,
-    persistent_workers=True,
     sampler=dict(type="IterationSampler"),
     dataset=dict(
         type="RainPatches",

@@ -23,6 +23,7 @@ from training.ablation.photos import BUILT_IN, TRAIN, VAL, write_built_in_photos
 from training.ablation.report import build_table, to_markdown
 from training.ablation.tables import TABLES
 from training.checkpoints import find_checkpoint
+from training.data import end_workers
 from training.score import score
 
 CONFIG = Path(__file__).parents[2] / "configs" / "training" / "jorder_e_lite.py"
@@ -104,6 +105,7 @@ def train_and_score(network: str, seed: int, settings: Settings, run: Path) -> d
     """
     runner = Runner.from_cfg(build_config(network, seed, settings, run))
     runner.train()
+    end_workers(runner)
     trained = runner.model.network.eval().requires_grad_(False)
     (scores,) = score(trained, settings.val_photos, [settings.rain])
     return {
