@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from skimage import data
 
 from jorder_preproc import transforms
@@ -176,6 +176,11 @@ def build_runner(cfg: Config) -> tuple[Runner, Keep]:
     keep = Keep()
     runner.register_hook(keep)
     return runner, keep
+
+
+def end_workers(loop: BaseLoop) -> None:
+    """End the data workers, for each of which the garbage collector would wait five seconds."""
+    loop.dataloader_iterator = loop.dataloader._iterator = None
 
 
 def run_test(cfg: Config) -> Keep:

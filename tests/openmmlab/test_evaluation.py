@@ -144,7 +144,7 @@ def test_what_opencv_refuses_is_skipped(case, tmp_path):
     path = min(root.glob("images/validation/*.jpg" if task == "segmentation" else "**/*.jpg"))
     with Image.open(path) as image:
         image.convert("RGB").save(path, "PCX")
-    data = ("--data", str(root))
+    data = ("--data", str(root), "--workers", "0")
     message = fail([task, str(file), str(checkpoint), *data, "--out", str(tmp_path / "stop")])
     assert f"{path.name} cannot be read" in message and "--skip-unreadable" in message
     results = evaluate(task, file, checkpoint, tmp_path / "out", *data, "--skip-unreadable")

@@ -24,6 +24,7 @@ from tests.openmmlab.stack import (
     VOC_SIZES,
     assert_same_predictions,
     build_runner,
+    end_workers,
     run_test,
     same_predictions,
     use_hook,
@@ -189,6 +190,7 @@ def test_every_image_once_with_workers(det, weights, count, workers, persistent)
     for _ in range(2):
         runner.test()
         assert count() == image_count(det)
+    end_workers(runner.test_loop)
     for actual, wanted in zip(kept.inputs, 2 * expected.inputs, strict=True):
         # one thread or several may round differently
         assert (actual.int() - wanted.int()).abs().max() <= 1
@@ -292,6 +294,7 @@ def test_training_workers_that_started_before_the_hook(seg, weights, persistent)
             loop.dataloader_iterator._iterator = iter(loop.dataloader)
         runner._train_loop = loop
         runner.train()
+        end_workers(loop)
         images.append(kept.train_inputs[0].float())
     assert (images[0] - images[1]).abs().mean() > 5
 
