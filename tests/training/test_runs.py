@@ -105,6 +105,23 @@ def test_the_release_is_trained_on_with_the_papers_labels(photos, tmp_path):
     assert trained.label_convention == "paper" and trained.gated
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_fine_tuning_begins_with_the_shipped_weights_or_others(photos, tmp_path, given):
+    """With a learning rate of 0 it ends with them, too."""
+    start = Path("jorder_preproc/weights/jorder_e_lite.safetensors")
+    if given:
+        start = tmp_path / "others.safetensors"
+        save_weights(random_network("jorder_e_lite"), start)
+    more = ("--weights", str(start)) if given else ()
+    still = [*ALONE, "optim_wrapper.optimizer.lr=0"]
+    run = arguments("jorder_e_lite_finetune", photos, tmp_path / "run", 2, *more, options=still)
+    assert main(run) == 0
+    expected = load_model("jorder_e_lite", start).state_dict()
+    tuned = load_model("jorder_e_lite", tmp_path / "run" / "best.safetensors").state_dict()
+    for name, value in expected.items():
+        torch.testing.assert_close(tuned[name], value, rtol=0, atol=1e-6)
+
+
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(photos, tmp_path):
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     assert main(arguments("jorder_e_lite", photos, whole, 4, options=LINES)) == 0
