@@ -3,7 +3,7 @@
     python tools/train.py configs/camvid/efficientnet_lite0_rain.py     (of an mmseg checkout)
 
 Half of the training images get rain, of several presets and seeds. After as many iterations as in
-efficientnet_lite0.py, mIoU without rain is 62.15 % on val and 56.16 % on test; docs/benchmarks.md
+efficientnet_lite0.py, mIoU without rain is 62.82 % on val and 55.56 % on test; docs/benchmarks.md
 compares it with deraining.
 """
 
