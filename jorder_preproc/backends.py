@@ -97,16 +97,21 @@ def use_backend(
         The network.
 
     Raises:
-        ValueError: see `check_backend`; the network is not where the runtime works; or, for
-            int8, there are no ranges that belong to its weights.
+        ValueError: see `check_backend`; the network is not where the runtime works; its weights
+            were rounded to bfloat16 before; or, for int8, there are no ranges that belong to them.
     """
     check_backend(backend, precision)
-    network.engine = None
     device = next(network.parameters()).device.type
     if backend in ("onnxruntime", "openvino") and device != "cpu":
         raise UserError(f"{backend} runs on the CPU, the network is on {device}; use torch there")
     # OpenVINO rounds to bfloat16 itself
     half = precision == "bfloat16" and backend != "openvino"
+    if not half and next(network.parameters()).dtype == torch.bfloat16:
+        raise UserError(
+            f"the weights of {network.name} were rounded to bfloat16 before; load them again for "
+            f"{precision} with {backend}"
+        )
+    network.engine = None
     network.to(torch.bfloat16 if half else torch.float32)
     exported = network
     if precision == "int8":

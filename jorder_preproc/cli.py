@@ -160,25 +160,26 @@ def derain(
 
     def work(job: Job) -> None:
         image = read_image(job.source)
+        pixels = _to_tensor(image.pixels)
         derained = functional.derain(
             network,
-            _to_tensor(image.pixels),
+            pixels,
             deveil=DEVEIL[deveil],
             with_streak_map=save_streaks,
             with_region_mask=save_mask,
             **options,
         )
+        left = ", left alone" if torch.equal(derained.background, pixels) else ""
         image = replace(image, pixels=_to_array(derained.background))
         if derained.region_mask is not None:
             write_png(job.extras["mask"], (derained.region_mask[0].numpy() > 0) * np.uint8(255))
         if derained.streak_map is not None:
             write_png(job.extras["streaks"], _to_array(derained.streak_map))
         probability = derained.rain_probability
-        del derained  # writing takes a copy of its own
+        del derained, pixels  # writing takes a copy of its own
         write_image(job.target, image)
         if probability is not None:
-            left = dry == "leave" and probability < network.dry_threshold
-            _print(f"{job.source}: {probability:.2f} rain" + (", left alone" if left else ""))
+            _print(f"{job.source}: {probability:.2f} rain{left}")
 
     _run("Deraining", inputs, out, work, overwrite, mask=save_mask, streaks=save_streaks)
 

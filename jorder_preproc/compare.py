@@ -109,12 +109,12 @@ def jpeg_uri(image: Image.Image, quality: int, subsampling: int = 2) -> str:
 
 def _figure(pair: Pair, max_side_px: int) -> str:
     """HTML of one pair."""
-    before, after = _read(pair.rainy), _read(pair.derained)
+    before, after = read_for_page(pair.rainy), read_for_page(pair.derained)
     height, width = before.shape[:2]
     _check_size(pair.derained, after, pair.rainy, before)
     mask = ""
     if pair.mask is not None:
-        region = _read(pair.mask)
+        region = read_for_page(pair.mask)
         _check_size(pair.mask, region, pair.derained, after)
         mask = f'<img class="mask" alt="" src="{_mask_uri(region[..., 0])}" draggable="false">'
     name = escape(pair.name)
@@ -142,11 +142,11 @@ def _images(folder: Path) -> list[Path]:
     return [path for path in paths if path not in extras]
 
 
-def _read(path: Path) -> Pixels:
-    """Upright pixels, uint8 RGB (H, W, 3)."""
+def read_for_page(path: Path) -> Pixels:
+    """Upright pixels of an image file, uint8 RGB (H, W, 3); ImageFileError if it cannot be read."""
     try:
         pixels = read_image(path).pixels
-    except ImageFileError as error:
+    except (ImageFileError, OSError) as error:
         raise ImageFileError(f"{path}: {error}") from error
     return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -53,6 +54,10 @@ _TURNED = (5, 6, 7, 8)  # orientations that exchange width and height
 _TIFF_DESCRIPTIONS = frozenset({0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298})
 _TIFF_SIZE = (0x0100, 0x0101)
 _BITS_PER_SAMPLE = 0x0102
+
+_limit_lock = threading.Lock()
+_lifted_limits: list[int | None] = []
+"""Pillow's limit of pixels, once for each thread that has lifted it."""
 
 Pixels = NDArray[Any]
 
@@ -125,7 +130,7 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Image.init()  # as in read_image
     with Path(path).open("rb") as file:
         try:
-            with Image.open(file, formats=FORMATS) as image:
+            with _own_pixel_limit(), Image.open(file, formats=FORMATS) as image:
                 # Pillow turns the size of a TIFF in some versions
                 tags = getattr(image, "tag_v2", None)
                 width, height = image.size if tags is None else (tags[tag] for tag in _TIFF_SIZE)
@@ -141,8 +146,12 @@ def is_image(path: Path) -> bool:
 
 
 def list_images(folder: Path, recursive: bool = False) -> list[Path]:
-    """Image files of a folder, or also of its sub-folders, sorted by path."""
-    return sorted(path for path in folder.glob("**/*" if recursive else "*") if is_image(path))
+    """Image files of a folder, or also of its sub-folders that are not hidden, sorted by path."""
+    return sorted(
+        path
+        for path in folder.glob("**/*" if recursive else "*")
+        if is_image(path) and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    )
 
 
 def write_image(path: str | os.PathLike[str], image: ImageFile) -> None:
@@ -183,12 +192,16 @@ def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
 @contextmanager
 def _own_pixel_limit() -> Iterator[None]:
     """Lift Pillow's limit, which is process-wide; `_check` sets ours."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
+    with _limit_lock:
+        _lifted_limits.append(_lifted_limits[0] if _lifted_limits else Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
     try:
         yield
     finally:
-        Image.MAX_IMAGE_PIXELS = before
+        with _limit_lock:
+            before = _lifted_limits.pop()
+            if not _lifted_limits:
+                Image.MAX_IMAGE_PIXELS = before
 
 
 def _check(image: Image.Image) -> None:
@@ -227,8 +240,12 @@ def _decode(image: Image.Image, path: Path) -> ImageFile:
         metadata["exif"] = exif.tobytes()
     format = "JPEG" if image.format == "MPO" else str(image.format)
     if format == "PNG" and np.fromfile(path, np.uint8, 25)[24] == 16:  # bits per sample
+        transparent = image.info.get("transparency")
         image.close()  # Pillow cuts colour to 8 bits
         pixels, alpha, grey = _read_png16(path)
+        if alpha is None and transparent is not None:  # one colour is
+            seen = (pixels != np.array(transparent, np.uint16)).any(2)
+            alpha = seen * np.uint16(65535)
     else:
         if image.mode == "CMYK":
             image = _ink_to_rgb(image, metadata.pop("icc_profile", None))

@@ -144,9 +144,11 @@ def _planes(image: Any) -> Tensor:
                 "by one: [frame.copy() for frame in PIL.ImageSequence.Iterator(image)]"
             )
         if image.mode not in _PIL_MODES:
+            remedy = "use image.convert('RGB')"
+            if image.mode in ("I", "F"):  # which convert cuts off at 255
+                remedy = "scale its values to 8 or 16 bits, or pass them as a float array"
             raise TypeError(
-                f"a PIL image must have mode {', '.join(_PIL_MODES)}, got {image.mode}; "
-                "use image.convert('RGB')"
+                f"a PIL image must have mode {', '.join(_PIL_MODES)}, got {image.mode}; {remedy}"
             )
         array = np.asarray(image)
         array = array[..., :-1] if image.mode in ("LA", "RGBA") else array

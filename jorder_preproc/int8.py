@@ -111,7 +111,7 @@ def load_ranges(network: Jorder) -> Ranges:
         reason = f"is damaged ({type(error).__name__}: {error})"
     raise UserError(
         f"int8 needs the ranges of {network.name}'s features, and {path} {reason}; measure "
-        f"them with `python -m training ranges {path.with_suffix('.safetensors')} PHOTOS "
+        f"them with `python -m training ranges {network.weights_file} PHOTOS "
         f"--model {network.name}`, or export a file with `jorder export FILE --int8 "
         "--calibration RAINY_IMAGES`"
     )

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from jorder_preproc.atomic import atomic_path, write_text
 from jorder_preproc.errors import UserError
-from jorder_preproc.functional.derain import Dry, derain, rain_probability
+from jorder_preproc.functional.derain import Dry, Step, derain, rain_probability
 from jorder_preproc.models.deveil import DeveilNetwork
 from jorder_preproc.models.jorder import Jorder
 
@@ -105,7 +105,8 @@ def derain_video(
         network: what `load_model` returns.
         tile: see `derain`.
         deveil_model: removes the veil of rain accumulation from every frame; None leaves it.
-        dry: `leave` copies a file in which the network sees no rain; `derain` derains all.
+        dry: `leave` copies a file in which the network sees no rain, or removes its veil alone;
+            `derain` derains all.
         settings: what the result depends on besides the source; where this or the source
             has changed, segments of an earlier run are not used.
         report: see `Report`.
@@ -124,16 +125,19 @@ def derain_video(
     except ImportError as error:
         raise ImportError("video needs PyAV: pip install 'jorder-preproc[video]'") from error
     try:
-        probability = None
+        probability: float | None = None
+        order: tuple[Step, ...] | None = None
         if dry == "leave" and network.presence is not None:
             samples = _sample(pyav, source)
             probability = statistics.median(
                 rain_probability(network, _to_tensor(frame), tile=tile).item() for frame in samples
             )
             if probability < network.dry_threshold:
-                with atomic_path(target) as temporary:
-                    shutil.copyfile(source, temporary)
-                return DerainedVideo(probability, True)
+                if deveil_model is None:
+                    with atomic_path(target) as temporary:
+                        shutil.copyfile(source, temporary)
+                    return DerainedVideo(probability, True)
+                order = ("deveil",)
 
         def change(image: Tensor) -> Tensor:
             return derain(
@@ -142,6 +146,7 @@ def derain_video(
                 tile=tile,
                 deveil=deveil_model is not None,
                 deveil_model=deveil_model,
+                order=order,
                 dry="derain",
             ).background
 
@@ -295,6 +300,9 @@ def _add_encoder(
     wanted = frame.format.name.replace("yuvj", "yuv")
     able = [format.name for format in pyav.codec.Codec(name, "w").video_formats or []]
     stream.pix_fmt = wanted if wanted in able else "yuv420p"
+    if name in ("libx264", "libx265") and (frame.width % 2 or frame.height % 2):
+        # which halve the resolution of colour for even sizes alone
+        stream.pix_fmt = stream.pix_fmt.replace("yuv420p", "yuv444p").replace("yuv422p", "yuv444p")
     context, given = stream.codec_context, like.codec_context
     for name in _COLOURS:
         setattr(context, name, getattr(given, name))

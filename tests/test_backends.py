@@ -114,6 +114,14 @@ def test_eager_again(images):
     assert use_backend(network).engine is None
 
 
+def test_weights_that_were_rounded_are_not_taken_for_exact_ones():
+    network = use_backend(load_model("jorder_e_lite"), "torch", "bfloat16")
+    assert use_backend(network, "torch", "bfloat16") is network
+    for backend, precision in (("torch", "float32"), ("onnxruntime", "int8")):
+        with pytest.raises(ValueError, match="were rounded to bfloat16 before; load them again"):
+            use_backend(network, backend, precision)
+
+
 @pytest.mark.parametrize(
     ("backend", "precision", "message"),
     [

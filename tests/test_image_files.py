@@ -1,7 +1,9 @@
 import errno
 import re
 import struct
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
@@ -31,7 +33,7 @@ def noise(*shape, dtype=np.uint8):
     return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
-def png16(samples):
+def png16(samples, transparent=None):
     """A 16-bit PNG without filters, by the specification: an independent writer."""
 
     def chunk(kind, content):
@@ -47,6 +49,7 @@ def png16(samples):
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
+        + (b"" if transparent is None else chunk(b"tRNS", transparent.astype(">u2").tobytes()))
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
@@ -158,6 +161,19 @@ def test_sixteen_bit_png(tmp_path, channels):
         np.testing.assert_array_equal(np.asarray(Image.open(again)), samples[..., 0])
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transparent_colour_of_sixteen_bits_stays_transparent(tmp_path, channels):
+    samples = noise(7, 5, channels, dtype=np.uint16)
+    samples[2, 3] = samples[4, 1]
+    path, again = tmp_path / "in.png", tmp_path / "out.png"
+    path.write_bytes(png16(samples, samples[4, 1]))
+    expected = np.full((7, 5), 65535)
+    expected[2, 3] = expected[4, 1] = 0
+    write_image(again, read_image(path))
+    for file in (path, again):
+        np.testing.assert_array_equal(read_image(file).alpha, expected)
+
+
 def test_sixteen_bit_png_keeps_its_metadata(tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
@@ -235,7 +251,16 @@ def test_errors_of_reading_name_the_file(tmp_path):
 
 def test_images_of_a_folder(tmp_path):
     (tmp_path / "b" / "c.png").mkdir(parents=True)  # a folder, whatever it is called
-    for name in ("2.JPG", "1.png", ".hidden.png", "notes.txt", "b/3.tiff", "b/c.png/4.webp"):
+    (tmp_path / ".thumbs").mkdir()
+    for name in (
+        "2.JPG",
+        "1.png",
+        ".hidden.png",
+        ".thumbs/5.png",
+        "notes.txt",
+        "b/3.tiff",
+        "b/c.png/4.webp",
+    ):
         (tmp_path / name).touch()
     assert list_images(tmp_path) == [tmp_path / "1.png", tmp_path / "2.JPG"]
     found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path, True)]
@@ -307,11 +332,20 @@ def test_sixteen_bit_colour_tiff_is_refused_rather_than_cut(tmp_path):
 
 
 def test_pixel_limit_is_ours_and_pillows_is_left_alone(tmp_path, monkeypatch):
+    check = image_files._check
     path = tmp_path / "a.png"
     Image.new("RGB", (20, 10)).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # Pillow would refuse more than twice that
     assert read_image(path).pixels.shape == (10, 20, 3)
+    assert read_size(path) == (20, 10)
     assert Image.MAX_IMAGE_PIXELS == 50
+    # also where several threads read at once: they all wait in the middle
+    meet = threading.Barrier(4)
+    monkeypatch.setattr(image_files, "_check", lambda image: meet.wait(10))
+    with ThreadPoolExecutor(4) as pool:
+        assert [image.grey for image in pool.map(read_image, [path] * 8)] == [False] * 8
+    assert Image.MAX_IMAGE_PIXELS == 50
+    monkeypatch.setattr(image_files, "_check", check)
     monkeypatch.setattr(image_files, "MAX_PIXELS", 199)
     with pytest.raises(ImageFileError, match="20 x 10 pixels are more than"):
         read_image(path)

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 import jorder_preproc.video
 from benchmarks.flicker import NOISE, draw_clip, flicker
-from jorder_preproc import Derained
+from jorder_preproc import Derained, derain
 from jorder_preproc.cli import app
 from jorder_preproc.models import save_weights
 from jorder_preproc.video import derain_video
-from tests.networks import network_that_sees
+from tests.networks import network_that_sees, random_deveil_network
 
 RATE = Fraction(30000, 1001)
 HEIGHT, WIDTH = 48, 64
@@ -251,6 +251,31 @@ def test_rain_is_decided_for_the_clip(network, tmp_path):
     assert (tmp_path / "b.mp4").read_bytes() == dry.read_bytes()
     assert derain_video(dry, tmp_path / "c.mp4", network, dry="derain") == (None, False)
     assert not np.array_equal(read_video(tmp_path / "c.mp4")[0], read_video(dry)[0])
+
+
+def test_the_veil_of_a_clip_without_streaks_is_removed(network, tmp_path):
+    dry = make_video(tmp_path / "dry.mp4", make_frames(3, level=20), sound=False)
+    veiled = random_deveil_network()
+    result = derain_video(dry, tmp_path / "a.mp4", network, deveil_model=veiled)
+    assert not result.left_alone and result.rain_probability < 0.5
+    for before, after in zip(read_video(dry)[0], read_video(tmp_path / "a.mp4")[0], strict=True):
+        image = torch.from_numpy(before).permute(2, 0, 1)
+        options = dict(deveil=True, deveil_model=veiled, order=["deveil"])
+        expected = derain(network, image, **options).background.permute(1, 2, 0).numpy()
+        assert np.abs(expected.astype(float) - before).mean() > 5
+        assert np.abs(expected.astype(float) - after).mean() < 2  # of the encoder
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".avi", "mpeg4"), (".mkv", "libx265")])
+def test_odd_sizes_stay(network, tmp_path, monkeypatch, suffix, codec):
+    """H.264 and HEVC with colour at half the resolution have even sizes alone."""
+    monkeypatch.setitem(globals(), "HEIGHT", 47)
+    monkeypatch.setitem(globals(), "WIDTH", 63)
+    form = "yuv420p" if codec == "mpeg4" else "yuv444p10le"
+    clip = make_video(tmp_path / f"a{suffix}", make_frames(3), codec, form, sound=False)
+    derain_video(clip, tmp_path / f"b{suffix}", network)
+    frames = read_video(tmp_path / f"b{suffix}")[0]
+    assert len(frames) == 3 and frames[0].shape == (47, 63, 3)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from PIL import Image
 
 from evaluation.report.pages import page_environment
 from jorder_preproc.atomic import atomic_path
-from jorder_preproc.compare import jpeg_uri
+from jorder_preproc.compare import jpeg_uri, read_for_page
 from jorder_preproc.errors import UserError
 from jorder_preproc.image_files import list_images
 
@@ -126,11 +126,7 @@ def _codes(prefix: str, names: list[str], rng: np.random.Generator) -> dict[str,
 
 def _data_uri(path: Path) -> tuple[str, tuple[int, int]]:
     """The image for the page, and its size before it was scaled down for it."""
-    try:
-        with Image.open(path) as image:
-            size = image.size
-            image = image.convert("RGB")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+    image = Image.fromarray(read_for_page(path))
+    size = image.size
     image.thumbnail((_LONGEST_PX, _LONGEST_PX), Image.Resampling.LANCZOS)
     return jpeg_uri(image, quality=92, subsampling=0), size

@@ -199,14 +199,16 @@ def find_weights(name: str, weights: AnyWeights | None = None) -> Path:
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a file that `save_weights` wrote."""
-    shipped = {weights.file: weights.meta["sha256"] for weights in SHIPPED.values()}
-    found = hashlib.sha256(path.read_bytes()).hexdigest() if path in shipped else None
-    if found != shipped.get(path):
-        raise UserError(
-            f"{path} is not the file that came with jorder-preproc: its sha256 is {found}, "
-            f"not {shipped[path]}; install the package again, and pass weights of your own from "
-            "another folder by weights=FILE"
-        )
+    digests = {weights.file.resolve(): weights.meta["sha256"] for weights in SHIPPED.values()}
+    expected = digests.get(path.resolve())
+    if expected is not None:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != expected:
+            raise UserError(
+                f"{path} is not the file that came with jorder-preproc: its sha256 is {found}, "
+                f"not {expected}; install the package again, and pass weights of your own from "
+                "another folder by weights=FILE"
+            )
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

@@ -46,11 +46,10 @@ def patch_config(
     """
     if not isinstance(model, str):
         raise TypeError(f"model must be a name, got {type(model).__name__}; see list_models()")
-    JorderDerain(model, **derain)  # reports mistakes before the pipeline is built
-    step = {"type": "jorder_preproc.JorderDerain", "model": model}
-    for name, value in derain.items():
-        if value is not None:
-            step[name] = str(value) if isinstance(value, Path) else value
+    built = JorderDerain(model, **derain)  # reports mistakes before the pipeline is built
+    # as it has them: paths and shipped weights as text
+    given = {name: getattr(built, name) for name, value in derain.items() if value is not None}
+    step = {"type": "jorder_preproc.JorderDerain", "model": model, **given}
     if derains_inputs(cfg):
         return cfg
     stages = ["test", "val", "train"] if train else ["test", "val"]

@@ -74,8 +74,8 @@ class RainPreset(_Preset):
 
     layers: Annotated[tuple[int, int], (0, 100)] = (1, 1)
     renderers: tuple[float, float, float] = (1.0, 0.0, 0.0)
-    angle_deg: Annotated[Range, (-89.0, 89.0)] = (-30.0, 30.0)
-    layer_angle_deg: Annotated[float, (0.0, 89.0)] = 0.0
+    angle_deg: Annotated[Range, (-85.0, 85.0)] = (-30.0, 30.0)
+    layer_angle_deg: Annotated[float, (0.0, 85.0)] = 0.0
     angle_spread_deg: Annotated[Range, (0.0, 45.0)] = (0.0, 3.0)
     density: Annotated[Range, (1e-7, 0.1)] = (5e-4, 1e-3)
     length_px: Annotated[Range, (1.0, 1000.0)] = (15.0, 40.0)

@@ -150,25 +150,27 @@ def add_rain(
     that B + S is in [0, 1] and S can be removed again.
 
     Args:
-        background: clean image, float (3, H, W), in [0, 1].
-        layers: streak layers of the same height and width; may be empty.
+        background: clean image, float (3, H, W), in [0, 1], on any device.
+        layers: streak layers of the same height and width, on any device; may be empty.
         accumulation: the veil, or None.
     """
     if accumulation is None:
         accumulation = Accumulation(torch.ones(1, *background.shape[1:]), torch.ones(3, 1, 1), 1.0)
+    device = background.device
     darkened = background
     if accumulation.gamma != 1:
         darkened = to_grid(background.double() ** accumulation.gamma).to(background.dtype)
     maps, behind = [], darkened
     for layer in layers:
-        light, headroom = layer.light * layer.colour, 1 - behind
+        light, headroom = (layer.light * layer.colour).to(device), 1 - behind
         maps.append(
             light.clamp(max=1) * headroom if layer.blended else torch.minimum(light, headroom)
         )
         behind = behind + maps[-1]
     streak_map = sum(maps, torch.zeros_like(background))
     region_mask = (streak_map.amax(0, keepdim=True) > VISIBLE).to(background.dtype)
-    transmission, atmospheric_light = accumulation.transmission, accumulation.atmospheric_light
+    transmission = accumulation.transmission.to(device)
+    atmospheric_light = accumulation.atmospheric_light.to(device)
     rainy = compose(darkened, maps, region_mask, transmission, atmospheric_light)
     return RainSample(
         rainy=rainy.clamp(0, 1),  # rounding alone
@@ -181,8 +183,8 @@ def add_rain(
         parameters={
             "layers": [layer.parameters for layer in layers],
             "gamma": accumulation.gamma,
-            "transmission_mean": round(float(transmission.double().mean()), 6),
-            "atmospheric_light": atmospheric_light.flatten().tolist(),
+            "transmission_mean": round(float(accumulation.transmission.double().mean()), 6),
+            "atmospheric_light": accumulation.atmospheric_light.flatten().tolist(),
         },
     )
 
@@ -199,7 +201,7 @@ def synthesize_rain(
     and process, whatever decoded the image; see `jorder_preproc.rain.identity`.
 
     Args:
-        background: float (3, H, W), in [0, 1].
+        background: float (3, H, W), in [0, 1], on any device; the labels are on it, too.
         preset: a name in `PRESETS`, or a preset of your own.
         seed: >= 0.
         image_id: the image's path below the data root with `/`, as `image_name` returns it,

@@ -12,10 +12,11 @@ import torch
 from mmcv.transforms import Compose
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import TRANSFORMS, build_from_cfg, init_default_scope
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 
 import jorder_preproc
+from jorder_preproc import JorderELite_Weights
 from jorder_preproc.openmmlab import config_path, patch_config
 from tests.networks import ship
 from tests.openmmlab.stack import (
@@ -120,6 +121,16 @@ def test_patch_config_writes_deveil(seg, deveil_weights, deveil):
     # and there is not a word of it in a config that leaves the veil
     plain = patch_config({"test_pipeline": [dict(type="LoadImageFromFile")]})
     assert plain["test_pipeline"][1] == dict(type=DERAIN, model="jorder_e_lite")
+
+
+def test_patched_configs_can_be_written_and_read(tmp_path):
+    cfg = Config({"test_pipeline": [dict(type="LoadImageFromFile")]})
+    patch_config(cfg, weights=JorderELite_Weights.DEFAULT)
+    for name in ("a.py", "a.json"):
+        cfg.dump(tmp_path / name)
+        (_, step) = Config.fromfile(tmp_path / name).test_pipeline
+        assert step["weights"] == str(JorderELite_Weights.DEFAULT.file)
+        build_from_cfg(step, TRANSFORMS)
 
 
 def test_patch_config_of_training_goes_through_wrappers():

@@ -10,8 +10,9 @@ from skimage import data
 
 from jorder_preproc.metrics import psnr
 from jorder_preproc.rain import PRESETS, AccumulationPreset, RainPreset, compose, synthesize_rain
+from jorder_preproc.rain.accumulation import draw_accumulation
 from jorder_preproc.rain.identity import pixel_digest
-from jorder_preproc.rain.synthesize import VISIBLE
+from jorder_preproc.rain.synthesize import VISIBLE, add_rain, draw_layer
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,17 @@ def test_labels_compose_to_the_rainy_image(photo, preset):
     assert torch.equal(sample.region_mask[0].bool(), (sample.streak_map > VISIBLE).any(0))
     assert sample.transmission.min() > 0 and sample.transmission.max() <= 1
     json.dumps(sample.parameters)
+
+
+@pytest.mark.parametrize("preset", ["heavy", "storm"])
+def test_rain_goes_where_the_image_is(preset):
+    """On `meta`, which stands for any other device than the CPU here."""
+    rng, drawn = np.random.default_rng(0), PRESETS[preset]
+    layers = [draw_layer((20, 30), drawn, rng) for _ in range(3)]
+    veil = drawn.accumulation and draw_accumulation((20, 30), drawn.accumulation, rng)
+    sample = add_rain(torch.empty(3, 20, 30, device="meta"), layers, veil)
+    tensors = [value for value in vars(sample).values() if isinstance(value, torch.Tensor)]
+    assert len(tensors) == 7 and {tensor.device.type for tensor in tensors} == {"meta"}
 
 
 @pytest.mark.parametrize("preset", ["light", "heavy", "rain800"])

@@ -84,9 +84,20 @@ def test_folders_that_do_not_fit(folders, tmp_path):
     with pytest.raises(ValueError, match=r"y.png is \(31, 20\), the same image .* \(30, 20\)"):
         write_study({"ours": ours, "few": tmp_path / "few"}, tmp_path / "out")
     (tmp_path / "few" / "x.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"cannot read .*x\.png"):
+    with pytest.raises(ValueError, match=r"few/x\.png: not an image"):
         write_study({"ours": ours, "few": tmp_path / "few"}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_photographs_are_upright(folders, tmp_path):
+    """As `jorder derain` writes them, whatever their orientation in the file."""
+    (tmp_path / "turned").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("x", "y"):
+        Image.new("RGB", (20, 30)).save(tmp_path / "turned" / f"{name}.jpg", exif=exif)
+    write_study({"ours": folders / "ours", "turned": tmp_path / "turned"}, tmp_path / "out")
+    assert (tmp_path / "out" / "study.html").is_file()
 
 
 # a participant who prefers the darker image, by clicks, keys and with one mistake taken back
