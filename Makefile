@@ -61,10 +61,13 @@ lint: .venv/.dev
 
 # The derainer from nothing: make train PHOTOS="DIR DIR" STREAKS=DIR VAL=DIR FEATURES=squeezenet1_1.pth
 # The same command again resumes from the last checkpoint. FEATURES: torchvision's weights.
+# Without STREAKS their share of the rain is 0, without FEATURES there is no perceptual loss.
+TRAIN_OPTIONS = $(strip $(if $(FEATURES),model.feature_weights=$(FEATURES)) \
+    $(if $(STREAKS),,train_dataloader.dataset.mixture.streaks=0))
 train: .venv/.demo
 	$(BIN)/python -m training configs/training/jorder_e_lite.py --photos $(PHOTOS) \
-	    --streaks $(STREAKS) --val-photos $(VAL) \
-	    $(if $(FEATURES),--cfg-options model.feature_weights=$(FEATURES)) \
+	    $(if $(STREAKS),--streaks $(STREAKS)) --val-photos $(VAL) \
+	    $(if $(TRAIN_OPTIONS),--cfg-options $(TRAIN_OPTIONS)) \
 	    $(if $(wildcard work_dirs/jorder_e_lite/last_checkpoint),--resume)
 
 # The documentation site, in site/; its page "Try it" takes the runtime for browsers from npm.

@@ -102,6 +102,8 @@ def build_config(args: argparse.Namespace) -> Config:
             f"the mixture has {dataset.mixture[STREAKS]:g} of {STREAKS}: give --streaks DIR, or do "
             f"without by --cfg-options train_dataloader.dataset.mixture.{STREAKS}=0"
         )
+    if dataset.get("streaks") and STREAKS not in dataset.mixture:
+        raise UserError(f"--streaks: the mixture of {args.config} has none; leave --streaks out")
     if args.resume:
         latest = find_checkpoint(config.work_dir)
         if latest is None:

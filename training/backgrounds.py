@@ -35,7 +35,7 @@ def vary(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         noise = rng.standard_normal((height, width, int(rng.choice([1, 3]))), np.float32)
         pixels = _to_pixels(pixels + rng.uniform(1, 12) * noise)
     if rng.random() < 0.5:
-        pixels = compress(pixels, int(rng.integers(25, 96)))
+        pixels = compress(pixels[..., ::-1], int(rng.integers(25, 96)))[..., ::-1]
     return pixels
 
 

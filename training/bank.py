@@ -12,10 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 
 from jorder_preproc.errors import UserError
-from jorder_preproc.image_files import list_images
+from jorder_preproc.image_files import ImageFileError, list_images, read_image
 from jorder_preproc.rain.presets import PRESETS, RENDERERS, RainPreset, Range, get_preset
 from jorder_preproc.rain.synthesize import StreakLayer, draw_layer
 
@@ -96,7 +95,8 @@ class LayerBank:
         layer_px: height and width of the rendered layers.
 
     Raises:
-        UserError: an unknown kind, an empty mixture, or `streaks` without its folder.
+        UserError: an unknown kind, one without streaks, an empty mixture, or `streaks` without
+            its folder.
     """
 
     def __init__(
@@ -119,6 +119,8 @@ class LayerBank:
                 self._sources.append(_Source(_READ, _OF_READ, read_layers(streaks), 1.0))
                 continue
             presets = _presets(name)
+            if presets[0].layers[1] == 0:
+                raise UserError(f"the preset {name} has no streaks to train on; use another one")
             layers = []
             for preset in itertools.islice(itertools.cycle(presets), layers_per_preset):
                 light = draw_layer((layer_px, layer_px), preset, rng).light.numpy()
@@ -181,18 +183,22 @@ def _presets(kind: str) -> list[RainPreset]:
 
 
 def read_layers(folder: str | Path) -> list[np.ndarray]:
-    """Grey PNG files under `folder`, uint8 (H, W) each, sorted by name.
+    """PNG files of 8 or 16 bits under `folder` as grey uint8 (H, W) each, sorted by name.
 
     Raises:
-        UserError: none there.
+        UserError: none there, or one that cannot be read.
     """
     paths = [p for p in list_images(Path(folder), recursive=True) if p.suffix.lower() == ".png"]
     if not paths:
         raise UserError(f"no PNG files of streak layers under {folder}")
     layers = []
     for path in paths:
-        with Image.open(path) as image:
-            layers.append(np.array(image.convert("L")))
+        try:
+            image = read_image(path)
+        except ImageFileError as error:
+            raise UserError(f"{path}: {error}") from error
+        grey = cv2.cvtColor(image.pixels, cv2.COLOR_RGB2GRAY)
+        layers.append(grey if grey.dtype == np.uint8 else (grey >> 8).astype(np.uint8))
     return layers
 
 

@@ -17,7 +17,7 @@ def photograph(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     None of these is directional, so models trained with them have not seen streaks.
 
     Args:
-        pixels: uint8 (H, W, 3), RGB or BGR.
+        pixels: uint8 BGR (H, W, 3).
         rng: source of all randomness.
 
     Returns:
@@ -46,7 +46,7 @@ def photograph(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def compress(pixels: np.ndarray, quality: int) -> np.ndarray:
-    """JPEG round trip of uint8 (H, W, 3) at a quality of 1 to 100."""
+    """JPEG round trip of uint8 BGR (H, W, 3) at a quality of 1 to 100."""
     file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cv2.imdecode(file, cv2.IMREAD_COLOR)
 

@@ -36,7 +36,13 @@ class KeepBestWeights(Hook):
     def before_train(self, runner) -> None:  # type: ignore[no-untyped-def]
         self._started = time.monotonic()
         self._seconds_before = runner.message_hub.runtime_info.get("training_seconds", 0.0)
-        self._last_metrics: dict[str, float] = {}
+
+    def before_train_epoch(self, runner) -> None:  # type: ignore[no-untyped-def]
+        # a checkpoint is written before the validation of its iteration, which may be missing
+        loop = runner.train_loop
+        due = runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters
+        if runner.iter and due and runner.val_loop is not None:
+            runner.val_loop.run()
 
     def before_save_checkpoint(self, runner, checkpoint) -> None:  # type: ignore[no-untyped-def]
         runner.message_hub.update_info("training_seconds", self._seconds())
@@ -81,6 +87,6 @@ class StopOnInvalidLoss(Hook):
         loss = outputs["loss"].item()
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is {loss} in iteration {runner.iter + 1}; resume "
-                "from the last checkpoint with a lower learning rate"
+                f"the loss is {loss} in iteration {runner.iter + 1}; begin a new run with a lower "
+                "learning rate, from the last good weights by --weights, in another --work-dir"
             )

@@ -56,7 +56,8 @@ class DerainTraining(BaseModel):
 
     Raises:
         UserError: `coarse_to_fine` on a network whose blocks have a single path, weights of
-            losses or a gate on one that predicts B alone, or weights for a `variant`.
+            losses or a gate on one that predicts B alone, weights for a `variant`, or a `dry`
+            out of [0, 1).
     """
 
     def __init__(
@@ -77,20 +78,24 @@ class DerainTraining(BaseModel):
         variant: Mapping[str, Any] | None = None,
     ):
         super().__init__()
+        if not 0 <= dry < 1:
+            raise UserError(f"dry must be in [0, 1), got {dry}")
         if variant is not None:
             if weights is not None:
                 raise UserError(f"weights {weights} are of a named network, not of {name}")
-            network = Jorder(name, gated=gated, variant=Variant(**variant))
+            network = Jorder(name, variant=Variant(**variant))
         else:
             network = build_model(name) if weights is None else load_model(name, weights)
             if network.label_convention == "release":
                 adopt_paper_labels(network)
-            network.gated = gated
         if network.variant.order == "raw" and (streak_weight or mask_weight):
             raise UserError(
                 f"{name} predicts the background alone; streak_weight and mask_weight must be 0, "
                 f"got {streak_weight} and {mask_weight}"
             )
+        if gated and not network.detects_rain:
+            raise UserError(f"{name} predicts the background alone; gated must be False")
+        network.gated = gated
         self.network = network.requires_grad_(True)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = partial(

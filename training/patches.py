@@ -270,8 +270,9 @@ def _reduce(image: Tensor, size: int) -> Tensor:
 
 def _compress(image: Tensor, quality: int) -> Tensor:
     """JPEG round trip of whole numbers (3, H, W) from 0 to 255."""
-    pixels = np.ascontiguousarray(image.byte().permute(1, 2, 0).numpy())
-    return torch.from_numpy(compress(pixels, quality)).permute(2, 0, 1).float().contiguous()
+    pixels = np.ascontiguousarray(image.byte().flip(0).permute(1, 2, 0).numpy())
+    compressed = torch.from_numpy(compress(pixels, quality))
+    return compressed.permute(2, 0, 1).flip(0).float().contiguous()
 
 
 @FUNCTIONS.register_module()

@@ -228,7 +228,7 @@ def main(arguments: list[str]) -> None:
         if args.json is not None:
             path = find_weights(args.model, weights)
             run = path.with_suffix(".json")  # what `KeepBestWeights` writes beside them
-            iteration = json.loads(run.read_text())["iterations"] if run.is_file() else None
+            iteration = json.loads(run.read_text()).get("iterations") if run.is_file() else None
             record = {
                 "model": args.model,
                 "weights": str(path),

@@ -38,7 +38,12 @@ def take_to_second_pass(
             ((image - (1 - transmission) * light) / (transmission + EPSILON)).clamp(0, 1)
             for image in (first, batch["background"][:count])
         )
-        streak_map = (rainy - background).clamp(min=0)
-        region = (streak_map.amax(1) > VISIBLE).long()
-    again = {"rainy": rainy, "background": background, "streak_map": streak_map, "region": region}
+        change = rainy - background
+        region = (change.abs().amax(1) > VISIBLE).long()
+    again = {
+        "rainy": rainy,
+        "background": background,
+        "streak_map": change.clamp(min=0),
+        "region": region,
+    }
     return {**batch, **{key: torch.cat([own, batch[key][count:]]) for key, own in again.items()}}

@@ -20,6 +20,7 @@ model = dict(
     streak_weight=0.01,
     mask_weight=0.001,
     coarse_to_fine=True,
+    gated=False,
 )
 
 train_dataloader = dict(

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jorder_preproc.errors import UserError
 from jorder_preproc.rain.presets import PRESETS
-from training.bank import LayerBank, _view
+from training.bank import LayerBank, _view, read_layers
 
 
 @pytest.fixture
@@ -36,6 +37,23 @@ def test_layers_that_are_read(streaks):
     again = bank.draw(48, np.random.default_rng(3)), bank.draw(48, np.random.default_rng(3))
     for one, other in zip(*again, strict=True):
         assert (one.light == other.light).all() and (one.colour == other.colour).all()
+
+
+def test_layers_of_sixteen_bits_and_of_colour_are_read_as_grey(tmp_path):
+    levels = np.array([[0, 1000, 30000, 65535]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    Image.fromarray(np.array([[[9, 9, 9], [255, 0, 0]]], np.uint8)).save(tmp_path / "b.png")
+    deep, coloured = read_layers(tmp_path)
+    assert deep.tolist() == [[0, 3, 117, 255]]
+    assert coloured.tolist() == [[9, 76]]  # 0.299 of red
+    (tmp_path / "c.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"c\.png: not an image"):
+        read_layers(tmp_path)
+
+
+def test_a_preset_without_streaks_is_refused():
+    with pytest.raises(UserError, match="the preset accumulation has no streaks to train on"):
+        LayerBank({"accumulation": 1.0}, 2)
 
 
 def test_rendered_layers_keep_their_light():

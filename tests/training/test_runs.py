@@ -265,6 +265,10 @@ def test_mistakes_are_named(photos, tmp_path, capsys):
     veil = ("--streaks", str(photos))
     assert main(arguments("jorder_deveil_lite", photos, tmp_path / "new", 2, *veil)) == 2
     assert "does not train on rain" in capsys.readouterr().err
+    assert main(arguments("jorder_e_paper", photos, tmp_path / "new", 2, *veil)) == 2
+    assert "jorder_e_paper.py has none; leave --streaks out" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"dry must be in \[0, 1\), got 1.0"):
+        DerainTraining("jorder_e_lite", dry=1.0)
     resume = arguments("jorder_e_lite", photos, tmp_path / "new", 2, "--resume", options=LINES)
     assert main(resume) == 2
     assert "no checkpoint in" in capsys.readouterr().err
@@ -316,6 +320,29 @@ def test_an_interrupted_run_says_how_to_go_on(photos, tmp_path, monkeypatch, cap
     assert "interrupted: before the first checkpoint; begin again" in capsys.readouterr().err
 
 
+def test_a_resumed_run_validates_what_an_interrupted_one_did_not(photos, tmp_path, monkeypatch):
+    forward = DerainTraining.forward
+
+    def interrupt(self, mode="tensor", **batch):
+        if mode == "predict":
+            raise KeyboardInterrupt
+        return forward(self, mode, **batch)
+
+    validated = ("--val-photos", str(photos))
+    with monkeypatch.context() as patch:
+        patch.setattr(DerainTraining, "forward", interrupt)
+        assert (
+            main(arguments("jorder_e_lite", photos, tmp_path, 2, *validated, options=ALONE)) == 130
+        )
+    assert find_checkpoint(tmp_path) == str(tmp_path / "iter_2.pth")
+    assert not (tmp_path / "best.safetensors").exists()
+    again = arguments("jorder_e_lite", photos, tmp_path, 2, *validated, "--resume", options=ALONE)
+    assert main(again) == 0
+    record = json.loads((tmp_path / "best.json").read_text())
+    assert record["iterations"] == 2 and record["validation"]["psnr/mean"] > 0
+    load_model("jorder_e_lite", tmp_path / "best.safetensors")
+
+
 def test_a_run_stops_at_a_loss_that_is_not_finite(photos, tmp_path, monkeypatch):
     losses = iter([1.0, float("nan"), 1.0])
 
@@ -324,6 +351,6 @@ def test_a_run_stops_at_a_loss_that_is_not_finite(photos, tmp_path, monkeypatch)
         return {"loss": parameter.sum() * 0 + next(losses)}
 
     monkeypatch.setattr(DerainTraining, "forward", forward)
-    with pytest.raises(FloatingPointError, match="the loss is nan in iteration 2; resume"):
+    with pytest.raises(FloatingPointError, match="the loss is nan in iteration 2; begin a new run"):
         main(arguments("jorder_e_lite", photos, tmp_path, 3, options=LINES))
     assert not list(tmp_path.glob("iter_*.pth"))
