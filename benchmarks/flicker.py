@@ -9,6 +9,7 @@ without rain, with rain, and derained frame by frame. PSNR, dB, is over the same
 from __future__ import annotations
 
 import argparse
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor
 
 from jorder_preproc import derain, load_model, synthesize_rain
+from jorder_preproc.errors import UserError
+from training.command_line import command
 
 HEIGHT, WIDTH, SIDE = 240, 360, 60
 NOISE = 1.0
@@ -46,13 +49,16 @@ def flicker(frames: Tensor, static: Tensor) -> float:
     return 255 * float(torch.stack(changes).mean())
 
 
-def main() -> None:
+@command
+def main(arguments: list[str]) -> None:
     """Print a row for each kind of rain."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flicker", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--presets", nargs="+", default=["light", "heavy"])
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    if args.frames < 2:
+        raise UserError(f"--frames must be at least 2, got {args.frames}")
     clean, static = draw_clip(args.frames)
     network = load_model()
     print("| rain | without rain | rainy | derained | PSNR rainy | derained |")
@@ -69,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

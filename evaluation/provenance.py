@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import platform
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,7 +20,7 @@ import jorder_preproc
 
 _PACKAGES = (
     *("jorder-preproc", "torch", "torchvision", "numpy", "pillow", "timm"),
-    *("opencv-python", "opencv-python-headless"),
+    *("opencv-python", "opencv-python-headless", "onnx", "onnxruntime", "openvino"),
     *("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation"),
     *("mmengine", "mmcv", "mmdet", "mmsegmentation"),
 )
@@ -50,6 +51,18 @@ def prediction_sha256() -> str:
         for path in (folder / part).rglob("*.py")
         if path.stem not in ("protocol", "published_scores")  # work with predictions afterwards
     )
+
+
+def module_sha256(name: str) -> str | None:
+    """SHA-256 of the source of a module or package; None if there is none of that name."""
+    with suppress(ImportError):
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations:
+            folders = map(Path, spec.submodule_search_locations)
+            return _source_sha256(path for folder in folders for path in folder.rglob("*.py"))
+        if spec is not None and spec.has_location:
+            return _source_sha256([Path(str(spec.origin))])
+    return None
 
 
 def provenance() -> dict[str, Any]:

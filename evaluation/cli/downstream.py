@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -279,8 +280,14 @@ def _run_config(
         raise UserError("a config needs a checkpoint: python -m evaluation TASK CONFIG CHECKPOINT")
     cfg = read_config(str(config), _text(data))
     subject = _find_module(task).make_subject(cfg, str(checkpoint))
-    root = subject.cfg.test_dataloader["dataset"].get("data_root", "")
+    root = _data_root(subject.cfg.test_dataloader["dataset"])
     _run(task, options, subject, config.stem, str(data or root), coco=coco)
+
+
+def _data_root(dataset: Mapping[str, Any]) -> str:
+    """Of a data set, or of the first one within a wrapper; empty if it has none."""
+    inner = dataset.get("datasets") or [dataset.get("dataset")]
+    return str(dataset.get("data_root") or (_data_root(inner[0]) if inner[0] else ""))
 
 
 def _run_built_in(
@@ -321,7 +328,7 @@ def _run(
     cores = os.cpu_count() or 1
     workers = cores if options.workers is None else options.workers
     subject.cfg.test_dataloader["num_workers"] = workers
-    if workers:  # leave cores to the workers
+    if workers and "OMP_NUM_THREADS" not in os.environ:  # leave cores to the workers
         torch.set_num_threads(max(1, cores // 2))
     out = cli.output_folder(options.out, task)
     rains = options.make_rains()

@@ -11,20 +11,19 @@ import numpy as np
 from mmengine.registry import TRANSFORMS
 
 from evaluation.downstream.checkpoints import file_sha256
+from evaluation.provenance import package_sha256, package_versions
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
 from jorder_preproc.models.weights import DEVEIL_MODEL, find_weights
 from jorder_preproc.openmmlab.transforms import JorderDerain
-
-_LAYOUT = "3"  # changing it invalidates all cached images
 
 
 @TRANSFORMS.register_module()
 class CachedJorderDerain(JorderDerain):
     """`JorderDerain` that reads results from a folder, and stores new ones there as PNG.
 
-    The key is a digest of the pixels and of all settings and weights, so that no stale result
-    is used.
+    The key is a digest of the pixels, all settings and weights, this package's code and the
+    versions of libraries, so that no stale result is used.
 
     Args:
         cache: folder; several processes may share it.
@@ -38,7 +37,8 @@ class CachedJorderDerain(JorderDerain):
         if self.deveil:
             digests.append(file_sha256(find_weights(DEVEIL_MODEL, self.deveil_weights)))
         chosen = (self.deveil, self.dry, self.backend, self.precision)
-        self._settings = repr((_LAYOUT, self.model, digests, *chosen)).encode()
+        code = (package_sha256(), package_versions())
+        self._settings = repr((self.model, digests, *chosen, *code)).encode()
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Derain `results['img']`, uint8 BGR (H, W, 3).

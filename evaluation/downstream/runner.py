@@ -29,13 +29,22 @@ from evaluation.downstream.checkpoints import file_sha256, read_state
 from evaluation.downstream.conditions import DERAINED, RAINY, apply_condition, weights_sha256
 from evaluation.downstream.records import RecordStore
 from evaluation.metrics.base import Record
-from evaluation.provenance import package_sha256, package_versions, prediction_sha256, provenance
+from evaluation.provenance import (
+    module_sha256,
+    package_sha256,
+    package_versions,
+    prediction_sha256,
+    provenance,
+)
 from evaluation.report.schema import Derainer, Rain
 from jorder_preproc.atomic import write_text
 from jorder_preproc.errors import MissingFileError, UserError
 from jorder_preproc.openmmlab.pipelines import type_names
 from jorder_preproc.progress import progress_bar
 from jorder_preproc.rain import get_preset
+
+_HOOKS_LEFT_OUT = ("logger", "checkpoint", "timer")
+_LOADER_SPEED = ("num_workers", "persistent_workers", "pin_memory", "prefetch_factor")
 
 
 @dataclass(frozen=True)
@@ -307,7 +316,7 @@ def _build_runner(cfg: Config) -> Runner:
     cfg.launcher = "none"  # the process group exists already
     cfg.log_level = "WARNING"
     hooks = cfg.get("default_hooks") or {}
-    cfg.default_hooks = {**hooks, "logger": None, "checkpoint": None, "timer": None}
+    cfg.default_hooks = {**hooks, **dict.fromkeys(_HOOKS_LEFT_OUT)}
     cfg.experiment_name = hashlib.sha256(repr(cfg.work_dir).encode()).hexdigest()
     runner = Runner.from_cfg(cfg)
     runner.cfg.test_dataloader = loader
@@ -316,11 +325,20 @@ def _build_runner(cfg: Config) -> Runner:
 
 def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) -> dict[str, Any]:
     """Everything besides the data set that the records depend on."""
+    cfg = subject.cfg.to_dict()
+    imports = (cfg.get("custom_imports") or {}).get("imports") or []
+    modules = [imports] if isinstance(imports, str) else imports
     settings: dict[str, Any] = {
         "condition": condition,
-        "model": subject.cfg.model.to_dict(),
-        "dataset": subject.cfg.test_dataloader["dataset"].to_dict(),
-        "batch_size": subject.cfg.test_dataloader["batch_size"],
+        "model": cfg["model"],
+        "loader": {k: v for k, v in cfg["test_dataloader"].items() if k not in _LOADER_SPEED},
+        "hooks": cfg.get("custom_hooks"),
+        "default_hooks": {
+            name: hook
+            for name, hook in (cfg.get("default_hooks") or {}).items()
+            if name not in _HOOKS_LEFT_OUT
+        },
+        "imports": {name: module_sha256(name) for name in modules},
         "checkpoint": None if subject.checkpoint is None else file_sha256(subject.checkpoint),
         "identity": dict(subject.identity),
         "versions": package_versions(),

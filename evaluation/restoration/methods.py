@@ -94,7 +94,8 @@ def open_derainer(
         ).background
 
     version = " ".join(about.values())
-    row = f"{title} ({Path(file).stem})" if file else title
+    # with its folder: every training names its weights alike
+    row = f"{title} ({'/'.join(Path(file).with_suffix('').parts[-2:])})" if file else title
     return Restorer(row, restore, lambda _set, _image: version, about)
 
 

@@ -62,7 +62,12 @@ def read_votes(study: Path, files: Sequence[Path]) -> Votes:
     """
     if not files:
         raise UserError("no files of votes were given")
-    key = Key(**_read_json(study / KEY))
+    try:
+        key = Key(**_read_json(study / KEY))
+    except TypeError as error:
+        raise UserError(
+            f"{study / KEY} is not the key of a study ({error}); make the study again"
+        ) from error
     methods, images = sorted(key.methods.values()), sorted(key.images.values())
     wins = np.zeros((len(files), len(images), len(methods), len(methods)), np.int64)
     seen: dict[str, Path] = {}

@@ -38,10 +38,12 @@ def examine(
             all opened.
 
     Raises:
-        ValueError: unknown task.
+        ValueError: unknown task, or labels or outputs for another than classification.
     """
     if task not in SET_SIZES:
         raise UserError(f"unknown task {task!r}; choose from {list(SET_SIZES)}")
+    if task != "classification" and (labels, outputs) != (None, None):
+        raise UserError(f"--labels and --outputs are for classification, not for {task}")
     try:
         if task == "classification":
             images = list_imagenet(root, labels, classes, outputs)

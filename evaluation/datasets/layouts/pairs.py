@@ -137,6 +137,10 @@ def _bare(stem: str) -> str:
     for pattern in (_CLEAN_PREFIX, _RAINY_PREFIX):
         if pattern.match(stem):
             return pattern.sub("", stem, count=1)
+    return _without_suffix(stem)
+
+
+def _without_suffix(stem: str) -> str:
     return _CLEAN_SUFFIX.sub("", _RAINY_SUFFIX.sub("", stem))
 
 
@@ -154,6 +158,7 @@ def _without(pattern: re.Pattern[str]) -> Callable[[str], str]:
 _READINGS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
     (lambda stem: stem, lambda stem: stem),
     (_bare, _bare),
+    (_without_suffix, _without_suffix),
     (_without(_SCALE), _bare),
     (_without(_VERSION), _bare),
 )

@@ -30,7 +30,6 @@ class ImageNetValidation(BaseDataset):
         data_root: folder.
         labels: file of labels, for a flat folder.
         classes: file of all classes, in the order of the model's outputs.
-        outputs: of the model.
         **options: of MMEngine's BaseDataset.
     """
 
@@ -39,10 +38,9 @@ class ImageNetValidation(BaseDataset):
         data_root: str,
         labels: str | None = None,
         classes: str | None = None,
-        outputs: int | None = None,
         **options: Any,
     ):
-        self._images = list_imagenet(data_root, labels, classes, outputs)
+        self._images = list_imagenet(data_root, labels, classes)
         super().__init__(
             metainfo={"classes": self._images.class_list.names}, data_root=data_root, **options
         )

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import mmengine.device.utils
@@ -17,12 +18,14 @@ import numpy as np
 import pytest
 import timm
 import torch
+from mmengine.config import Config
 from PIL import Image
 from rich.console import Console
 from sklearn.metrics import top_k_accuracy_score
 from typer.testing import CliRunner
 
 from evaluation.__main__ import app
+from evaluation.cli import downstream
 from evaluation.datasets.synthetic.dataset import write_dataset
 from evaluation.datasets.synthetic.scenes import OBJECTS
 from evaluation.downstream import protocol as run_module
@@ -231,16 +234,20 @@ def test_records_are_not_shared_between_settings_of_deveil(data, deveil_weights,
     assert {path: path.stat().st_mtime_ns for path in out.glob("records/*/*.npz")} == before
 
 
-@pytest.mark.parametrize("changed", ["image", "function", "package", "library"])
+@pytest.mark.parametrize("changed", ["image", "function", "import", "hooks", "package", "library"])
 def test_records_are_not_used_for_what_has_changed_since(data, tmp_path, monkeypatch, changed):
     """The names stay the same: only their content differs."""
     root, module = tmp_path / "scenes", tmp_path / "own_model.py"
     shutil.copytree(data, root)
     module.write_text((ROOT / "tests/evaluation/downstream/tiny.py").read_text())
+    (tmp_path / "own_hook.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
+    hooks = []
 
     def test_one_image() -> int:
         subject = make_subject(str(root), "own_model:classifier")
+        subject.cfg.custom_imports = dict(imports="own_hook")
+        subject.cfg.custom_hooks = hooks
         digest = engine.data_digest(engine.build_dataset(subject.cfg))
         rest = (Rain(), Derainer(), digest, [0], tmp_path / "out", Console(quiet=True))
         engine.run_condition(subject, "clean", *rest)
@@ -254,6 +261,10 @@ def test_records_are_not_used_for_what_has_changed_since(data, tmp_path, monkeyp
         module.write_text(module.read_text().replace("nn.ReLU()", "nn.Tanh()"))
         monkeypatch.delitem(sys.modules, "own_model")
         importlib.invalidate_caches()
+    elif changed == "import":
+        (tmp_path / "own_hook.py").write_text("# of another version")
+    elif changed == "hooks":
+        hooks.append(dict(type="SyncBuffersHook"))
     elif changed == "package":
         monkeypatch.setattr(engine, "package_sha256", lambda: "of other source")
     else:
@@ -316,6 +327,22 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(data, whole, tmp_path
     assert table(tmp_path) == table(whole)
     for name, written in before.items():  # what was there was used, not done again
         assert (folder / name).stat().st_mtime_ns == written
+
+
+def test_threads_that_were_asked_for_stay(monkeypatch):
+    """docs/scaling.md: each process has the cores that OMP_NUM_THREADS gives it."""
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    monkeypatch.setattr(downstream, "evaluate", lambda *arguments: None)
+    monkeypatch.setattr(os, "cpu_count", lambda: 32)
+    subject = types.SimpleNamespace(cfg=Config({"test_dataloader": {}}))
+    for given in ("1", None):
+        if given is None:
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", given)
+        downstream._run("classification", downstream.TableOptions(), subject, "m", "")
+    assert asked == [16]
 
 
 def test_two_processes_give_the_same_table_and_do_no_image_twice(data, whole, tmp_path):
@@ -646,6 +673,8 @@ def test_doctor(data, tmp_path):
     assert "warning" in result.output  # 24 images are not ImageNet
     result = CliRunner().invoke(app, ["doctor", "detection", str(tmp_path)])
     assert result.exit_code == 1 and "error" in result.output
+    result = CliRunner().invoke(app, ["doctor", "detection", str(tmp_path), "--outputs", "7"])
+    assert result.exit_code == 2 and "are for classification" in result.output
 
 
 def test_settings_are_kept_with_the_records(whole):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from skimage import data
 
+from evaluation.downstream import cache as cache_module
 from evaluation.downstream.cache import CachedJorderDerain
 from jorder_preproc.errors import UserError
 from jorder_preproc.models import save_weights
@@ -41,6 +42,13 @@ def test_other_pixels_and_other_weights_are_not_found(tmp_path, weights):
     assert len(list(tmp_path.rglob("*.png"))) == 3
     derain(tmp_path, None)
     assert len(list(tmp_path.rglob("*.png"))) == 4
+
+
+def test_what_other_code_derained_is_not_found(tmp_path, weights, monkeypatch):
+    derain(tmp_path, weights)
+    monkeypatch.setattr(cache_module, "package_sha256", lambda: "of other source")
+    derain(tmp_path, weights)
+    assert len(list(tmp_path.rglob("*.png"))) == 2
 
 
 @pytest.mark.parametrize("deveil", [True, "auto"])

@@ -134,10 +134,10 @@ def test_every_row_scores_as_with_scikit_image(run, weights, module, tmp_path):
     network, deveil = random_network("jorder_e_lite"), random_deveil_network()
     restore = {
         "input": lambda rainy, name: rainy,
-        "jorder_e_lite+deveil (derainer)": (
+        "jorder_e_lite+deveil (w/derainer)": (
             lambda rainy, name: derain(network, rainy, deveil=True, deveil_model=deveil).background
         ),
-        "jorder_e_lite (derainer)": lambda rainy, name: derain(network, rainy).background,
+        "jorder_e_lite (w/derainer)": lambda rainy, name: derain(network, rainy).background,
         "dark": lambda rainy, name: rainy * 0.9 - 0.01,
         "theirs": lambda rainy, name: (
             torch.from_numpy(np.array(Image.open(tmp_path / f"theirs/{name[0]}.bmp")))
@@ -174,7 +174,7 @@ def test_every_row_scores_as_with_scikit_image(run, weights, module, tmp_path):
         }
     assert "Means over images, on luminance: 3 of rain100l." in table
     assert "the first one is JORDER-" in table[-1]
-    about = document["rows"]["jorder_e_lite+deveil (derainer)"]
+    about = document["rows"]["jorder_e_lite+deveil (w/derainer)"]
     assert set(about) == {"network", "weights_sha256", "deveil_sha256"}
     assert document["sets"] == {"rain100l": {"layout": "folders", "total": 3, "images": 3}}
     assert "│ theirs" in result.stdout and "ID, paper" in result.stdout
@@ -300,7 +300,7 @@ def test_weights_and_results_are_looked_at(run, weights, tmp_path):
     changed = [
         {row for row in old if old[row] != new[row]} for old, new in itertools.pairwise(scores)
     ]
-    assert changed == [{"theirs"}, {"jorder_e_lite (derainer)"}]
+    assert changed == [{"theirs"}, {"jorder_e_lite (w/derainer)"}]
 
 
 def test_onnx_files_are_run(run, tmp_path):

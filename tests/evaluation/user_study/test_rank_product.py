@@ -113,6 +113,9 @@ def test_other_files_are_refused(study, tmp_path):
         read_votes(out, [tmp_path / "none.json"])
     with pytest.raises(ValueError, match="of the same participant"):
         read_votes(out, [good, save(tmp_path / "again.json", key)])
+    (tmp_path / "key.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"key\.json is not the key of a study"):
+        read_votes(tmp_path, [good])
     for change in ({"preferred": "m9"}, {"left": "x"}, {"image": "i9"}):
         bad = save(tmp_path / "bad.json", key, **change)
         with pytest.raises(ValueError, match=r"bad\.json is not a file of votes of this study"):

@@ -54,6 +54,9 @@ NAMES = [
     {"rain1.png": "norain1.png", "rain11.png": "norain11.png"},
     {"001_in.png": "001_GT.png", "012_in.png": "012_GT.png"},
     {"a_rain.png": "a_clean.jpg"},
+    # endings that tell, behind a beginning that seems to
+    {"rain_1_in.png": "rain_1_GT.png"},
+    {"street_in.png": "street_GT.png", "rainbow_in.png": "rainbow_GT.png"},
 ]
 
 
