@@ -227,7 +227,7 @@ def region_gate(probability: Tensor) -> Tensor:
     """How much of the network's change a pixel takes, from the region probability R.
 
     The highest probability of rain within `GATE_WINDOW`: wide enough for the soft edges of
-    streaks, and 0 where there is no rain. Networks are trained through the same gate.
+    streaks, and near 0 where there is no rain. Networks are trained through the same gate.
 
     Args:
         probability: that a pixel is in the rain region, float (N, 1, H, W), in [0, 1].

@@ -1,15 +1,17 @@
 """Batches of patches: their labels, their shares and their stream."""
 
+import io
 import itertools
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from PIL import Image
 
 from jorder_preproc.rain.synthesize import StreakLayer, add_rain
 from training.data import IterationSampler
-from training.patches import COMPOSITIONS, RainPatches, compose_layers, only_item
+from training.patches import COMPOSITIONS, RainPatches, _compress, compose_layers, only_item
 
 ALL = dict(
     composition={way: 1.0 for way in COMPOSITIONS},
@@ -21,6 +23,17 @@ ALL = dict(
 def patches(photos, count=30, **options):
     settings = dict(stages=[(0, 32, count)], mixture={"wide": 1.0}, layers_per_preset=4)
     return RainPatches(str(photos), **(settings | options))
+
+
+def test_jpeg_is_that_of_the_colours():
+    """JPEG keeps less of blue than of red."""
+    pixels = skimage.data.astronaut()[:96, 150:300]
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=30)
+    found = _compress(torch.from_numpy(pixels).permute(2, 0, 1).float(), 30)
+    expected = np.asarray(Image.open(file), int)
+    assert np.abs(found.permute(1, 2, 0).numpy() - expected).mean() < 0.2  # of another decoder
+    assert np.abs(pixels - expected).mean() > 2
 
 
 def test_labels_add_up(photos):
