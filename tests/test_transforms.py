@@ -642,7 +642,7 @@ def test_exif_orientation_is_kept_and_not_applied(network):
         (animated_gif(1), TypeError, r"got P; use image.convert\('RGB'\)"),
         (Image.new("1", (4, 4)), TypeError, "got 1; use image.convert"),
         (Image.new("CMYK", (4, 4)), TypeError, "got CMYK; use image.convert"),
-        (Image.new("F", (4, 4)), TypeError, "got F; use image.convert"),
+        (Image.new("F", (4, 4)), TypeError, "got F; scale its values to 8 or 16 bits"),
         (Image.new("RGB", (0, 4)), ValueError, r"must be .*\(.*3, 4, 0\)"),
         (torch.zeros(4, 8, 8), ValueError, r"\(..., C, H, W\) with C = 1 or 3, got \(4, 8, 8\)"),
         (torch.zeros(8, 8), ValueError, r"got \(8, 8\); move channels to the front"),

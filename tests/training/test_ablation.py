@@ -345,7 +345,7 @@ def test_a_network_that_predicts_b_alone_has_no_other_losses():
     none = {"streak_weight": 0.0, "mask_weight": 0.0}
     with pytest.raises(ValueError, match="R predicts the background alone; .* got 0.01 and 0.001"):
         DerainTraining("R", variant=variant, gated=False)
-    with pytest.raises(ValueError, match="R cannot be gated"):
+    with pytest.raises(ValueError, match="R predicts the background alone; gated must be False"):
         DerainTraining("R", variant=variant, **none)
     with pytest.raises(ValueError, match="weights x are of a named network, not of R"):
         DerainTraining("R", weights="x", variant=variant)
