@@ -25,6 +25,7 @@ from training import (  # noqa: F401
     data,
     hooks,
     model,
+    optimizer,
     patches,
     precision,
     ranges,

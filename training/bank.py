@@ -198,7 +198,7 @@ def read_layers(folder: str | Path) -> list[np.ndarray]:
         except ImageFileError as error:
             raise UserError(f"{path}: {error}") from error
         grey = cv2.cvtColor(image.pixels, cv2.COLOR_RGB2GRAY)
-        layers.append(grey if grey.dtype == np.uint8 else (grey >> 8).astype(np.uint8))
+        layers.append(grey if grey.dtype == np.uint8 else (grey // 256).astype(np.uint8))
     return layers
 
 

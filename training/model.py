@@ -50,8 +50,7 @@ class DerainTraining(BaseModel):
         dry: share of dry images in the batches. Rainy ones count dry / (1 - dry) times in that
             loss, so that a probability of 0.5 speaks neither for rain nor against it.
         feature_weights: weights file for `FeatureDistance`; None leaves that loss out.
-        feature_weight, feature_from: its weight, and the iteration from which it is used. It
-            makes an iteration take 1.4 times as long.
+        feature_weight, feature_from: its weight, and the iteration from which it is used.
         variant: fields of a `Variant` that is not in the table, for ablations.
 
     Raises:
