@@ -36,10 +36,10 @@ fuzz soak: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m reliability $@
 
 # Known vulnerabilities of what is installed; needs a registry that serves them, such as PyPI
-audit: .venv/.dev
+audit: .venv/.openmmlab
 	$(PYTHON) -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet pip-audit
-	$(BIN)/python -m pip freeze --exclude-editable | grep '==' > .venv/audit/installed.txt
+	$(BIN)/python -m pip list --format=freeze --exclude-editable > .venv/audit/installed.txt
 	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .venv/audit/installed.txt
 
 # What is plugged into mmdet and mmseg, with OpenMMLab's own packages: they have the import names
@@ -80,7 +80,7 @@ test-site: docs
 
 # Tables and figures of docs/tables.md and docs/speed.md again, by the commands on the page:
 # make docs-tables SECTIONS="masks speed"; by default those that need shipped weights alone.
-docs-tables: .venv/.demo
+docs-tables: .venv/.dev
 	$(BIN)/python -m tools.docs_tables $(SECTIONS)
 
 clean:

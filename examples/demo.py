@@ -135,8 +135,8 @@ def main() -> None:
     draw_shown(results).save(SHEET, quality=85)
     PAGE.write_text(render_page(results), encoding="utf-8")
     console.print(f"{len(results) / seconds:.1f} images per second derained on the CPU.")
-    console.print(f"rainy | derained: {SHEET.resolve()}", soft_wrap=True)
-    console.print(f"all {len(results)} images: {PAGE.resolve()}", soft_wrap=True)
+    print(f"rainy | derained: {SHEET.resolve()}")
+    print(f"all {len(results)} images: {PAGE.resolve()}")
 
 
 if __name__ == "__main__":

@@ -47,10 +47,6 @@ PRECISION = typer.Option(
     help="Of the network; bfloat16 not with onnxruntime, int8 only with the last two backends."
 )
 
-INTERRUPTED = (
-    "what is finished is kept, and no file is half written; give the same command again to go on"
-)
-
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
 
 
@@ -67,9 +63,14 @@ _DebugOption = Annotated[
 class CommandGroup(TyperGroup):
     """Commands that print a `UserError` in one line and exit with status 2.
 
-    After Ctrl-C they say how to go on and exit with status 130. Other exceptions keep their
+    After Ctrl-C they print `interrupted` and exit with status 130. Other exceptions keep their
     traceback. Every command takes --debug, with which a `UserError` keeps it as well.
     """
+
+    interrupted = (
+        "what is finished is kept, and no file is half written; "
+        "give the same command again to go on"
+    )
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         command = super().get_command(ctx, cmd_name)
@@ -90,19 +91,22 @@ class CommandGroup(TyperGroup):
             print_line("error:", str(error))
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
-            print_line("interrupted:", INTERRUPTED)
+            print_line("interrupted:", self.interrupted)
             raise typer.Exit(130) from error
 
 
-def command_group(help: str, completion: bool = False) -> typer.Typer:
+def command_group(
+    help: str, completion: bool = False, cls: type[CommandGroup] = CommandGroup
+) -> typer.Typer:
     """An application whose commands are run as `CommandGroup` says; without one it prints help.
 
     Args:
         help: what it is for.
         completion: add the options that install completion by the shell.
+        cls: the class of the group.
     """
     return typer.Typer(
-        cls=CommandGroup,
+        cls=cls,
         no_args_is_help=True,
         add_completion=completion,
         pretty_exceptions_enable=False,

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 
 from evaluation.datasets.synthetic.dataset import write_dataset
 from evaluation.downstream.records import RecordStore
+from jorder_preproc.errors import UserError
 from reliability.checks import Checks, run_checks
 from reliability.processes import (
     Command,
@@ -125,6 +126,10 @@ def faults(
             for (what, name), check in checks.items()
             if not only or what.startswith(tuple(only))
         }
+        if not chosen:
+            rows = ", ".join(sorted({what for what, _ in checks}))
+            asked = " or ".join(only or ())
+            raise UserError(f"--only: no row begins with {asked}; there are: {rows}")
         run_checks(chosen)
 
 

@@ -17,6 +17,7 @@ import typer
 from rich.table import Table
 
 from jorder_preproc.commands import stderr, stdout
+from jorder_preproc.errors import UserError
 from jorder_preproc.progress import progress_bar
 from reliability import mutations
 from reliability.mutations import Files
@@ -62,6 +63,8 @@ def fuzz(
     Each must end with success or with a message: no crash, no traceback, no more than a minute,
     no partial file. Exits with status 1 otherwise.
     """
+    if unknown := set(kinds or ()) - set(COUNTS):
+        raise UserError(f"--kind must be one of {', '.join(COUNTS)}, got {min(unknown)!r}")
     table = Table("kind", "cases", *_ENDINGS)
     defects = 0
     with progress_bar(stderr) as progress:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +29,9 @@ def expect(holds: object, message: str) -> None:
     """Raise `Fault` unless something holds."""
     if not holds:
         raise Fault(message)
+
+
+_commands: list[Command] = []
 
 
 class Command:
@@ -62,12 +65,15 @@ class Command:
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         self._started = time.monotonic()
+        _commands.append(self)
 
     @property
     def output(self) -> str:
         """What it printed so far, in one line."""
-        self._log.seek(0)
-        return " ".join(self._log.read().decode(errors="replace").split())
+        # without a seek, which would move the place where the command writes
+        log = self._log.fileno()
+        printed = os.pread(log, os.fstat(log).st_size, 0)
+        return " ".join(printed.decode(errors="replace").split())
 
     @property
     def running(self) -> bool:
@@ -76,7 +82,8 @@ class Command:
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds."""
         while not condition():
-            expect(self.running, f"it ended too early: {self.output[-2000:]}")
+            if not self.running:
+                raise Fault(f"it ended too early: {self.output[-2000:]}")
             self._check_time()
             time.sleep(0.005)
 
@@ -121,6 +128,17 @@ class Command:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 raise Fault(f"{len(left)} of its processes outlive it")
             time.sleep(0.05)
+
+
+def kill_running() -> None:
+    """Kill all commands that still run, with what they have started."""
+    while _commands:
+        command = _commands.pop()
+        if command.running:
+            for group in (*command.started(), command.process.pid):
+                with suppress(ProcessLookupError):  # not all that it started lead groups
+                    os.killpg(group, signal.SIGKILL)
+            command.process.wait()
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -91,8 +91,10 @@ def download(requirement: str, folder: Path) -> Path:
 
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack the archive into a new folder and return the source tree."""
+    # Python 3.10.11, 3.11.3 and before have no filters
+    safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+        tar.extractall(folder, **safe)
     return next(folder.iterdir())
 
 

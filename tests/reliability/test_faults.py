@@ -1,11 +1,14 @@
 """`jorder derain` on a folder, disturbed; `make faults` disturbs more, and more often."""
 
+import signal
 import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from jorder_preproc.cli import app
+from reliability.__main__ import app as checks
+from reliability.checks import run_checks
 from reliability.faults import derain_work, make_photos
 from reliability.processes import Command, digests, small_disk, temporary_files
 
@@ -64,3 +67,28 @@ def test_two_processes_on_one_folder(work, expected, tmp_path):
     for command in both:
         command.end(0)
     assert digests(tmp_path) == expected
+
+
+def test_an_interrupted_check_leaves_nothing_running(capsys):
+    commands = []
+
+    def interrupted():
+        commands.append(Command(["-c", "import time; time.sleep(60)"]))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_checks({("quiet", "nothing"): lambda: None, ("Ctrl-C", "a command"): interrupted})
+    assert commands[0].process.returncode == -signal.SIGKILL
+    assert "quiet" in capsys.readouterr().out  # what was checked before is not lost
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["faults", "--only", "kills"], "no row begins with kills; there are: "),
+        (["fuzz", "--kind", "image", "--kind", "images"], "got 'images'"),
+    ],
+)
+def test_checks_that_do_not_exist_are_refused(arguments, message):
+    result = CliRunner().invoke(checks, arguments)
+    assert result.exit_code == 2 and message in result.stderr
