@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import itertools
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Job:
 
 
 def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> list[Job]:
-    """The jobs for some inputs, in order, each source once.
+    """The jobs for some inputs, in order, each path once.
 
     A file is written to `out` under its name; images of a folder keep their sub-folders, and
     those of a glob the sub-folders below its first wildcard. Hidden files in folders and globs
@@ -56,7 +57,7 @@ def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> li
         ValueError: an input that names no image, two files with one output, or an output
             that is one of the inputs.
     """
-    jobs: dict[Path, Job] = {}
+    by_path: dict[str, Job] = {}
     for given in inputs:
         for source, base in _expand(given, out):
             target = out / source.relative_to(base)
@@ -66,12 +67,15 @@ def plan_jobs(inputs: Iterable[str], out: Path, extras: Mapping[str, str]) -> li
                 target,
                 {what: target.with_name(target.stem + ending) for what, ending in extras.items()},
             )
-            jobs.setdefault(source.resolve(), job)
+            by_path.setdefault(os.path.abspath(source), job)
+    # links give a file several names, each with a result of its own
+    jobs = {(job.source.resolve(), job.target): job for job in by_path.values()}
+    sources = {source for source, _ in jobs}
     writers: dict[Path, Job] = {}
     for job in jobs.values():
         for output in job.outputs:
             resolved = output.resolve()
-            if resolved in jobs:
+            if resolved in sources:
                 raise UserError(
                     f"{output}, to be made from {job.source}, is itself an input; "
                     "choose another output folder"

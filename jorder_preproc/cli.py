@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from rich.table import Column, Table
 
 from jorder_preproc import __version__, functional
-from jorder_preproc.atomic import write_text
+from jorder_preproc.atomic import atomic_path, write_text
 from jorder_preproc.backends import Backend, Precision, use_backend
 from jorder_preproc.batch import ENDINGS, Job, plan_jobs
 from jorder_preproc.commands import (
@@ -38,6 +39,7 @@ from jorder_preproc.compare import find_pairs, write_comparison
 from jorder_preproc.errors import DiskFullError, UserError
 from jorder_preproc.export import Format, check_export, export_network
 from jorder_preproc.image_files import (
+    SUFFIXES,
     ImageFileError,
     list_images,
     read_image,
@@ -131,7 +133,8 @@ def derain(
 
     Names, sub-folders, format, EXIF, colour profile, opacity and 16 bits are kept; EXIF
     orientations are applied. Images whose results exist are skipped. If the network can tell
-    whether it rains, the probability is printed for each image, and which were left alone.
+    whether it rains, the probability is printed for each image, and which were left alone: their
+    files are copied.
 
     A video keeps its frame rate, sound and rotation; whether it rains is decided once for the
     whole clip. The same command again continues an interrupted one.
@@ -141,6 +144,8 @@ def derain(
         _check_video(inputs, save_mask or save_streaks, deveil)
     if deveil == "off" and deveil_weights is not None:
         raise UserError("--deveil-weights are for --deveil on or auto; give one of them as well")
+    if backend in ("onnxruntime", "openvino"):
+        device = device or "cpu"
     network = use_backend(_load_network(model, weights, device), backend, precision)
     # a tile that is too small fails here, on one pixel, instead of on every image
     functional.derain(network, torch.zeros(3, 1, 1), tile=tile)
@@ -169,7 +174,7 @@ def derain(
             with_region_mask=save_mask,
             **options,
         )
-        left = ", left alone" if torch.equal(derained.background, pixels) else ""
+        unchanged = torch.equal(derained.background, pixels)
         image = replace(image, pixels=_to_array(derained.background))
         if derained.region_mask is not None:
             write_png(job.extras["mask"], (derained.region_mask[0].numpy() > 0) * np.uint8(255))
@@ -177,8 +182,13 @@ def derain(
             write_png(job.extras["streaks"], _to_array(derained.streak_map))
         probability = derained.rain_probability
         del derained, pixels  # writing takes a copy of its own
-        write_image(job.target, image)
+        if unchanged and not image.turned:
+            with atomic_path(job.target) as temporary:
+                shutil.copyfile(job.source, temporary)
+        else:
+            write_image(job.target, image)
         if probability is not None:
+            left = ", left alone" if unchanged else ""
             _print(f"{job.source}: {probability:.2f} rain{left}")
 
     _run("Deraining", inputs, out, work, overwrite, mask=save_mask, streaks=save_streaks)
@@ -459,6 +469,8 @@ def _run(
         typer.Exit: with status 1 if any failed.
         DiskFullError: the results no longer fit on the disk.
     """
+    if out.suffix.lower() in SUFFIXES and not out.is_dir():
+        raise UserError(f"--out is a folder, got {out}; the images in it keep their names")
     endings = {kind: ENDINGS[kind] for kind, wanted in extras.items() if wanted}
     jobs = plan_jobs(inputs, out, endings)
     check_output(out)

@@ -14,7 +14,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -75,7 +75,9 @@ class ImageFile:
         alpha: opacity, (H, W), in the dtype of the pixels; None where there is none.
         grey: the file has no colour; the three channels are equal.
         format: as Pillow names it.
-        metadata: `icc_profile`, `exif` and `dpi`, as far as the file has them.
+        metadata: `icc_profile`, `exif` and `dpi`, as far as the file has them, and whether a
+            WebP file is `lossless`.
+        turned: the file's pixels are not upright; its EXIF data say so.
     """
 
     pixels: Pixels
@@ -83,6 +85,7 @@ class ImageFile:
     grey: bool
     format: str
     metadata: Mapping[str, Any]
+    turned: bool = False
 
 
 def read_image(path: str | os.PathLike[str]) -> ImageFile:
@@ -146,16 +149,35 @@ def is_image(path: Path) -> bool:
 
 
 def list_images(folder: Path, recursive: bool = False) -> list[Path]:
-    """Image files of a folder, or also of its sub-folders that are not hidden, sorted by path."""
-    return sorted(
-        path
-        for path in folder.glob("**/*" if recursive else "*")
-        if is_image(path) and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
+    """Image files of a folder, or also of its sub-folders that are not hidden, sorted by path.
+
+    Links to folders are followed. None for a folder that does not exist.
+
+    Raises:
+        UserError: a folder that cannot be read.
+    """
+    return sorted(_find_images(folder, recursive, frozenset())) if folder.is_dir() else []
+
+
+def _find_images(
+    folder: Path, recursive: bool, around: frozenset[tuple[int, int]]
+) -> Iterator[Path]:
+    try:
+        about, paths = folder.stat(), list(folder.iterdir())
+    except PermissionError as error:
+        raise UserError(f"cannot read the folder {folder}: {error.strerror}") from error
+    own = (about.st_dev, about.st_ino)
+    if own in around:  # a link back to a folder that this one lies in
+        return
+    for path in paths:
+        if is_image(path):
+            yield path
+        elif recursive and not path.name.startswith(".") and path.is_dir():
+            yield from _find_images(path, True, around | {own})
 
 
 def write_image(path: str | os.PathLike[str], image: ImageFile) -> None:
-    """Write an image, whole or not at all; JPEG and WebP with quality 95.
+    """Write an image, whole or not at all; JPEG and lossy WebP with quality 95.
 
     Args:
         path: where to; its suffix does not decide the format.
@@ -237,8 +259,10 @@ def _decode(image: Image.Image, path: Path) -> ImageFile:
     if len(exif):
         if _ORIENTATION in exif:
             exif[_ORIENTATION] = 1
-        metadata["exif"] = exif.tobytes()
+        metadata["exif"] = _encode_exif(exif)
     format = "JPEG" if image.format == "MPO" else str(image.format)
+    if format == "WEBP" and _is_lossless_webp(path):
+        metadata["lossless"] = True
     if format == "PNG" and np.fromfile(path, np.uint8, 25)[24] == 16:  # bits per sample
         transparent = image.info.get("transparency")
         image.close()  # Pillow cuts colour to 8 bits
@@ -257,7 +281,35 @@ def _decode(image: Image.Image, path: Path) -> ImageFile:
         grey=grey,
         format=format,
         metadata=metadata,
+        turned=orientation in range(2, 9),
     )
+
+
+def _encode_exif(exif: Image.Exif) -> bytes:
+    """EXIF data as bytes, without tags whose values are not of their type."""
+    try:
+        return exif.tobytes()
+    except Exception:  # as many kinds as there are wrong values
+        sound = Image.Exif()
+        for tag, value in exif.items():
+            alone = Image.Exif()
+            alone[tag] = value
+            with suppress(Exception):
+                alone.tobytes()
+                sound[tag] = value
+        return sound.tobytes()
+
+
+def _is_lossless_webp(path: Path) -> bool:
+    """Whether the pixels of a WebP file are in a chunk VP8L."""
+    with path.open("rb") as file:
+        file.seek(12)  # behind RIFF, size, WEBP
+        while len(head := file.read(8)) == 8:
+            kind, size = struct.unpack("<4sI", head)
+            if kind in (b"VP8 ", b"VP8L"):
+                return bool(kind == b"VP8L")
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return False
 
 
 def _read_planes(image: Image.Image, grey: bool) -> tuple[Pixels, Pixels | None]:

@@ -4,7 +4,7 @@ One table of what is accepted, by everything that changes images:
 
 | type | shapes | dtypes or modes |
 |---|---|---|
-| PIL image | | L, LA, I;16, RGB, RGBA |
+| PIL image | | L, LA, I;16 (of any byte order), RGB, RGBA |
 | tensor, plain or of `tv_tensors` | (..., C, H, W), C = 1 or 3 | uint8, uint16, float |
 | NumPy array | (H, W), (..., H, W, C), C = 1 or 3, RGB order | uint8, uint16, float |
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
-_PIL_MODES = ("L", "LA", "I;16", "RGB", "RGBA")
+_PIL_MODES = ("L", "LA", "I;16", "I;16B", "I;16L", "RGB", "RGBA")
 
 
 def to_frames(image: Any) -> Tensor:

@@ -112,7 +112,7 @@ def derain_video(
         report: see `Report`.
 
     Raises:
-        ValueError: another ending, no video stream, or a damaged file.
+        ValueError: another ending, no video stream, opacity, or a damaged file.
         ImportError: PyAV is not installed.
     """
     if source.suffix.lower() != target.suffix.lower():
@@ -150,7 +150,8 @@ def derain_video(
                 dry="derain",
             ).background
 
-        folder = _prepare_segments(pyav, source, target, settings or {})
+        settings = {**(settings or {}), "order": order}
+        folder = _prepare_segments(pyav, source, target, settings)
         rotation = _write_segments(pyav, source, folder, change, report)
         _join(pyav, source, folder, target, rotation)
         shutil.rmtree(folder)
@@ -259,6 +260,11 @@ def _write_segments(
             first = next(frames, None)
             if first is None:
                 break
+            if any(component.is_alpha for component in first[1].format.components):
+                raise UserError(
+                    f"{source} has opacity, which would be lost; convert it without, "
+                    "as by ffmpeg -pix_fmt yuv420p"
+                )
             # NUT keeps the times of the frames as they are
             with (
                 atomic_path(folder / f"{number:06d}.nut") as temporary,
@@ -297,9 +303,8 @@ def _add_encoder(
     rate = like.average_rate or Fraction(25)
     stream: av.VideoStream = out.add_stream(name, rate=rate, options=dict(_ENCODERS[name]))
     stream.width, stream.height = frame.width, frame.height
-    wanted = frame.format.name.replace("yuvj", "yuv")
     able = [format.name for format in pyav.codec.Codec(name, "w").video_formats or []]
-    stream.pix_fmt = wanted if wanted in able else "yuv420p"
+    stream.pix_fmt = next(wanted for wanted in _alternatives(frame.format) if wanted in able)
     if name in ("libx264", "libx265") and (frame.width % 2 or frame.height % 2):
         # which halve the resolution of colour for even sizes alone
         stream.pix_fmt = stream.pix_fmt.replace("yuv420p", "yuv444p").replace("yuv422p", "yuv444p")
@@ -312,6 +317,17 @@ def _add_encoder(
     if given.sample_aspect_ratio:
         context.sample_aspect_ratio = given.sample_aspect_ratio
     return stream
+
+
+def _alternatives(format: av.VideoFormat) -> Iterator[str]:
+    """A format of pixels, and such as encoders know, the most like it first."""
+    yield format.name.replace("yuvj", "yuv")
+    across, down = 16 // format.chroma_width(16), 16 // format.chroma_height(16)
+    colour = {(1, 1): "444", (2, 1): "422"}.get((across, down), "420")
+    if max(component.bits for component in format.components) > 8:
+        yield f"yuv{colour}p10le"
+    yield f"yuv{colour}p"
+    yield "yuv420p"
 
 
 def _join(pyav: Any, source: Path, folder: Path, target: Path, rotation: int) -> None:

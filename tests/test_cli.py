@@ -180,6 +180,28 @@ def test_same_file_twice_is_one_image(jorder):
     assert summary_of(jorder("derain", "photos", "photos/a.png", "-o", "out")) == [1, 1, 0, 0]
 
 
+def test_links(jorder):
+    """Each name of a file has a result, linked folders are entered, and circles end."""
+    make_image("store/1.png")
+    make_image("other/c.png")
+    Path("in").mkdir()
+    for name in ("a.png", "b.png"):
+        Path("in", name).symlink_to("../store/1.png")
+    Path("in/val").symlink_to("../other")
+    Path("other/again").symlink_to("../in")
+    assert summary_of(jorder("derain", "in", "-o", "out")) == [3, 3, 0, 0]
+    assert files_in("out") == ["a.png", "b.png", "val/c.png"]
+    assert "is itself an input" in error_of(jorder("derain", "in", "-o", "in"))
+
+
+def test_runtimes_of_the_cpu_need_no_device(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "_devices", lambda: ["meta", "cpu"])
+    make_image(tmp_path / "a.png")
+    options = ["-o", tmp_path / "out", "--weights", weights, "--backend", "openvino"]
+    result = CliRunner().invoke(app, ["derain", *map(str, [tmp_path / "a.png", *options])])
+    assert result.exit_code == 0, result.output
+
+
 def test_bad_files_are_counted_and_the_others_done(jorder):
     make_image("in/good.png")
     make_image("in/truncated.jpg", 64, 64)
@@ -276,6 +298,7 @@ def test_sideways_photograph_is_derained_upright(jorder):
         (("pair", "--save-mask"), "would both be written to out/a_mask.png"),
         (("one", "-o", "one"), "is itself an input; choose another output folder"),
         (("one/sub", "-o", "one"), "no file or folder one/sub"),
+        (("one", "-o", "a.JPG"), "--out is a folder, got a.JPG; the images in it keep their"),
         (("one/*.png", "-o", "one"), "is itself an input"),
         (("one", "-o", "file"), "cannot write to file (file: not a folder); choose a"),
         (("one", "-o", "file/out"), "cannot write to file/out (file: not a folder)"),

@@ -451,3 +451,30 @@ def test_the_size_of_other_formats_is_not_read(tmp_path):
     path.write_bytes(EPS)
     with pytest.raises(ImageFileError, match="cannot identify"):
         read_size(path)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("exif", [b"", b"MM\0*\0\0\0\x08\0\0\0\0\0\0"])  # an own chunk before
+def test_webp_stays_lossless(tmp_path, lossless, exif):
+    pixels = noise(9, 7, 3)
+    path = tmp_path / "a.webp"
+    Image.fromarray(pixels).save(path, lossless=lossless, exif=exif)
+    image = read_image(path)
+    write_image(path, image)
+    assert np.array_equal(read_image(path).pixels, image.pixels) == lossless
+
+
+def test_an_exif_tag_of_the_wrong_type_is_left_out(tmp_path):
+    path = tmp_path / "a.png"
+    exif = Image.Exif()
+    exif.update({0x010F: "a camera", 0x011A: 72.0})
+    content = exif.tobytes()
+    order = "<" if b"II" in content[:8] else ">"
+    # XResolution as text, type 2, in place of a fraction, type 5
+    entry, wrong = (struct.pack(f"{order}HH", 0x011A, kind) for kind in (5, 2))
+    assert entry in content
+    Image.fromarray(noise(4, 4, 3)).save(path, exif=content.replace(entry, wrong))
+    image = read_image(path)
+    write_image(path, image)
+    with Image.open(path) as written:
+        assert dict(written.getexif()) == {0x010F: "a camera"}

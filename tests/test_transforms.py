@@ -105,6 +105,8 @@ def test_pil_16_bit(network):
     mean = derain(network, values).background.double().mean(0).numpy() * 65535
     np.testing.assert_allclose(np.array(result), mean, atol=0.6)
     assert len(np.unique(np.array(result) % 256)) > 100  # the low byte is alive
+    swapped = Image.frombytes("I;16B", (WIDTH, HEIGHT), grey.astype(">u2").tobytes())
+    np.testing.assert_array_equal(np.array(JorderDerain(network)(swapped)), np.array(result))
 
 
 def test_pil_info_is_kept(network):

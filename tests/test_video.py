@@ -15,6 +15,7 @@ import jorder_preproc.video
 from benchmarks.flicker import NOISE, draw_clip, flicker
 from jorder_preproc import Derained, derain
 from jorder_preproc.cli import app
+from jorder_preproc.errors import UserError
 from jorder_preproc.models import save_weights
 from jorder_preproc.video import derain_video
 from tests.networks import network_that_sees, random_deveil_network
@@ -184,6 +185,34 @@ def test_conversion_to_rgb_and_back_keeps_the_brightness(tmp_path):
     assert np.abs((again - frame.to_ndarray()).mean()) < 0.1
 
 
+@pytest.mark.parametrize(
+    ("codec", "given", "expected"),
+    [
+        ("prores_ks", "yuv422p10le", "yuv422p10le"),
+        ("ffvhuff", "yuv444p12le", "yuv444p10le"),
+        ("ffvhuff", "gbrp", "yuv444p"),
+        ("ffvhuff", "yuv411p", "yuv420p"),
+    ],
+)
+def test_pixels_keep_depth_and_colour(network, darkening, tmp_path, codec, given, expected):
+    suffix = ".avi" if codec == "ffvhuff" else ".mkv"
+    clip, result = (tmp_path / f"{name}{suffix}" for name in "ab")
+    make_video(clip, make_frames(2), codec, given, sound=False)
+    derain_video(clip, result, network)
+    with av.open(str(result)) as container:
+        assert container.streams.video[0].codec_context.pix_fmt == expected
+    pairs = zip(read_video(clip)[0], read_video(result)[0], strict=True)
+    for before, after in pairs:
+        assert np.abs(darken(before).astype(float) - after).mean() < 2.5  # of the encoder
+
+
+def test_opacity_is_refused(network, tmp_path):
+    clip = make_video(tmp_path / "a.mkv", make_frames(2), "ffv1", "bgra", sound=False)
+    with pytest.raises(UserError, match="has opacity, which would be lost"):
+        derain_video(clip, tmp_path / "b.mkv", network)
+    assert not (tmp_path / "b.mkv").exists()
+
+
 def test_rotated_video_is_derained_upright(network, darkening, tmp_path):
     source = make_video(tmp_path / "a.mp4", make_frames(3), rotation=90, sound=False)
     derain_video(source, tmp_path / "b.mp4", network)
@@ -236,6 +265,25 @@ def test_an_interrupted_run_goes_on_behind_the_last_segment(
     done, most = [], 100
     derain_video(source, target, network, dry="derain", settings={"weights": "other"})
     assert len(done) == 11
+
+
+def test_segments_in_another_order_are_of_no_use(network, tmp_path, short_segments, monkeypatch):
+    """A dry clip, of which the veil alone is removed at first."""
+    source = make_video(tmp_path / "a.mp4", make_frames(6, level=20), sound=False)
+    change, orders = jorder_preproc.video.derain, []
+
+    def stop(*arguments, **options):
+        orders.append(options["order"])
+        if len(orders) == 6:
+            raise KeyboardInterrupt
+        return change(*arguments, **options)
+
+    monkeypatch.setattr(jorder_preproc.video, "derain", stop)
+    options = dict(deveil_model=random_deveil_network(), settings={})
+    with pytest.raises(KeyboardInterrupt):
+        derain_video(source, tmp_path / "b.mp4", network, **options)
+    derain_video(source, tmp_path / "b.mp4", network, dry="derain", **options)
+    assert orders == [("deveil",)] * 6 + [None] * 6
 
 
 def test_rain_is_decided_for_the_clip(network, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, NamedTuple, cast, get_args
 
 import torch
@@ -259,12 +260,15 @@ def _derain_step(
     pixels_at_once = windows.PIXELS_AT_ONCE if tile is None else tile**2
     images_at_once = max(1, min(pixels_at_once // (height * width), count))
     after = {name: torch.empty_like(layer, dtype=dtype) for name, layer in before.items()}
-    probability = None if model.presence is None else torch.empty(count, dtype=torch.float64)
+    probability = None
+    if model.presence is not None:
+        probability = torch.empty(count, dtype=torch.float64, device="cpu")
     while True:
         try:
             for start in range(0, count, images_at_once):
                 batch = slice(start, start + images_at_once)
-                _derain_batch(model, before, after, batch, tile, halo, dry, probability)
+                with _own_precision(next(model.parameters()).device.type):
+                    _derain_batch(model, before, after, batch, tile, halo, dry, probability)
             return after, probability
         except Exception as error:
             edge = min(tile or longest, longest)
@@ -365,6 +369,13 @@ def derain_window(
         "region_mask": region_mask.to(precise),
     }
     return layers, output.coarsest
+
+
+def _own_precision(device: str) -> AbstractContextManager[object]:
+    """The network's own precision, also where a pipeline around it uses autocast."""
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def _is_out_of_memory(error: Exception) -> bool:

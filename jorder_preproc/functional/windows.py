@@ -46,7 +46,7 @@ def spans(size: int, tile: int | None, halo: int, multiple: int, fold: int) -> I
     padded = math.ceil(max(size, _SMALLEST_SIDE) / fold) * fold
     # 0 1 2 3 2 1 0 1 ...; a single pixel is repeated
     period = max(2 * (size - 1), 1)
-    position = torch.arange(padded) % period
+    position = torch.arange(padded, device="cpu") % period
     reflected = torch.minimum(position, period - position)
     step = padded if tile is None or tile >= padded else (tile - 2 * halo) // multiple * multiple
     for start in range(0, size, step):

@@ -19,7 +19,7 @@ def change_array(image: NDArray[Any], change: Callable[[Tensor], Tensor]) -> NDA
         change: see `change_tensor`.
 
     Raises:
-        TypeError: not one array, or not numbers.
+        TypeError: not one array, or another dtype.
         ValueError: floats outside 0 to 255, or another shape.
     """
     if not isinstance(image, np.ndarray):
@@ -45,9 +45,14 @@ def change_tensor(images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
         A new tensor; pixels that `change` does not change are bit-identical.
 
     Raises:
-        TypeError: not numbers.
+        TypeError: another dtype.
         ValueError: floats outside 0 to 255, or another shape.
     """
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise TypeError(
+            f"images must be uint8 or float in 0 to 255, got {images.dtype}; convert them first, "
+            "for example with LoadImageFromFile(color_type='color')"
+        )
     colour = images.shape[1] == 3
     given = images.flip(1) if colour else images
     if given.is_floating_point():

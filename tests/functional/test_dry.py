@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,6 +188,14 @@ def test_command_tells_and_leaves_alone(network, tmp_path, monkeypatch):
     told, changed = run("derained", "--dry", "derain")
     assert told == ["dry.png: 0.00 rain", "rainy [1].png: 1.00 rain"]
     assert changed == [True, True]
+
+    # no pixel may change by writing the file again, either
+    as_given(0.3)[0].save("dry.jpg", quality=60, subsampling="4:2:0")
+    as_given(0.3)[0].convert("P").save("dry.gif")
+    names = {"dry.jpg": 0, "dry.gif": 0}
+    run("left")
+    for name in names:
+        assert Path("left", name).read_bytes() == Path(name).read_bytes()
     result = CliRunner().invoke(app, ["derain", *names, "-o", "x", *options, "--dry", "keep"])
     assert result.exit_code == 2 and "'keep' is not one of" in result.stderr
 
@@ -225,3 +234,13 @@ def test_results_go_to_stdout_while_the_bar_is_on_a_terminal(tmp_path):
         os.close(end)
         os.close(terminal)
     assert done.stdout == "a.png: 0.97 rain\n"
+
+
+def test_autocast_around_it_changes_nothing(network):
+    """The precision is that of the network, wherever a pipeline runs it."""
+    rainy = grey(0.7)
+    expected = derain(network, rainy)
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = derain(network, rainy)
+    for one, other in zip(expected, actual, strict=True):
+        assert one is other is None or torch.equal(one, other)

@@ -179,6 +179,8 @@ def test_errors_of_images(bgr, weights):
         transform({"img": (bgr.astype(np.float32) - 120) / 60})
     with pytest.raises(ValueError, match="must be finite"):
         transform({"img": np.full((4, 4, 3), np.nan)})
+    with pytest.raises(TypeError, match="must be uint8 or float in 0 to 255, got torch.uint16"):
+        JorderDerain()({"img": np.zeros((20, 20, 3), np.uint16)})
     with pytest.raises(TypeError, match="one NumPy array, got list"):
         transform({"img": [bgr, bgr]})
     with pytest.raises(ValueError, match="drop an alpha channel"):
