@@ -118,12 +118,11 @@ def use_backend(
         exported = quantize(network, load_ranges(network), outputs=backend == "onnxruntime")
         warn_if_slow()
     if backend == "onnxruntime":
-        network.engine = _onnxruntime_engine(exported)
+        network.engine = _Runtime(_onnxruntime_engine, to_onnx(exported))
     elif backend == "openvino":
-        network.engine = _openvino_engine(exported, precision)
+        network.engine = _Runtime(_openvino_engine, to_onnx(exported), precision)
     elif backend == "compile":
-        compiled = torch.compile(Window(network), dynamic=True)
-        network.engine = lambda rainy, cues: StageOutput(*compiled(rainy, cues))
+        network.engine = _Runtime(_compiled_engine, network)
     return network
 
 
@@ -178,14 +177,33 @@ def require_runtime(package: str) -> ModuleType:
         ) from error
 
 
-def _onnxruntime_engine(network: Jorder) -> Engine:
+class _Runtime:
+    """An engine that can be pickled: another process starts its own, at the first image."""
+
+    def __init__(self, start: Callable[..., Engine], *source: object):
+        self._start, self._source = start, source
+        self._engine: Engine | None = start(*source)
+
+    def __call__(self, rainy: Tensor, cues: Tensor | None) -> StageOutput:
+        if self._engine is None:
+            self._engine = self._start(*self._source)
+        return self._engine(rainy, cues)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_engine": None}
+
+
+def _compiled_engine(network: Jorder) -> Engine:
+    compiled = torch.compile(Window(network), dynamic=True)
+    return lambda rainy, cues: StageOutput(*compiled(rainy, cues))
+
+
+def _onnxruntime_engine(onnx: bytes) -> Engine:
     runtime = require_runtime("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    session = runtime.InferenceSession(
-        to_onnx(network), options, providers=["CPUExecutionProvider"]
-    )
+    session = runtime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
     def run(rainy: Tensor, cues: Tensor | None) -> StageOutput:
         inputs = {"rainy": rainy.numpy()} | ({} if cues is None else {"cues": cues.numpy()})
@@ -194,14 +212,14 @@ def _onnxruntime_engine(network: Jorder) -> Engine:
     return run
 
 
-def _openvino_engine(network: Jorder, precision: Precision) -> Engine:
+def _openvino_engine(onnx: bytes, precision: Precision) -> Engine:
     runtime = require_runtime("openvino")
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": _OPENVINO_HINTS[precision],
     }
     core = runtime.Core()
-    compiled = core.compile_model(core.read_model(to_onnx(network)), "CPU", settings)
+    compiled = core.compile_model(core.read_model(onnx), "CPU", settings)
 
     def run(rainy: Tensor, cues: Tensor | None) -> StageOutput:
         inputs = [rainy.numpy()] if cues is None else [rainy.numpy(), cues.numpy()]

@@ -86,6 +86,18 @@ def test_the_exported_network_is_that_of_one_window():
         np.testing.assert_allclose(part, other, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "compile"])
+def test_a_ready_network_goes_to_other_processes(images, backend, monkeypatch):
+    """As to the workers of a DataLoader that are spawned."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    network = use_backend(load_model("jorder_e_lite"), backend)
+    transform = pickle.loads(pickle.dumps(JorderDerain(network)))
+    assert pickle.loads(pickle.dumps(network)).engine is not None  # not back in PyTorch
+    rainy = images[1][1]
+    expected = derain(network, rainy).background
+    torch.testing.assert_close(transform(rainy), expected, rtol=0, atol=1e-5)
+
+
 def test_a_backend_is_an_option_of_the_transform(images):
     image = (images[1][1] * 255).byte()
     transform = JorderDerain(backend="onnxruntime")
