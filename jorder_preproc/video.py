@@ -150,6 +150,7 @@ def derain_video(
                 dry="derain",
             ).background
 
+        _check_opacity(pyav, source)
         settings = {**(settings or {}), "order": order}
         folder = _prepare_segments(pyav, source, target, settings)
         rotation = _write_segments(pyav, source, folder, change, report)
@@ -169,6 +170,16 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     return stream
+
+
+def _check_opacity(pyav: Any, source: Path) -> None:
+    with pyav.open(str(source)) as container:
+        format = _video_stream(container).codec_context.format
+        if format is not None and any(component.is_alpha for component in format.components):
+            raise UserError(
+                f"{source} has opacity, which would be lost; convert it without, as by "
+                "ffmpeg -pix_fmt yuv420p"
+            )
 
 
 def _sample(pyav: Any, source: Path) -> Iterator[av.VideoFrame]:
@@ -260,11 +271,6 @@ def _write_segments(
             first = next(frames, None)
             if first is None:
                 break
-            if any(component.is_alpha for component in first[1].format.components):
-                raise UserError(
-                    f"{source} has opacity, which would be lost; convert it without, "
-                    "as by ffmpeg -pix_fmt yuv420p"
-                )
             # NUT keeps the times of the frames as they are
             with (
                 atomic_path(folder / f"{number:06d}.nut") as temporary,
