@@ -15,7 +15,7 @@ model = dict(feature_from=0, weights="jorder_preproc/weights/jorder_e_lite.safet
 # first iteration, edge of the patches in px, patches in a batch
 stages = [(0, 128, 5), (iterations * 4 // 7, 192, 2)]
 train_dataloader = dict(dataset=dict(stages=stages))
-optim_wrapper = dict(optimizer=dict(type="AdamW", lr=8e-4, betas=(0.9, 0.99), fused=True))
+optim_wrapper = dict(optimizer=dict(type="AdamW", lr=8e-4, weight_decay=1e-4, fused=True))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(type="CosineAnnealingLR", by_epoch=False, begin=100, T_max=iterations - 100, eta_min=1e-6),
