@@ -8,12 +8,14 @@ windows, the gate, clamping and the decision whether it rains are the same for a
 from __future__ import annotations
 
 import importlib
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -120,7 +122,7 @@ def use_backend(
     if backend == "onnxruntime":
         network.engine = _Runtime(_onnxruntime_engine, to_onnx(exported))
     elif backend == "openvino":
-        network.engine = _Runtime(_openvino_engine, to_onnx(exported), precision)
+        network.engine = _Runtime(_OpenVino, to_onnx(exported), precision)
     elif backend == "compile":
         network.engine = _Runtime(_compiled_engine, network)
     return network
@@ -212,24 +214,33 @@ def _onnxruntime_engine(onnx: bytes) -> Engine:
     return run
 
 
-def _openvino_engine(onnx: bytes, precision: Precision) -> Engine:
-    runtime = require_runtime("openvino")
-    settings = {
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": _OPENVINO_HINTS[precision],
-    }
-    core = runtime.Core()
-    compiled = core.compile_model(core.read_model(onnx), "CPU", settings)
+class _OpenVino:
+    """A network in OpenVINO.
 
-    def run(rainy: Tensor, cues: Tensor | None) -> StageOutput:
+    All networks of a process have one core, which ends with the last of them: a core sets up a
+    stack for signals, and of two that end in the order of their making the second sets up the first
+    one's again, which is gone; the next signal kills the process.
+    """
+
+    _cores: ClassVar[WeakValueDictionary[int, Any]] = WeakValueDictionary()  # by process
+
+    def __init__(self, onnx: bytes, precision: Precision):
+        process = os.getpid()
+        self._core = self._cores.get(process) or require_runtime("openvino").Core()
+        self._cores[process] = self._core
+        settings = {
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_PRECISION_HINT": _OPENVINO_HINTS[precision],
+        }
+        self._compiled = self._core.compile_model(self._core.read_model(onnx), "CPU", settings)
+
+    def __call__(self, rainy: Tensor, cues: Tensor | None) -> StageOutput:
         inputs = [rainy.numpy()] if cues is None else [rainy.numpy(), cues.numpy()]
         # Where memory runs out OpenVINO may return without an error and without a result; a
         # request that was used before would hold the result of an earlier image then.
-        request = compiled.create_infer_request()
+        request = self._compiled.create_infer_request()
         # copies: the results are the request's
         output = StageOutput(*(torch.tensor(part) for part in request.infer(inputs).values()))
         if output.background.shape != rainy.shape:
             raise MemoryError("OpenVINO ran out of memory")
         return output
-
-    return run

@@ -2,6 +2,7 @@
 
 import functools
 import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 from typer.testing import CliRunner
 
 from jorder_preproc import JorderDerain, derain, load_model, synthesize_rain
@@ -96,6 +98,46 @@ def test_a_ready_network_goes_to_other_processes(images, backend, monkeypatch):
     rainy = images[1][1]
     expected = derain(network, rainy).background
     torch.testing.assert_close(transform(rainy), expected, rtol=0, atol=1e-5)
+
+
+SIGNAL_AFTER_NETWORKS = """
+import os, signal
+from jorder_preproc import load_model
+from jorder_preproc.backends import use_backend
+
+networks = [use_backend(load_model("jorder_e_lite"), "openvino") for _ in range(2)]
+while networks:
+    networks.pop(0)
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no stack for signals")
+def test_signals_are_handled_after_networks_in_openvino():
+    """As those by which a DataLoader hears of its workers' ends."""
+    command = [sys.executable, "-c", SIGNAL_AFTER_NETWORKS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
+class _Derained(Dataset):
+    def __init__(self, image):
+        self.image, self.transform = image, JorderDerain(backend="openvino")
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, number):
+        return self.transform(self.image)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_forked_workers_have_an_openvino_of_their_own(images):
+    dataset = _Derained((images[1][1] * 255).byte())
+    expected = JorderDerain(backend="openvino")(dataset.image)  # started in this process, too
+    for found in DataLoader(dataset, num_workers=1, multiprocessing_context="fork", timeout=60):
+        assert torch.equal(found[0], expected)
 
 
 def test_a_backend_is_an_option_of_the_transform(images):
