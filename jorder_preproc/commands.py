@@ -67,10 +67,7 @@ class CommandGroup(TyperGroup):
     traceback. Every command takes --debug, with which a `UserError` keeps it as well.
     """
 
-    interrupted = (
-        "what is finished is kept, and no file is half written; "
-        "give the same command again to go on"
-    )
+    interrupted = "no file is half written; the same command again goes on behind what was written"
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         command = super().get_command(ctx, cmd_name)

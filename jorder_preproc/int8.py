@@ -196,10 +196,15 @@ def _check_range(values: Range) -> Range:
     return low, high
 
 
+def ranges_file(weights: Path) -> Path:
+    """Where the ranges of a file of weights lie."""
+    return weights.with_suffix(".int8.json")
+
+
 def _ranges_file(network: Jorder) -> Path:
     if network.weights_file is None:
         raise UserError(
             f"int8 needs ranges that lie beside the weights of {network.name}, which come from "
             "no file; save them and load them with load_model"
         )
-    return network.weights_file.with_suffix(".int8.json")
+    return ranges_file(network.weights_file)

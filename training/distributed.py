@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import torch
 from mmengine.device import get_device
 from mmengine.dist import init_dist
 
 from jorder_preproc.errors import UserError
+
+_LONGEST_WAIT_S = 24 * 3600
+"""For the slowest process, and for what the first does alone; a launcher ends all when one dies."""
 
 
 def join_processes(launcher: str, command: str) -> None:
@@ -29,8 +33,8 @@ def join_processes(launcher: str, command: str) -> None:
             f"torchrun --nproc-per-node N -m {command} --launcher pytorch"
         )
     if get_device() == "cuda":
-        init_dist(launcher, backend="nccl")
+        init_dist(launcher, backend="nccl", timeout=_LONGEST_WAIT_S)
     elif launcher == "pytorch":  # MMEngine's init_dist needs a GPU
-        torch.distributed.init_process_group("gloo")
+        torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=_LONGEST_WAIT_S))
     else:
         raise UserError(f"--launcher {launcher} needs GPUs; on CPUs use torchrun and pytorch")

@@ -146,7 +146,9 @@ def classification_command(
     classes: _Classes = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     input_size: Annotated[int | None, typer.Option(help="px; default: the model's own.")] = None,
-    crop_pct: Annotated[float | None, typer.Option(help="Default: the model's own.")] = None,
+    crop_pct: Annotated[
+        float | None, typer.Option(help="In (0, 1]; default: the model's own.")
+    ] = None,
     interpolation: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
     mean: Annotated[
         tuple[float, float, float] | None, typer.Option(help="RGB, in [0, 1]; default: its own.")
@@ -325,7 +327,7 @@ def _run(
     coco: bool = False,
 ) -> None:
     """Evaluate with each rain; the first process writes the report and prints the tables."""
-    cores = os.cpu_count() or 1
+    cores = _own_cores()
     workers = cores if options.workers is None else options.workers
     subject.cfg.test_dataloader["num_workers"] = workers
     if workers and "OMP_NUM_THREADS" not in os.environ:  # leave cores to the workers
@@ -358,6 +360,13 @@ def _run(
     if is_distributed():
         barrier()  # torchrun ends all processes where one ends with its connections open
         torch.distributed.destroy_process_group()
+
+
+def _own_cores() -> int:
+    """Cores for this process, of those that torchrun's processes on this machine share."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux's
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def _find_module(task: str) -> ModuleType:

@@ -14,6 +14,7 @@ from evaluation.downstream.checkpoints import file_sha256
 from evaluation.provenance import package_sha256, package_versions
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
+from jorder_preproc.int8 import ranges_file
 from jorder_preproc.models.weights import DEVEIL_MODEL, find_weights
 from jorder_preproc.openmmlab.transforms import JorderDerain
 
@@ -33,7 +34,10 @@ class CachedJorderDerain(JorderDerain):
     def __init__(self, cache: str, **settings: Any):
         super().__init__(**settings)
         self._cache = Path(cache)
-        digests = [file_sha256(find_weights(self.model, self.weights))]
+        weights = find_weights(self.model, self.weights)
+        digests = [file_sha256(weights)]
+        if self.precision == "int8":
+            digests.append(file_sha256(ranges_file(weights)))
         if self.deveil:
             digests.append(file_sha256(find_weights(DEVEIL_MODEL, self.deveil_weights)))
         chosen = (self.deveil, self.dry, self.backend, self.precision)

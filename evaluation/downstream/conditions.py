@@ -10,11 +10,13 @@ from dataclasses import asdict
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 
 import evaluation.downstream.cache  # noqa: F401  (registers its class)
 from evaluation.downstream.checkpoints import file_sha256
 from evaluation.report.schema import Derainer, Rain
 from jorder_preproc.errors import UserError
+from jorder_preproc.int8 import load_ranges, ranges_file
 from jorder_preproc.models import load_deveil_model, load_model
 from jorder_preproc.models.weights import DEVEIL_MODEL, find_weights
 from jorder_preproc.openmmlab.config import derains_inputs
@@ -39,16 +41,32 @@ def check_derainer(derainer: Derainer) -> None:
 
     Raises:
         ValueError: unknown name, weights that do not fit, a cache with `batch`, or weights of a
-            deveil network without deveiling.
+            deveil network without deveiling; a runtime of the CPU with `batch` on a GPU; int8
+            without ranges.
         FileNotFoundError: no such weights.
     """
     if derainer.cache is not None and derainer.where == "batch":
         raise UserError("the cache holds images of pipelines: leave it out with batch")
     if derainer.deveil_weights is not None and not derainer.deveil:
         raise UserError("--deveil-weights are for --deveil on or auto; give one of these, too")
-    load_model(derainer.name, derainer.weights)
+    on_cpu = derainer.backend in ("onnxruntime", "openvino")
+    if derainer.where == "batch" and on_cpu and get_device() != "cpu":
+        raise UserError(
+            f"batches are on {get_device()}, {derainer.backend} runs on the CPU; add --device cpu, "
+            "or derain in the pipeline"
+        )
+    network = load_model(derainer.name, derainer.weights)
+    if derainer.precision == "int8":
+        load_ranges(network)
     if derainer.deveil:
         load_deveil_model(derainer.deveil_weights)
+
+
+def ranges_sha256(derainer: Derainer) -> str | None:
+    """SHA-256 of the ranges of its features, in int8; else None."""
+    if derainer.precision != "int8":
+        return None
+    return file_sha256(ranges_file(find_weights(derainer.name, derainer.weights)))
 
 
 def weights_sha256(derainer: Derainer) -> tuple[str, str | None]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from mmengine.dist import broadcast_object_list, is_main_process
 from PIL import Image
 from rich.console import Console
@@ -45,6 +44,7 @@ from evaluation.metrics.statistics import (
     recovery,
 )
 from evaluation.report import schema as table
+from evaluation.report.overlays import rgb_of_pipeline
 from evaluation.report.paper_numbers import paper_rows
 from jorder_preproc.atomic import atomic_path
 from jorder_preproc.errors import UserError
@@ -120,7 +120,8 @@ def evaluate(
     scores: dict[str, Scores] = {}
 
     def score(condition: str) -> None:
-        records[condition] = stores[condition].load(indices)
+        # label maps are for samples alone
+        records[condition] = stores[condition].load(indices, without=("map",))
         scores[condition] = SCORE[plan.task](records[condition], len(classes))
         if condition == "clean" and plan.check_reference:
             check_clean(plan.task, plan.model, len(indices), scores["clean"].metrics)
@@ -132,7 +133,7 @@ def evaluate(
         _in_first_process(partial(score, condition))
     if not is_main_process():
         return None
-    data = plan.data or data_name(plan.task, len(dataset), plan.root)
+    data = plan.data or data_name(plan.task, len(dataset), len(classes), plan.root)
     derainer_sha256, deveil_sha256 = weights_sha256(plan.derainer)
     metrics = {}
     with console.status("resampling"):
@@ -178,7 +179,7 @@ def evaluate(
             if store.images_per_second is not None
         },
         paper=paper_rows(plan.task),
-        samples=_samples(subject, indices, records, plan, module, classes),
+        samples=_samples(subject, indices, stores, plan, module, classes),
         origins=_origins(stores, indices),
     )
 
@@ -221,7 +222,7 @@ def _origins(stores: Mapping[str, RecordStore], indices: Sequence[int]) -> tuple
 def _samples(
     subject: Subject,
     indices: Sequence[int],
-    records: Mapping[str, Sequence[Record]],
+    stores: Mapping[str, RecordStore],
     plan: Plan,
     module: ModuleType,
     classes: Sequence[str],
@@ -236,18 +237,17 @@ def _samples(
     folder = plan.out / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     samples = []
-    for position in spread(range(len(indices)), plan.samples):
-        index = indices[position]
-        predictions = {name: records[name][position] for name in CONDITIONS}
+    for index in spread(indices, plan.samples):
+        predictions = {name: stores[name].load([index])[0] for name in CONDITIONS}
         files, rain = {}, {}
         for name, dataset in datasets.items():
             if plan.derainer.where == "batch":
                 packed = dataset[index]
                 image = _model_input(packed, derain if name == "derained" else None)
-                seen = packed["inputs"].flip(0).round().to(torch.uint8)
+                seen = rgb_of_pipeline(packed["inputs"].permute(1, 2, 0).round().numpy())
             else:
                 changed = load_image(dataset, index, ("SynthesizeRain", "JorderDerain"))
-                seen = image = np.ascontiguousarray(changed[..., ::-1]).astype(np.uint8)
+                seen = image = rgb_of_pipeline(changed)
             if estimates_rain and name != "derained":
                 rain[name] = derain.rain_probability(seen)
             files[name] = f"samples/{plan.rain.preset}_{index:06}_{name}.png"
@@ -279,7 +279,7 @@ def _model_input(packed: Mapping[str, Any], derain: JorderDerain | None) -> np.n
     inputs = packed["inputs"]
     if derain is not None:
         inputs = change_tensor(inputs[None], derain)[0]
-    image: np.ndarray = inputs.flip(0).permute(1, 2, 0).round().to(torch.uint8).numpy()
+    image = rgb_of_pipeline(inputs.permute(1, 2, 0).round().numpy())
     meta = packed["data_samples"].metainfo
     if "ori_shape" not in meta or "scale_factor" not in meta:
         return image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -105,8 +105,8 @@ class RecordStore:
         """The provenance of each image's record, with its `date`."""
         return [dict(self._origins[self._where[index]]) for index in indices]
 
-    def load(self, indices: list[int]) -> list[Record]:
-        """The records of these images, in this order.
+    def load(self, indices: list[int], without: Collection[str] = ()) -> list[Record]:
+        """The records of these images, in this order, `without` some of their values.
 
         Raises:
             ValueError: one is missing, or a file is damaged.
@@ -119,6 +119,8 @@ class RecordStore:
             with _open(path) as shard:
                 for key in shard.files:
                     number, _, name = key.partition(".")
+                    if name in without:
+                        continue
                     if name and self._where.get(int(number)) == path and int(number) in found:
                         found[int(number)][name] = shard[key]
         return [found[index] for index in indices]

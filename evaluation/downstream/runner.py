@@ -26,7 +26,13 @@ from rich.console import Console
 from torch.utils.data import Dataset
 
 from evaluation.downstream.checkpoints import file_sha256, read_state
-from evaluation.downstream.conditions import DERAINED, RAINY, apply_condition, weights_sha256
+from evaluation.downstream.conditions import (
+    DERAINED,
+    RAINY,
+    apply_condition,
+    ranges_sha256,
+    weights_sha256,
+)
 from evaluation.downstream.records import RecordStore
 from evaluation.metrics.base import Record
 from evaluation.provenance import (
@@ -351,5 +357,10 @@ def _settings(subject: Subject, condition: str, rain: Rain, derainer: Derainer) 
         # by their digests, the weights may lie anywhere
         chosen = replace(derainer, weights=None, deveil_weights=None, cache=None)
         network, deveil = weights_sha256(derainer)
-        settings["derainer"] = {**asdict(chosen), "sha256": network, "deveil_sha256": deveil}
+        settings["derainer"] = {
+            **asdict(chosen),
+            "sha256": network,
+            "deveil_sha256": deveil,
+            "ranges_sha256": ranges_sha256(derainer),
+        }
     return settings

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import matplotlib.font_manager
 import numpy as np
 import torch
@@ -84,6 +85,14 @@ def draw_labels(
     colours = [tuple(colour) for colour in palette[present].tolist()]
     drawn = draw_segmentation_masks(_planes(image), masks, OPACITY, colours)
     return drawn.permute(1, 2, 0).numpy()
+
+
+def rgb_of_pipeline(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """uint8 RGB (H, W, 3) of values in [0, 255] as pipelines have them: BGR (H, W, 3), or grey
+    (H, W) or (H, W, 1)."""
+    grey = image.ndim == 2 or image.shape[2] == 1
+    code = cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(image).astype(np.uint8), code), np.uint8)
 
 
 def _planes(image: NDArray[np.uint8]) -> torch.Tensor:

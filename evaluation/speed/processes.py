@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -138,6 +137,8 @@ def _gpu_peak(derainer: Derainer, shape: Shape, device: str) -> int:
 
 def _peak_bytes() -> int:
     if sys.platform == "darwin":
+        import resource  # not on Windows
+
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux's ru_maxrss starts from that of the parent process
     status = Path("/proc/self/status").read_text(encoding="ascii")

@@ -97,6 +97,7 @@ def write_study(
         methods={code: name for name, code in sorted(method_codes.items())},
         images={code: name for name, code in sorted(image_codes.items())},
     )
+    _keep_other_key(out / KEY, study)
     template = page_environment(Path(__file__).parent).get_template("page.html.j2")
     page = template.render(
         # within a script element only `</` could end the data
@@ -110,6 +111,21 @@ def write_study(
         file.write_text(page, encoding="utf-8")
         key_file.write_text(json.dumps(asdict(key), indent=1) + "\n", encoding="utf-8")
     return key
+
+
+def _keep_other_key(path: Path, study: str) -> None:
+    """Votes of a study can be counted with its key alone."""
+    if not path.exists():
+        return
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))["study"]
+    except (OSError, ValueError, TypeError, LookupError):
+        earlier = "unknown"
+    if earlier != study:
+        raise UserError(
+            f"{path} is the key of another study ({earlier}), whose votes are lost without it; "
+            "choose another --out, or remove the folder"
+        )
 
 
 def _files(folder: Path) -> dict[str, Path]:

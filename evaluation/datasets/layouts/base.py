@@ -11,20 +11,23 @@ from jorder_preproc.errors import UserError
 SET_SIZES = {"classification": 50_000, "segmentation": 2_000, "detection": 4_952}
 """Images in ImageNet's validation set, ADE20K's validation set and VOC 2007's test set."""
 
-_SET_NAMES = {
-    "classification": "ImageNet validation",
-    "segmentation": "ADE20K validation",
-    "detection": "VOC 2007 test",
+_SETS = {
+    "classification": ("ImageNet validation", 1000),
+    "segmentation": ("ADE20K validation", 150),
+    "detection": ("VOC 2007 test", 20),
 }
+"""The name and the number of classes of these sets."""
 
 
 class LayoutError(UserError):
     """A data set folder that is not laid out as expected; the message says what to do."""
 
 
-def data_name(task: str, images: int, root: str) -> str:
+def data_name(task: str, images: int, classes: int, root: str) -> str:
     """The name of the paper's data set for sets of its size, and else that of the folder."""
-    return _SET_NAMES[task] if images == SET_SIZES[task] else Path(root).resolve().name
+    name, own_classes = _SETS[task]
+    same = (images, classes) == (SET_SIZES[task], own_classes)
+    return name if same else Path(root).resolve().name
 
 
 def check_folder(folder: Path, what: str) -> None:

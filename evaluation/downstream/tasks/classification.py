@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 import evaluation.downstream.tasks.timm_model  # noqa: F401  (registers its classes)
+from evaluation.datasets.layouts.classes import read_class_list
 from evaluation.datasets.layouts.imagenet import image_folder, list_imagenet
 from evaluation.downstream.checkpoints import state_sha256
 from evaluation.downstream.runner import Subject
@@ -70,11 +72,14 @@ def make_subject(
     Args:
         data, labels, classes: see `list_imagenet`.
         model, checkpoint: see `build_network`.
-        outputs: number of classes of the model, where it is not the model's own.
+        outputs: number of classes of the model; None takes those of `classes` for weights of
+            one's own, and else the model's.
         overrides: see `input_settings`.
         batch_size: of the test.
     """
     settings = input_settings(model, overrides)
+    if outputs is None and classes is not None and checkpoint is not None and ":" not in model:
+        outputs = len(read_class_list(Path(classes)).classes)
     arguments = dict(name=model, settings=settings, classes=outputs, checkpoint=checkpoint)
     pipeline = [dict(type="LoadPillowImage"), dict(type="ResizeAndPack", settings=settings)]
     cfg = Config(

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from evaluation.downstream.runner import Subject
 from evaluation.metrics.base import Record
 from evaluation.report.overlays import draw_boxes
+from jorder_preproc.errors import UserError
 
 _SHOWN_SCORE = 0.3
 
@@ -27,10 +28,16 @@ def record(sample: Any, classes: Sequence[str]) -> Record:
     found, true, ignored = sample.pred_instances, sample.gt_instances, sample.ignored_instances
     boxes = [_corners(true.bboxes), _corners(ignored.bboxes)]
     labels = [_whole(part.labels).reshape(-1) for part in (true, ignored)]
+    predicted = _whole(found.labels)
+    if len(predicted) and predicted.max() >= len(classes):
+        raise UserError(
+            f"the model predicts class {predicted.max()}, counted from 0, and the data set has "
+            f"{len(classes)} classes; give a config and weights of these classes"
+        )
     return {
         "boxes": _corners(found.bboxes),
         "scores": found.scores.cpu().numpy().astype(np.float32),
-        "labels": _whole(found.labels),
+        "labels": predicted,
         "target_boxes": np.concatenate(boxes),
         "target_labels": np.concatenate(labels),
         "target_ignored": np.repeat([False, True], [len(part) for part in labels]),

@@ -70,7 +70,11 @@ def input_settings(name: str, overrides: Mapping[str, Any] | None = None) -> dic
         name: see `build_network`; a function's network may carry `pretrained_cfg`.
         overrides: keys of `resolve_data_config`, such as `input_size`, `mean`, `std` (of
             values in [0, 1]), `crop_pct` and `interpolation`.
+
+    Raises:
+        UserError: a value that cannot be meant.
     """
+    _check_settings(overrides or {})
     if ":" in name:
         found = getattr(_find_function(name)(), "pretrained_cfg", {})
     else:
@@ -151,7 +155,38 @@ class ResizeAndPack:
         return {"inputs": image.flip(0), "data_samples": sample}
 
 
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+
+
+def _check_settings(given: Mapping[str, Any]) -> None:
+    """timm takes any number, and pads, crops or scales to nonsense with it."""
+    size = given.get("input_size")
+    if size is not None and min(size) < 1:
+        raise UserError(f"the input size must be at least 1 px, got {size[-1]}")
+    crop = given.get("crop_pct", 1)
+    if not 0 < crop <= 1:
+        raise UserError(f"crop_pct is a share of the image in (0, 1], such as 0.875, got {crop}")
+    for what in ("mean", "std"):
+        values = given.get(what, (0.5,))
+        if not all(0 <= value <= 1 for value in values) or (what == "std" and min(values) == 0):
+            raise UserError(
+                f"{what} is of values in [0, 1], such as 0.485 (123.675 / 255), got {values}"
+            )
+    interpolation = given.get("interpolation", "bilinear")
+    if interpolation not in _INTERPOLATIONS:
+        raise UserError(
+            f"interpolation must be one of {', '.join(_INTERPOLATIONS)}, got {interpolation!r}"
+        )
+
+
 def _check_timm(name: str) -> None:
+    architecture, _, tag = name.partition(".")
+    if timm.is_model(architecture) and tag and not timm.is_model_pretrained(name):
+        tagged = timm.list_models(f"{architecture}.*", pretrained=True)
+        raise UserError(
+            f"timm {timm.__version__} has no weights {tag!r} of {architecture}; it has "
+            + (", ".join(tagged) or "none")
+        )
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('.')[0]}*")[:5]
         raise UserError(

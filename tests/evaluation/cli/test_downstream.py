@@ -334,7 +334,7 @@ def test_threads_that_were_asked_for_stay(monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     monkeypatch.setattr(downstream, "evaluate", lambda *arguments: None)
-    monkeypatch.setattr(os, "cpu_count", lambda: 32)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(32)), raising=False)
     subject = types.SimpleNamespace(cfg=Config({"test_dataloader": {}}))
     for given in ("1", None):
         if given is None:
@@ -342,7 +342,10 @@ def test_threads_that_were_asked_for_stay(monkeypatch):
         else:
             monkeypatch.setenv("OMP_NUM_THREADS", given)
         downstream._run("classification", downstream.TableOptions(), subject, "m", "")
-    assert asked == [16]
+    assert asked == [16] and subject.cfg.test_dataloader.num_workers == 32
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # by torchrun
+    downstream._run("classification", downstream.TableOptions(), subject, "m", "")
+    assert asked == [16, 4] and subject.cfg.test_dataloader.num_workers == 8
 
 
 def test_two_processes_give_the_same_table_and_do_no_image_twice(data, whole, tmp_path):

@@ -10,7 +10,8 @@ from skimage import data
 from evaluation.downstream import cache as cache_module
 from evaluation.downstream.cache import CachedJorderDerain
 from jorder_preproc.errors import UserError
-from jorder_preproc.models import save_weights
+from jorder_preproc.int8 import measure_ranges, save_ranges
+from jorder_preproc.models import load_model, save_weights
 from jorder_preproc.openmmlab import JorderDerain
 from tests.networks import network_that_sees, random_deveil_network, ship
 
@@ -42,6 +43,17 @@ def test_other_pixels_and_other_weights_are_not_found(tmp_path, weights):
     assert len(list(tmp_path.rglob("*.png"))) == 3
     derain(tmp_path, None)
     assert len(list(tmp_path.rglob("*.png"))) == 4
+
+
+def test_other_ranges_of_int8_are_not_found(tmp_path):
+    file = tmp_path / "w.safetensors"
+    save_weights(load_model("jorder_e_lite"), file)
+    network = load_model("jorder_e_lite", file)
+    for photo in (data.chelsea(), data.coffee()):
+        image = torch.from_numpy(photo[:64, :64]).permute(2, 0, 1)[None] / 255
+        save_ranges(network, measure_ranges(network, [image]))
+        derain(tmp_path / "cache", file, backend="onnxruntime", precision="int8")
+    assert len(list((tmp_path / "cache").rglob("*.png"))) == 2
 
 
 def test_what_other_code_derained_is_not_found(tmp_path, weights, monkeypatch):

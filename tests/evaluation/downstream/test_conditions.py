@@ -1,18 +1,22 @@
 import copy
 import hashlib
+import re
+from dataclasses import replace
 
 import pytest
 from mmengine.config import Config
 
+from evaluation.downstream import conditions
 from evaluation.downstream.conditions import (
     apply_condition,
     check_derainer,
     make_transform,
+    ranges_sha256,
     weights_sha256,
 )
 from evaluation.metrics.statistics import CONDITIONS
 from evaluation.report.schema import Derainer, Rain
-from jorder_preproc.models import save_weights
+from jorder_preproc.models import load_model, save_weights
 from jorder_preproc.models.shipped import JorderDeveilLite_Weights, JorderELite_Weights
 from tests.networks import random_deveil_network
 
@@ -125,7 +129,7 @@ def test_a_pipeline_without_a_loader_is_refused():
         changed("rainy", config((PACK,)))
 
 
-def test_choices():
+def test_choices(monkeypatch):
     with pytest.raises(ValueError, match="should be 'pipeline' or 'batch'"):
         Derainer(where="gpu")
     with pytest.raises(ValueError, match="should be False, True or 'auto'"):
@@ -138,6 +142,21 @@ def test_choices():
         check_derainer(Derainer(deveil_weights="missing.safetensors"))
     with pytest.raises(FileNotFoundError, match=r"missing\.safetensors is neither"):
         check_derainer(Derainer(deveil=True, deveil_weights="missing.safetensors"))
+    monkeypatch.setattr(conditions, "get_device", lambda: "cuda")
+    check_derainer(Derainer(backend="openvino"))  # in the pipeline
+    with pytest.raises(ValueError, match="batches are on cuda, openvino runs on the CPU"):
+        check_derainer(Derainer(backend="openvino", where="batch"))
+
+
+def test_int8_needs_ranges_before_any_work(tmp_path):
+    derainer = Derainer(backend="onnxruntime", precision="int8")
+    check_derainer(derainer)
+    assert ranges_sha256(Derainer()) is None
+    assert re.fullmatch("[0-9a-f]{64}", ranges_sha256(derainer))
+    weights = tmp_path / "own.safetensors"
+    save_weights(load_model("jorder_e_lite"), weights)
+    with pytest.raises(ValueError, match=r"own\.int8\.json does not exist; measure them"):
+        check_derainer(replace(derainer, weights=str(weights)))
 
 
 def test_digests_of_the_weights(tmp_path):

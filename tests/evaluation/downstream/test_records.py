@@ -146,3 +146,10 @@ def test_what_cannot_be_written_whole_is_not_there(tmp_path, monkeypatch):
         fill(store, [2])
     assert RecordStore(tmp_path).done == {1}
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_values_may_be_left_on_disk(tmp_path):
+    store = RecordStore(tmp_path)
+    fill(store, [0, 1])
+    for found in store.load([1, 0], without=("target",)):
+        assert set(found) == set(record(0)) - {"target"}

@@ -1,12 +1,19 @@
 import numpy as np
 import pytest
 
-from evaluation.report.overlays import draw_boxes, draw_labels
+from evaluation.report.overlays import draw_boxes, draw_labels, rgb_of_pipeline
 
 
 @pytest.fixture
 def image():
     return np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+
+
+def test_images_of_pipelines_are_shown_in_their_colours(image):
+    np.testing.assert_array_equal(rgb_of_pipeline(image[..., ::-1].astype(np.float32)), image)
+    grey = image[..., 0]
+    for loaded in (grey, grey[..., None]):
+        np.testing.assert_array_equal(rgb_of_pipeline(loaded), np.stack([grey] * 3, 2))
 
 
 def test_labels_match_a_pixel_loop(image):

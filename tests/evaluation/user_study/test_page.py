@@ -68,6 +68,16 @@ def test_codes_follow_from_the_seed(folders, tmp_path):
     assert "Space" not in (tmp_path / "0" / "study.html").read_text()
 
 
+def test_the_key_of_another_study_is_kept(folders, tmp_path):
+    methods = {name: folders / name for name in METHODS}
+    key = write_study(methods, tmp_path)
+    assert write_study(methods, tmp_path) == key
+    before = (tmp_path / "key.json").read_bytes(), (tmp_path / "study.html").read_bytes()
+    with pytest.raises(ValueError, match=f"the key of another study .{key.study}., whose votes"):
+        write_study(methods, tmp_path, seed=1)
+    assert before == ((tmp_path / "key.json").read_bytes(), (tmp_path / "study.html").read_bytes())
+
+
 def test_folders_that_do_not_fit(folders, tmp_path):
     ours = folders / "ours"
     with pytest.raises(ValueError, match="at least two methods, got ours"):

@@ -5,6 +5,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import BaseDataElement
 from PIL import Image
+from safetensors.torch import save_file
 from skimage import data
 
 from evaluation.downstream.checkpoints import state_sha256
@@ -16,6 +17,7 @@ from evaluation.downstream.tasks.timm_model import (
     build_network,
     input_settings,
 )
+from jorder_preproc.errors import UserError
 
 TINY = "tests.evaluation.downstream.tiny:classifier"
 
@@ -99,3 +101,35 @@ def test_unknown_models():
         build_network("resnet18x")
     with pytest.raises(ValueError, match="module:function"):
         input_settings("no.such.module:thing")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"input_size": (3, 0, 0)}, "at least 1 px, got 0"),
+        ({"crop_pct": 87.5}, r"a share of the image in \(0, 1\], such as 0.875, got 87.5"),
+        ({"crop_pct": 0.0}, "got 0.0"),
+        ({"mean": (123.675, 116.28, 103.53)}, r"mean is of values in \[0, 1\]"),
+        ({"std": (0.2, 0.0, 0.2)}, r"std is of values in \[0, 1\]"),
+        ({"interpolation": "nearest-exact"}, "must be one of nearest, bilinear, bicubic"),
+    ],
+)
+def test_settings_that_cannot_be_meant(given, message):
+    with pytest.raises(UserError, match=message):
+        input_settings("vgg19.tv_in1k", given)
+
+
+def test_weights_that_timm_does_not_have():
+    with pytest.raises(UserError, match=r"no weights 'tv_in1K' of vgg19; it has vgg19\.tv_in1k$"):
+        input_settings("vgg19.tv_in1K")
+
+
+def test_a_list_of_classes_says_how_many_outputs_own_weights_have(tmp_path):
+    classes, weights = tmp_path / "classes.txt", tmp_path / "own.safetensors"
+    classes.write_text("cat\ndog\nbird\n")
+    save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), weights)
+    arguments = make_subject(
+        str(tmp_path), "test_resnet", str(weights), classes=str(classes)
+    ).cfg.model
+    arguments.pop("type")
+    assert Classifier(**arguments).network.num_classes == 3
