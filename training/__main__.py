@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner
@@ -68,7 +69,8 @@ def build_config(args: argparse.Namespace) -> Config:
     """The config with the options of the command line.
 
     Raises:
-        UserError: a folder or file is missing, or there is nothing to resume from.
+        UserError: a folder or file is missing; there is nothing to resume from, or a run of
+            another length; or there is a run that is not to be resumed.
     """
     given = {name: [getattr(args, name)] for name in ("config", "val_photos", "streaks", "weights")}
     for name, paths in {**given, "photos": args.photos}.items():
@@ -105,13 +107,36 @@ def build_config(args: argparse.Namespace) -> Config:
         )
     if dataset.get("streaks") and STREAKS not in dataset.mixture:
         raise UserError(f"--streaks: the mixture of {args.config} has none; leave --streaks out")
-    if args.resume:
-        latest = find_checkpoint(config.work_dir)
-        if latest is None:
-            raise UserError(f"--resume: no checkpoint in {config.work_dir}")
-        config.resume = True
-        config.load_from = latest
+    if config.model.type == "DerainTraining":
+        config.model.dry = dataset.get("dry", 0.0)
+    features = config.model.get("feature_weights")
+    if features is not None and not Path(features).is_file():
+        raise UserError(f"model.feature_weights: there is no file {features}")
+    latest = find_checkpoint(config.work_dir)
+    if not args.resume:
+        if latest is not None:
+            raise UserError(
+                f"{config.work_dir} has a run: go on with it by --resume, or choose another "
+                "--work-dir"
+            )
+        return config
+    if latest is None:
+        raise UserError(f"--resume: no checkpoint in {config.work_dir}")
+    begun_for = _length(latest)
+    if begun_for != config.train_cfg.max_iters:
+        raise UserError(
+            f"--resume: the run in {config.work_dir} is of {begun_for} iterations, whose schedules "
+            f"are in its checkpoint; give --iterations {begun_for}, or another --work-dir"
+        )
+    config.resume = True
+    config.load_from = latest
     return config
+
+
+def _length(checkpoint: str) -> int:
+    """Iterations of the run that a checkpoint is of."""
+    meta = torch.load(checkpoint, map_location="cpu", weights_only=False)["meta"]
+    return int(Config.fromstring(meta["cfg"], ".py").train_cfg.max_iters)
 
 
 def set_iterations(config: Config, iterations: int) -> None:

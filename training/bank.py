@@ -185,6 +185,8 @@ def _presets(kind: str) -> list[RainPreset]:
 def read_layers(folder: str | Path) -> list[np.ndarray]:
     """PNG files of 8 or 16 bits under `folder` as grey uint8 (H, W) each, sorted by name.
 
+    Layers with opacity are laid over black.
+
     Raises:
         UserError: none there, or one that cannot be read.
     """
@@ -198,7 +200,10 @@ def read_layers(folder: str | Path) -> list[np.ndarray]:
         except ImageFileError as error:
             raise UserError(f"{path}: {error}") from error
         grey = cv2.cvtColor(image.pixels, cv2.COLOR_RGB2GRAY)
-        layers.append(grey if grey.dtype == np.uint8 else (grey // 256).astype(np.uint8))
+        white = 255 if grey.dtype == np.uint8 else 65535
+        if image.alpha is not None:
+            grey = (grey * (image.alpha / white)).astype(grey.dtype)
+        layers.append(grey if white == 255 else (grey // 256).astype(np.uint8))
     return layers
 
 

@@ -26,9 +26,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from jorder_preproc.errors import UserError
 from jorder_preproc.functional import rain_probability
 from jorder_preproc.images import pixels_to_float
 from jorder_preproc.models import Jorder, load_model, save_weights
+from jorder_preproc.models.shipped import SHIPPED
 from jorder_preproc.rain.identity import image_name, rain_generator
 from training.command_line import command
 from training.data import list_photos, random_window, read_photo
@@ -184,6 +186,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=CALIBRATION_SEED, help="of the rain")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")
     args = parser.parse_args(arguments)
+    if args.weights.resolve() in {shipped.file.resolve() for shipped in SHIPPED.values()}:
+        raise UserError(
+            f"{args.weights} are shipped weights, which are known by their digest; calibrate a copy"
+        )
     network = load_model(args.model, args.weights)
     probabilities = measure(network, args.photos, args.seed, args.photos_limit)
     network.dry_threshold = choose_threshold(probabilities)

@@ -47,7 +47,7 @@ rain, the reference is the input; rows that end in `_256` are of JPEGs of 256x25
 the ROC curve of the probability of rain, against dry photographs of that size.
 
 ```
-python -m training score VALIDATION_PHOTOS --model {model}{pairs}
+python -m training score VALIDATION_PHOTOS --model {model}{rains}{pairs}
 ```
 
 {table}
@@ -105,6 +105,7 @@ def export(
                 ),
                 images=scores[0].images,
                 seed=VALIDATION_SEED,
+                rains="" if rains is None else f" --rains {' '.join(rains)}",
                 pairs="" if pairs is None else f" --pairs {Path(pairs).resolve().name.upper()}",
                 table=to_markdown(scores),
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -43,7 +44,7 @@ class DerainTraining(BaseModel):
         distance, streak_weight, mask_weight: see `joint_loss`.
         coarse_to_fine: add the losses of the sub-networks with fewer paths (Eq. 7).
         gated: see `joint_loss`; the network is used the same way, `Jorder.gated`.
-        second_pass: share of a batch that is replaced by derained and deveiled images; see
+        second_pass: share of the images that is replaced by derained and deveiled images; see
             `take_to_second_pass`.
         presence_weight: of the loss of `RainPresence`, for networks that have it: the binary
             cross-entropy of the batch's `raining`.
@@ -119,12 +120,14 @@ class DerainTraining(BaseModel):
     def forward(self, mode: str = "tensor", **batch):  # type: ignore[no-untyped-def]
         """`loss`: dict of losses; `predict`: one dict per image with its PSNR; see MMEngine."""
         if mode == "loss":
-            count = round(self.second_pass * len(batch["rainy"]))
+            iteration = MessageHub.get_current_instance().get_info("iter", 0)
+            # of small batches, whole images in some and none in others
+            share = self.second_pass * len(batch["rainy"])
+            count = math.floor((iteration + 1) * share) - math.floor(iteration * share)
             if count:
                 batch = take_to_second_pass(self.network, batch, count)
             rainy = batch["rainy"].contiguous(memory_format=torch.channels_last)
             total: dict[str, Tensor] = {}
-            iteration = MessageHub.get_current_instance().get_info("iter", 0)
             features = self.feature_distance if iteration >= self.feature_from else None
             for active_paths in self.subnetworks:
                 stages = self.network(rainy, active_paths)

@@ -94,8 +94,14 @@ class RainPatches(Dataset):
             raise UserError(
                 f"stages must begin at iteration 0 and rise, got {[tuple(s) for s in stages]}"
             )
+        shares = dict(dry=dry, small_jpegs=small_jpegs, veiled=veiled, varied=varied, faint=faint)
+        shares |= dict(reduced=reduced, noisy=noisy, compressed=compressed)
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise UserError(f"{name} is a share in [0, 1], got {share}")
         composition = composition or {"preset": 1.0}
-        if set(composition) - set(COMPOSITIONS) or sum(composition.values()) <= 0:
+        parts = composition.values()
+        if set(composition) - set(COMPOSITIONS) or sum(parts) <= 0 or min(parts) < 0:
             raise UserError(
                 f"composition needs weights, not all 0, of {', '.join(COMPOSITIONS)}, "
                 f"got {dict(composition)}"

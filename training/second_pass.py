@@ -25,7 +25,7 @@ def take_to_second_pass(
     Args:
         network: the derainer in training.
         batch: rainy, background float (N, 3, H, W), in [0, 1]; transmission (N, 1, H, W);
-            atmospheric_light (N, 3, 1, 1); and the labels streak_map, region.
+            atmospheric_light (N, 3, 1, 1); and the labels streak_map, region, raining.
         count: number of images to replace.
 
     Returns:
@@ -45,5 +45,6 @@ def take_to_second_pass(
         "background": background,
         "streak_map": change.clamp(min=0),
         "region": region,
+        "raining": region.flatten(1).any(1).to(batch["raining"]),
     }
     return {**batch, **{key: torch.cat([own, batch[key][count:]]) for key, own in again.items()}}

@@ -10,7 +10,6 @@ see their card; docs/training.md tells what AdaMuon gained.
 _base_ = "./_base_/runner.py"
 
 iterations = 48_000
-dry = 0.1  # share of patches without rain
 
 model = dict(
     type="DerainTraining",
@@ -19,7 +18,6 @@ model = dict(
     streak_weight=0.01,
     mask_weight=0.01,
     presence_weight=0.05,
-    dry=dry,
     second_pass=0.1,
     feature_weight=0.02,
     feature_from=iterations // 2,
@@ -46,7 +44,7 @@ train_dataloader = dict(
         ),
         composition=dict(preset=0.25, add=0.2, screen=0.15, cover=0.1, paint=0.15, linear=0.15),
         layers_per_preset=120,
-        dry=dry,
+        dry=0.1,
         small_jpegs=0.5,
         veiled=0.15,
         varied=0.3,

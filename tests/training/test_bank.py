@@ -51,6 +51,14 @@ def test_layers_of_sixteen_bits_and_of_colour_are_read_as_grey(tmp_path):
         read_layers(tmp_path)
 
 
+def test_layers_with_opacity_are_laid_over_black(tmp_path):
+    opacity = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
+    layer = Image.fromarray(np.full((4, 6, 3), 255, np.uint8))
+    layer.putalpha(Image.fromarray(opacity))
+    layer.save(tmp_path / "1.png")
+    np.testing.assert_array_equal(read_layers(tmp_path)[0], opacity)
+
+
 def test_a_preset_without_streaks_is_refused():
     with pytest.raises(UserError, match="the preset accumulation has no streaks to train on"):
         LayerBank({"accumulation": 1.0}, 2)

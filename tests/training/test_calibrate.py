@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
 from jorder_preproc.models import build_model, load_model, save_weights
+from jorder_preproc.models.shipped import JorderELite_Weights
 from jorder_preproc.rain import synthesize_rain
 from tests.networks import network_that_sees
 from training.__main__ import main
@@ -149,6 +150,13 @@ def test_command_writes_the_threshold_alone(photos, measured, tmp_path, capsys):
 
 
 def test_mistakes_are_named(photos, tmp_path, capsys):
+    shipped = JorderELite_Weights.DEFAULT.file
+    before = shipped.read_bytes()
+    assert main(["calibrate", str(shipped), str(photos)]) == 2
+    assert "are shipped weights, which are known by their digest; calibrate a copy" in (
+        capsys.readouterr().err
+    )
+    assert shipped.read_bytes() == before
     path = tmp_path / "blind.safetensors"
     save_weights(build_model("jorder_e_practical"), path)
     content = path.read_bytes()

@@ -190,3 +190,7 @@ def test_mistakes_are_named(photos):
         patches(photos, stages=[(5, 32, 1)])
     with pytest.raises(ValueError, match="not all 0, of preset, add, screen, cover, paint, linear"):
         patches(photos, composition={"multiply": 1.0})
+    with pytest.raises(ValueError, match=r"got \{'add': 1.0, 'paint': -0.1\}"):
+        patches(photos, composition={"add": 1.0, "paint": -0.1})
+    with pytest.raises(ValueError, match=r"veiled is a share in \[0, 1\], got 2"):
+        patches(photos, veiled=2)

@@ -54,9 +54,10 @@ def test_train_resume_and_export(photos, streaks, tmp_path, capsys):
     work_dir = tmp_path / "run"
     validated = ("--val-photos", str(photos), "--streaks", str(streaks))
     before = set(multiprocessing.active_children())
-    assert main(arguments("jorder_e_lite", photos, work_dir, 2, *validated)) == 0
+    assert main(arguments("jorder_e_lite", photos, work_dir, 4, *validated)) == 0
     assert (work_dir / "best.safetensors").is_file()
     assert set(multiprocessing.active_children()) <= before  # what loads data has ended, too
+    (work_dir / "iter_4.pth").unlink()
     assert main(arguments("jorder_e_lite", photos, work_dir, 4, *validated, "--resume")) == 0
     assert (work_dir / "iter_4.pth").is_file()
     # the resumed run went on, it did not start again
@@ -138,6 +139,24 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(photos, tmp_path):
         torch.testing.assert_close(actual[state], expected[state], rtol=0, atol=1e-7)
 
 
+def test_a_run_is_not_mixed_with_another(photos, tmp_path, capsys):
+    assert main(arguments("jorder_e_lite", photos, tmp_path, 2, options=LINES)) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
+    capsys.readouterr()
+    assert main(arguments("jorder_e_lite", photos, tmp_path, 2, options=LINES)) == 2
+    assert f"{tmp_path} has a run: go on with it by --resume, or" in capsys.readouterr().err
+    # the schedules of a checkpoint are those of its run's length
+    assert main(arguments("jorder_e_lite", photos, tmp_path, 4, "--resume", options=LINES)) == 2
+    assert "is of 2 iterations, whose schedules are in its checkpoint" in capsys.readouterr().err
+    assert before == {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
+
+
+def test_the_network_knows_the_share_of_dry_patches(photos, tmp_path):
+    options = (*LINES, "train_dataloader.dataset.dry=0.25")
+    run = arguments("jorder_e_lite", photos, tmp_path / "run", 2, options=options)
+    assert build_config(parse_args(run)).model.dry == 0.25
+
+
 def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(photos, tmp_path, monkeypatch):
     """Also when its patches have grown before and after the interruption."""
     seen = []
@@ -153,19 +172,19 @@ def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(photos, tmp_path, mon
         "train_dataloader.dataset.stages=[(0,24,3),(1,32,2),(3,40,1)]",
     ]
 
-    def train(folder, iterations, *more):
-        parts = arguments("jorder_e_lite", photos, folder, iterations, *more, options=options)
+    def train(*more):
+        parts = arguments("jorder_e_lite", photos, tmp_path, 4, *more, options=options)
         assert main(parts) == 0
 
-    train(tmp_path / "whole", 4)
+    train()
     expected = list(seen)
-    seen.clear()
-    train(tmp_path / "cut", 2)
-    train(tmp_path / "cut", 4, "--resume")
     assert [tuple(batch.shape) for batch in seen] == [
         (3, 3, 24, 24), (2, 3, 32, 32), (2, 3, 32, 32), (1, 3, 40, 40),
     ]  # fmt: skip
-    for one, other in zip(expected, seen, strict=True):
+    seen.clear()
+    (tmp_path / "iter_4.pth").unlink()
+    train("--resume")
+    for one, other in zip(expected[2:], seen, strict=True):
         assert torch.equal(one, other)
 
 
@@ -274,6 +293,9 @@ def test_mistakes_are_named(photos, tmp_path, capsys):
     resume = arguments("jorder_e_lite", photos, tmp_path / "new", 2, "--resume", options=LINES)
     assert main(resume) == 2
     assert "no checkpoint in" in capsys.readouterr().err
+    features = [*LINES, "model.feature_weights=none.pth"]
+    assert main(arguments("jorder_e_lite", photos, tmp_path / "new", 2, options=features)) == 2
+    assert "model.feature_weights: there is no file none.pth" in capsys.readouterr().err
     with pytest.raises(ValueError, match="holds no best.safetensors"):
         export(tmp_path, tmp_path / "x.safetensors", str(photos), "")
 
