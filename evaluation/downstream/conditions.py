@@ -25,6 +25,7 @@ from jorder_preproc.openmmlab.pipelines import (
     dataset_pipelines,
     datasets,
     insert,
+    nested_type_names,
     type_names,
 )
 from jorder_preproc.transforms import JorderDerain
@@ -125,7 +126,7 @@ def _check_untouched(cfg: Config) -> None:
     hooks = [*(cfg.get("default_hooks") or {}).values(), *(cfg.get("custom_hooks") or [])]
     kinds = [type_names(hook) for hook in hooks if hook]
     for pipeline in dataset_pipelines(cfg.test_dataloader["dataset"]):
-        kinds += [type_names(step) for step in pipeline]
+        kinds += [nested_type_names(step) for step in pipeline]
     found = set().union(*kinds) & {"JorderDerain", "SynthesizeRain", "DerainHook"}
     if found or derains_inputs(cfg):
         raise UserError(

@@ -15,7 +15,7 @@ from jorder_preproc.openmmlab.pipelines import (
     check_loaders,
     dataset_pipelines,
     insert,
-    type_names,
+    nested_type_names,
 )
 from jorder_preproc.openmmlab.transforms import JorderDerain
 from jorder_preproc.registry import HOOKS
@@ -119,7 +119,7 @@ class DerainHook(Hook):  # type: ignore[misc]
         first = next(hook for hook in hooks if hook._inputs is not None and mode in hook._stages)
         dataset = getattr(runner, f"{mode}_loop").dataloader.dataset
         steps = itertools.chain.from_iterable(dataset_pipelines(dataset))
-        derained = any("JorderDerain" in type_names(step) for step in steps)
+        derained = any("JorderDerain" in nested_type_names(step) for step in steps)
         return self is first and not derained and not _derains(runner.model)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -24,15 +24,16 @@ def insert(pipeline: list[Any], step: Any) -> Outcome:
     """Insert rain right behind the image loader, or deraining behind the loader and its rain.
 
     Loaders are recognised by the name of their class or of its bases, as by MMEngine's
-    inferencers.
+    inferencers. Steps within others, such as RandomApply, count as those.
 
     Args:
         pipeline: transforms, or configs of transforms; changed in place.
         step: a `SynthesizeRain`, or a transform that derains; or its config.
     """
     kind = "SynthesizeRain" if "SynthesizeRain" in type_names(step) else "JorderDerain"
-    names = [type_names(there) for there in pipeline]
-    loader = next((i for i, kinds in enumerate(names) if any(map(_LOADER.fullmatch, kinds))), None)
+    names = [nested_type_names(there) for there in pipeline]
+    loads = (any(map(_LOADER.fullmatch, type_names(there))) for there in pipeline)
+    loader = next((number for number, one in enumerate(loads) if one), None)
     if loader is None:
         return Outcome.NO_LOADER
     if any(kind in kinds for kinds in names):
@@ -84,3 +85,11 @@ def type_names(step: Any) -> set[str]:
     if isinstance(kind, str):
         return {kind.rsplit(".", 1)[-1]}
     return {parent.__name__ for parent in getattr(kind, "__mro__", ())}
+
+
+def nested_type_names(step: Any) -> set[str]:
+    """`type_names` of a transform and of the transforms within it, as RandomApply's."""
+    if isinstance(step, Sequence) and not isinstance(step, str):
+        return set().union(*map(nested_type_names, step))
+    inner = _member(step, "transforms")
+    return type_names(step) | (set() if inner is None else nested_type_names(inner))

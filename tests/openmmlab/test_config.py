@@ -18,6 +18,7 @@ from mmseg.apis import MMSegInferencer, inference_model, init_model
 import jorder_preproc
 from jorder_preproc import JorderELite_Weights
 from jorder_preproc.openmmlab import config_path, patch_config
+from jorder_preproc.openmmlab.pipelines import insert, type_names
 from tests.networks import ship
 from tests.openmmlab.stack import (
     DERAIN,
@@ -142,6 +143,20 @@ def test_patch_config_of_training_goes_through_wrappers():
     for pipeline in (cfg.train_pipeline, inner[0].pipeline, inner[1].pipeline):
         assert types(pipeline)[:2] == ["LoadImageFromFile", DERAIN]
     assert cfg.test_dataloader == before  # it derained already
+
+
+def test_steps_within_others_are_seen():
+    load, pack = dict(type="LoadImageFromFile"), dict(type="PackSegInputs")
+    rain = [[dict(type="jorder_preproc.SynthesizeRain", seed=seed)] for seed in (1, 2)]
+    choice = dict(type="RandomChoice", transforms=rain)
+    wet = dict(type="RandomApply", prob=0.5, transforms=[choice])
+    derained = dict(type="RandomApply", transforms=[dict(type="jorder_preproc.JorderDerain")])
+    for middle, expected in ((wet, ["RandomApply", "JorderDerain"]), (derained, ["RandomApply"])):
+        steps = [load, middle, pack]
+        for pipeline in (copy.deepcopy(steps), [TRANSFORMS.build(step) for step in steps]):
+            insert(pipeline, dict(type="jorder_preproc.JorderDerain"))
+            names = [type_names(step) for step in pipeline[1:-1]]
+            assert all(one in kinds for one, kinds in zip(expected, names, strict=True))
 
 
 def test_patch_config_takes_plain_dicts_and_classes():
