@@ -26,6 +26,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from jorder_preproc.commands import check_output
 from jorder_preproc.errors import UserError
 from jorder_preproc.functional import rain_probability
 from jorder_preproc.images import pixels_to_float
@@ -186,6 +187,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=CALIBRATION_SEED, help="of the rain")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")
     args = parser.parse_args(arguments)
+    if args.json is not None:
+        check_output(args.json.parent)
+        args.json.parent.mkdir(parents=True, exist_ok=True)
     if args.weights.resolve() in {shipped.file.resolve() for shipped in SHIPPED.values()}:
         raise UserError(
             f"{args.weights} are shipped weights, which are known by their digest; calibrate a copy"

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from jorder_preproc.commands import check_output
 from jorder_preproc.functional import derain, deveil
 from jorder_preproc.images import float_to_pixels, pixels_to_float
 from jorder_preproc.metrics import psnr, ssim
@@ -221,6 +222,9 @@ def main(arguments: list[str]) -> None:
         "--json", type=Path, help="file to append a line of JSON to for each checkpoint"
     )
     args = parser.parse_args(arguments)
+    if args.json is not None:
+        check_output(args.json.parent)
+        args.json.parent.mkdir(parents=True, exist_ok=True)
     for weights in args.weights:
         network, started = load_network(args.model, weights), time.monotonic()
         scores = score(network, args.photos, args.rains, args.pairs, args.photos_limit, args.seed)

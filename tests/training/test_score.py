@@ -269,6 +269,9 @@ def test_command_appends_a_line_for_each_checkpoint(photos, pair_folder, tmp_pat
 def test_mistakes_are_named(photos, tmp_path, capsys):
     assert main(["score", str(photos), "--photos-limit", "0"]) == 2
     assert "at least 1, got 0" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["score", str(photos), "--json", str(tmp_path / "file/new/a.jsonl")]) == 2
+    assert "file: not a folder); choose another folder" in capsys.readouterr().err
     assert main(["score", str(photos), "--weights", str(tmp_path / "none")]) == 2
     assert "weights must be" in capsys.readouterr().err
     with pytest.raises(ValueError, match="unknown rain 'drizzle'; choose from light"):
