@@ -12,7 +12,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner
@@ -122,21 +121,18 @@ def build_config(args: argparse.Namespace) -> Config:
         return config
     if latest is None:
         raise UserError(f"--resume: no checkpoint in {config.work_dir}")
-    begun_for = _length(latest)
-    if begun_for != config.train_cfg.max_iters:
-        raise UserError(
-            f"--resume: the run in {config.work_dir} is of {begun_for} iterations, whose schedules "
-            f"are in its checkpoint; give --iterations {begun_for}, or another --work-dir"
-        )
+    written = Path(config.work_dir) / args.config.name  # by MMEngine
+    if written.is_file():
+        begun_for = Config.fromfile(written).train_cfg.max_iters
+        if begun_for != config.train_cfg.max_iters:
+            raise UserError(
+                f"--resume: the run in {config.work_dir} is of {begun_for} iterations, whose "
+                f"schedules are in its checkpoint; give --iterations {begun_for}, or another "
+                "--work-dir"
+            )
     config.resume = True
     config.load_from = latest
     return config
-
-
-def _length(checkpoint: str) -> int:
-    """Iterations of the run that a checkpoint is of."""
-    meta = torch.load(checkpoint, map_location="cpu", weights_only=False)["meta"]
-    return int(Config.fromstring(meta["cfg"], ".py").train_cfg.max_iters)
 
 
 def set_iterations(config: Config, iterations: int) -> None:
